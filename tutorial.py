@@ -1,0 +1,378 @@
+"""The tutorial's own starter: needs only Python, builds .venv on first use, then runs one command in it.
+
+python3 tutorial.py run      the five lessons in order, then the scores
+python3 tutorial.py test     unit tests, and every code cell of every lesson
+python3 tutorial.py lab      JupyterLab on notebooks/
+python3 tutorial.py lint     ruff on the package, the tests and the lessons
+python3 tutorial.py address  the repository's address, from pyproject.toml into lessons and README
+"""
+
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036
+    sys.exit("This tutorial needs Python 3.11 or newer; this is Python %d.%d." % sys.version_info[:2])  # noqa: UP031
+
+import argparse
+import asyncio
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent
+UV = "uv==0.13.9"
+STAMP = "tutorial-stamp.txt"  # inside .venv; present only after a complete set-up
+CODE_CELL_TIMEOUT_SECONDS = 1200
+SETUP_CELL = """\
+# Set-up for Colab, Kaggle and your own machine. It never reinstalls torch or numpy.
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = "{address}"
+if Path("../unet_helpers").is_dir():  # your own copy: the package lies beside the notebooks
+    sys.path.insert(0, str(Path("..").resolve()))
+if importlib.util.find_spec("unet_helpers") is None:
+    if ".invalid" in REPOSITORY:
+        raise RuntimeError("No address is set for unet_helpers: copy that folder beside this notebook.")
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", f"git+{{REPOSITORY}}"]
+    if subprocess.call(pip) != 0:
+        raise RuntimeError("unet_helpers was not fetched: is the internet on (Kaggle: Settings)?")
+import ipywidgets
+import torch
+from unet_helpers.training import choose_device
+
+print(f"torch {{torch.__version__}}, device {{choose_device()}}, ipywidgets {{ipywidgets.__version__}}")"""
+
+
+# ---------------------------------------------------------------------------------------------- set-up
+def venv_python(root: Path) -> Path:
+    """Where the virtual environment keeps its Python, on this operating system."""
+    return root / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def working_version(python: Path) -> str | None:
+    """Version of a virtual environment's Python, such as "3.11"; None if it does not start or lacks pip."""
+    probe = "import pip, sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        answer = subprocess.run([python, "-c", probe], capture_output=True, text=True)
+    except OSError:
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def fingerprint(root: Path, version: str) -> str:
+    """Hash of all that decides what is installed: the two files, the Python and the folder."""
+    digest = hashlib.sha256(f"{UV}\n{version}\n{root}\n".encode())
+    for name in ("pyproject.toml", "constraints.txt"):
+        digest.update((root / name).read_bytes())
+    return digest.hexdigest()
+
+
+def child_environment() -> dict[str, str]:
+    """The environment for everything started here: UTF-8, this environment's kernel, absolute paths."""
+    child = {"PYTHONUTF8": "1", "JUPYTER_PREFER_ENV_PATH": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    child |= os.environ
+    for name in ("UNET_DATA", "UNET_HOME"):  # the lessons run in notebooks/: make relative paths absolute
+        if child.get(name) not in (None, "", "phantom", "kaggle"):
+            child[name] = str(Path(child[name]).expanduser().resolve())
+    return child
+
+
+def call(command: Sequence[str | Path], root: Path = ROOT) -> int:
+    """Runs a command and returns its exit code; at Ctrl-C waits until the command has closed cleanly."""
+    process = subprocess.Popen([str(part) for part in command], cwd=root, env=child_environment())
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:  # the command received it too
+            continue
+
+
+def make_venv(root: Path) -> None:
+    """Builds an empty .venv with pip, in place of a broken one."""
+    command = [sys.executable, "-m", "venv", "--clear", str(root / ".venv")]
+    made = subprocess.run(command, capture_output=True, text=True)
+    if made.returncode != 0:
+        print(made.stdout + made.stderr)
+        sys.exit("Python could not build .venv (on Debian and Ubuntu: sudo apt install python3-venv).")
+
+
+def install(python: Path, root: Path) -> None:
+    """Installs the pinned versions with uv, or with plain pip where uv cannot be had or fails."""
+    quiet = [] if sys.stderr.isatty() else ["--quiet"]
+    what = [*quiet, "--constraint", "constraints.txt", "--editable", ".[dev]"]
+    pip = [python, "-m", "pip", "install"]
+    if call([*pip, *quiet, UV], root) == 0:
+        if call([python, "-m", "uv", "pip", "install", "--python", python, *what], root) == 0:
+            return
+    print("uv could not install everything; plain pip tries now, which is slower.", flush=True)
+    if call([*pip, *what], root) != 0:
+        sys.exit("The set-up failed, see above. Is the internet on, is the disk full? Then run it again.")
+
+
+def set_up(root: Path = ROOT) -> Path:
+    """Makes .venv ready and returns its Python; does nothing if nothing changed since the last time."""
+    python, stamp = venv_python(root), root / ".venv" / STAMP
+    version = working_version(python)
+    if version and stamp.is_file() and stamp.read_text() == fingerprint(root, version):
+        return python
+    stamp.unlink(missing_ok=True)
+    start = time.monotonic()
+    if version is None:
+        if (root / ".venv").exists():
+            print(".venv does not work (its Python may have moved): it is built anew.")
+        make_venv(root)
+    print("Set-up: installing the pinned versions into .venv (large, mostly torch; only once).", flush=True)
+    install(python, root)
+    unfinished = stamp.with_suffix(".part")
+    unfinished.write_text(fingerprint(root, working_version(python) or "unknown"))
+    unfinished.replace(stamp)
+    print(f"Set-up: done in {duration(time.monotonic() - start)}.", flush=True)
+    return python
+
+
+# ------------------------------------------------------------------------------------- run the lessons
+def duration(seconds: float) -> str:
+    """Seconds as text for people: "48 s" or "9 min 05 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def find_notebooks(folder: Path, names: Sequence[str] = ()) -> list[Path]:
+    """Numbered notebooks of a folder in order, or only those that begin with one of the names."""
+    every = sorted(folder.glob("0*.ipynb"))
+    starts = tuple(Path(name).name for name in names) or ("",)
+    unknown = [start for start in starts if not any(book.name.startswith(start) for book in every)]
+    if unknown:
+        sys.exit(f"No notebook begins with {', '.join(unknown)}; there are {[book.name for book in every]}.")
+    return [book for book in every if book.name.startswith(starts)]
+
+
+async def execute(notebook: Path, copy: Path) -> None:
+    """Runs one notebook in its own folder, shows a progress line, and writes the executed copy.
+
+    The copy is written when a cell fails, too; the notebook itself is only read.
+
+    Raises:
+        nbclient.exceptions.CellExecutionError: If a cell fails.
+        asyncio.CancelledError: At Ctrl-C, after the kernel was shut down.
+    """
+    import nbformat
+    from nbclient import NotebookClient
+
+    book = nbformat.read(notebook, as_version=4)
+    n_cells = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in book.cells)
+    n_done, start = 0, time.monotonic()
+
+    def show(end: str) -> None:
+        clock = duration(time.monotonic() - start)
+        print(f"\r{notebook.name:<32} {n_done:>3}/{n_cells} cells  {clock:>11}", end=end, flush=True)
+
+    def count(**_: Any) -> None:
+        nonlocal n_done
+        n_done += 1
+
+    async def tick() -> None:
+        while sys.stdout.isatty():
+            show(end="")
+            await asyncio.sleep(1)
+
+    client = NotebookClient(book, timeout=None, resources={"metadata": {"path": str(notebook.parent)}})
+    client.on_cell_executed = count
+    client.on_notebook_start = cancel_on_signal(asyncio.current_task())
+    ticker = asyncio.create_task(tick())
+    try:
+        await client.async_execute()
+    finally:
+        ticker.cancel()
+        show(end="\n")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = copy.with_suffix(".part")
+        nbformat.write(book, unfinished)
+        unfinished.replace(copy)
+
+
+def cancel_on_signal(task: asyncio.Task[None] | None) -> Any:
+    """A hook that makes Ctrl-C cancel the task, so that the kernel is shut down in order."""
+
+    def hook(**_: Any) -> None:
+        loop = asyncio.get_running_loop()
+        with suppress(NotImplementedError):  # Windows: asyncio.run cancels the task by itself
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, task.cancel)
+
+    return hook
+
+
+def run(root: Path = ROOT, names: Sequence[str] = ()) -> int:
+    """Executes the notebooks in order in this Python; prints scores, place of the copies and time taken."""
+    start, started_at = time.monotonic(), time.time()
+    for notebook in find_notebooks(root / "notebooks", names):
+        try:
+            asyncio.run(execute(notebook, root / "executed" / notebook.name))
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            print("Stopped.")
+            return 130
+        except Exception as error:  # a failing cell (the text holds it and what it raised), a dead kernel
+            text = str(error) if sys.stdout.isatty() else re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+            print(f"{text}\nStopped: {notebook.name} failed. Its copy: {root / 'executed' / notebook.name}")
+            return 1
+    home = Path(os.environ.get("UNET_HOME") or root)
+    print_scores(home / "runs" / "lesson" / "scores.json", started_at)
+    print(f"Executed copies: {root / 'executed'}")
+    print(f"Total time: {duration(time.monotonic() - start)}")
+    return 0
+
+
+def print_scores(path: Path, started_at: float) -> None:
+    """Prints the scores that the last lesson wrote, unless they are older than this run."""
+    if not path.is_file() or path.stat().st_mtime < started_at - 2:  # file clocks may be 2 s coarse
+        return
+    scores = json.loads(path.read_text(encoding="utf-8"))
+    width = max(map(len, scores), default=0)
+    print(f"Scores ({path}):")
+    for name, value in scores.items():
+        print(f"  {name:<{width}}  {f'{value:.3f}' if isinstance(value, float) else value}")
+
+
+# ---------------------------------------------------------------------------------------- test the lot
+def test(python: Path, root: Path = ROOT, extra: Sequence[str] = ()) -> int:
+    """Unit tests, then every code cell of every notebook; 0 only if both pass."""
+    pytest = [python, "-m", "pytest"]
+    lax = ["--nbval-lax", "--nbval-current-env", f"--nbval-cell-timeout={CODE_CELL_TIMEOUT_SECONDS}"]
+    lax += [f"--timeout={CODE_CELL_TIMEOUT_SECONDS + 60}", "-v", "-p", "tutorial"]  # -p: the summary below
+    codes = [call([*pytest, "tests", *extra], root), call([*pytest, *lax, "notebooks", *extra], root)]
+    passing = (0, 5) if extra else (0,)  # 5: "no test selected", which an extra -k may bring about
+    return next((code for code in codes if code not in passing), 0)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Pytest hook: how many code cells of each notebook ran."""
+    ran: Counter[str] = Counter()
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            if getattr(report, "when", "") == "call":
+                ran[report.fspath] += 1
+    terminalreporter.section("code cells run")
+    for path, n_ran in sorted(ran.items()):
+        cells = json.loads((ROOT / path).read_text(encoding="utf-8"))["cells"]
+        n_code = sum(cell["cell_type"] == "code" for cell in cells)
+        terminalreporter.write_line(f"{path}: {n_ran} of {n_code}")
+
+
+# ------------------------------------------------------------------------------- the address, everywhere
+def badge(name: str, address: str) -> str:
+    """One Markdown line that opens a notebook in Colab, or says why it cannot."""
+    repository = re.fullmatch(r"https://github\.com/([^/]+/[^/]+?)(\.git)?/?", address)
+    if ".invalid" in address:
+        return "*Colab: the link appears here once the address of the repository is set.*"
+    if repository is None:
+        return "*Colab: download this notebook, then File > Upload notebook there.*"
+    link = f"https://colab.research.google.com/github/{repository[1]}/blob/main/notebooks/{name}"
+    return f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({link})"
+
+
+def clone_command(address: str) -> str:
+    """The README's Markdown for getting the project."""
+    if ".invalid" in address:
+        return "*The address of the repository is not set yet: take the folder as you received it.*"
+    return f"```\ngit clone {address} unet-kidney-stones\ncd unet-kidney-stones\n```"
+
+
+def with_address(markdown: str, address: str) -> str:
+    """Markdown with every marked Colab link and clone command made to fit the address."""
+
+    def colab(match: re.Match[str]) -> str:
+        return f"<!-- colab {match[1]} -->{badge(match[1], address)}<!-- /colab -->"
+
+    markdown = re.sub(r"<!-- colab (\S+) -->.*?<!-- /colab -->", colab, markdown, flags=re.DOTALL)
+    clone = f"<!-- clone -->\n{clone_command(address)}\n<!-- /clone -->"
+    return re.sub(r"<!-- clone -->.*?<!-- /clone -->", lambda _: clone, markdown, flags=re.DOTALL)
+
+
+def notebook_with_address(text: str, address: str) -> str:
+    """A notebook's JSON text with its set-up cell and Colab link made to fit the address."""
+    book = json.loads(text)
+    for cell in book["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            wanted = with_address(source, address)
+        elif "setup" in cell["metadata"].get("tags", []):
+            wanted = SETUP_CELL.format(address=address)
+        else:
+            continue
+        if wanted != source:
+            cell["source"] = wanted.splitlines(keepends=True)
+    return json.dumps(book, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def address(root: Path = ROOT, check: bool = False) -> int:
+    """Writes the address of pyproject.toml wherever it is shown; with check, only tells what differs."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    stale = []
+    for path in [root / "README.md", *find_notebooks(root / "notebooks")]:
+        text = path.read_text(encoding="utf-8")
+        rewrite = notebook_with_address if path.suffix == ".ipynb" else with_address
+        wanted = rewrite(text, project["urls"]["Repository"])
+        same = json.loads(wanted) == json.loads(text) if path.suffix == ".ipynb" else wanted == text
+        if not same:
+            stale.append(path.name)
+            if not check:
+                path.write_text(wanted, encoding="utf-8", newline="\n")
+    verdict = "Differs" if check else "Rewritten"
+    print(f"{verdict}: {', '.join(stale)}" if stale else "All as in pyproject.toml.")
+    return 1 if stale and check else 0
+
+
+# ------------------------------------------------------------------------------------------ command line
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Command line arguments; those after a lone -- are kept for the program that the command starts."""
+    own = list(arguments)
+    extra = own[own.index("--") + 1 :] if "--" in own else []
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    here = argparse.ArgumentParser(add_help=False)
+    here.add_argument("--here", action="store_true", help="use this Python as it is (conda), not .venv")
+    run_parser = commands.add_parser("run", parents=[here], help="execute the lessons in order")
+    run_parser.add_argument("names", nargs="*", metavar="NAME", help="only notebooks beginning so, e.g. 03")
+    for name, what in (("test", "pytest"), ("lab", "JupyterLab"), ("lint", "ruff")):
+        commands.add_parser(name, parents=[here], help=f"start {what}; arguments after -- go to it")
+    address_parser = commands.add_parser("address", help="write the repository's address into the lessons")
+    address_parser.add_argument("--check", action="store_true", help="change nothing; exit 1 on a difference")
+    parsed = parser.parse_args(own[: own.index("--")] if "--" in own else own)
+    parsed.extra = extra
+    return parsed
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Does what the command line says; returns the exit code."""
+    args = parse(arguments)
+    if args.command == "address":
+        return address(check=args.check)
+    python = Path(sys.executable) if args.here else set_up()
+    if args.command == "run":
+        return run(names=args.names) if args.here else call([python, __file__, "run", "--here", *args.names])
+    if args.command == "test":
+        return test(python, extra=args.extra)
+    if args.command == "lab":
+        return call([python, "-m", "jupyterlab", "--ServerApp.root_dir=notebooks", *args.extra])
+    return call([python, "-m", "ruff", "check", ".", *args.extra])
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
