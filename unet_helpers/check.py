@@ -1,0 +1,72 @@
+"""A first look at a data set that nobody has cleaned: what is there, what is missing, what is broken."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from unet_helpers.data import brightest_channel, load_image, load_pair, scan_folder
+from unet_helpers.progress import progress_bar
+
+__all__ = ["check_folder"]
+
+
+def _describe_values(values: np.ndarray) -> str:
+    return ", ".join(map(str, values)) if len(values) <= 4 else f"{values[0]} to {values[-1]} ({len(values)} values)"
+
+
+def check_folder(root: str | os.PathLike[str], progress: bool = True) -> dict[str, Any]:
+    """Open every file of a data set and report what a student should know before training.
+
+    Args:
+        root: Folder or zip, see `scan_folder`.
+        progress: Whether to show a progress bar on standard output.
+
+    Returns:
+        Dict that json can write: counts, unpaired files by name, `mask_values` (values found, number of masks),
+        `foreground_share` (median, smallest, largest; of the stone-bearing images), `sizes` and `broken`
+        (file and reason).
+
+    Raises:
+        FileNotFoundError, ValueError: As `scan_folder`.
+    """
+    scan = scan_folder(root)
+    values, sizes, shares, broken, seen = Counter(), Counter(), [], [], {}
+    repeated: list[str] = []
+    for pair in progress_bar(scan.pairs, desc="reading pairs", unit="pair", disable=not progress):
+        try:
+            image, mask = load_pair(pair)
+        except ValueError as error:
+            broken.append({"file": pair.image.name, "reason": str(error)})
+            continue
+        values[_describe_values(np.unique(brightest_channel(pair.mask)))] += 1
+        sizes[f"{image.shape[1]}x{image.shape[0]}"] += 1
+        shares.append(float(mask.mean()))
+        other = seen.setdefault(hashlib.sha256(image.tobytes()).digest(), pair)
+        if other.group != pair.group:
+            repeated.append(f"{pair.image.name} = {other.image.name}")
+    for path in scan.images_without_mask:
+        try:
+            load_image(path)
+        except ValueError as error:
+            broken.append({"file": path.name, "reason": str(error)})
+    positive = [share for share in shares if share > 0]
+    return {
+        "folder": str(root),
+        "n_pairs": len(scan.pairs),
+        "n_positive": len(positive),
+        "n_groups": len({pair.group for pair in scan.pairs}),
+        "n_ungrouped": scan.n_ungrouped,
+        "images_without_mask": [path.name for path in scan.images_without_mask],
+        "masks_without_image": [path.name for path in scan.masks_without_image],
+        "mask_values": dict(values.most_common()),
+        "sizes": dict(sizes.most_common()),
+        "foreground_share": dict(zip(("median", "min", "max"), map(float, np.quantile(positive, (0.5, 0, 1))), strict=True))
+        if positive else None,
+        "identical_images_in_two_groups": repeated,
+        "broken": broken,
+    }

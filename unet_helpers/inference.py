@@ -1,0 +1,95 @@
+"""Probabilities of whole images of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+import numpy as np
+import torch
+from torch import nn
+
+from unet_helpers.progress import progress_bar
+from unet_helpers.transforms import normalise, resize_image, shrink_size
+
+__all__ = ["MAX_SIZE", "fast_precision", "predict", "predict_all"]
+
+MAX_SIZE = 512  # longer sides are shrunk to this many pixels, in training and prediction alike
+
+
+def fast_precision(device: torch.device) -> AbstractContextManager[None]:
+    """Autocast to the 16-bit float type that the device computes fast; float32 where there is none."""
+    dtype = sixteen_bit_type(device)
+    return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)
+
+
+def sixteen_bit_type(device: torch.device) -> torch.dtype | None:
+    """bfloat16 on recent GPUs and on CPUs with bfloat16 instructions, float16 on older GPUs, else None."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
+    if device.type == "cpu":
+        supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+        return torch.bfloat16 if supported() else None
+    return None
+
+
+def predict_all(model: nn.Module, images: Sequence[np.ndarray], batch_size: int = 8, max_size: int = MAX_SIZE,
+                progress: bool = False) -> list[np.ndarray]:
+    """Probability of stone for every pixel of every image.
+
+    Images of the same size share a batch. An image with a longer side above `max_size` is shrunk for the
+    network, and its probabilities are enlarged again.
+
+    Args:
+        model: Network from (B, 1, H, W) to logits (B, 1, H, W), for example `UNet`.
+        images: Uint8 arrays (H, W), sizes may differ.
+        batch_size: Images a forward pass.
+        max_size: Longest side the network sees, in pixels.
+        progress: Whether to show a bar.
+
+    Returns:
+        Float32 arrays (H, W) in [0, 1], in the order of `images`.
+
+    Raises:
+        ValueError: If an image is not a uint8 array (H, W).
+    """
+    for image in images:
+        if image.ndim != 2 or image.dtype != np.uint8 or not image.size:
+            raise ValueError(f"image must be a uint8 array (H, W), got {image.dtype} {image.shape}. Use data.load_image.")
+    by_size: dict[tuple[int, int], list[int]] = {}
+    for i, image in enumerate(images):
+        by_size.setdefault(image.shape, []).append(i)
+    batches = [(size, i[k : k + batch_size]) for size, i in by_size.items() for k in range(0, len(i), batch_size)]
+    probabilities: list[np.ndarray] = [np.empty(0)] * len(images)
+    was_training = model.training
+    model.eval()
+    for size, indices in progress_bar(batches, desc="predicting", unit="batch", disable=not progress):
+        small = shrink_size(size, max_size)
+        batch = np.stack([images[i] if small == size else resize_image(images[i], small) for i in indices])
+        for i, probability in zip(indices, _forward(model, batch), strict=True):
+            probabilities[i] = probability if small == size else resize_image(probability, size)
+    model.train(was_training)
+    return probabilities
+
+
+@torch.inference_mode()
+def _forward(model: nn.Module, batch: np.ndarray) -> np.ndarray:
+    device = next(model.parameters()).device
+    images = normalise(torch.from_numpy(batch).to(device))[:, None].contiguous(memory_format=torch.channels_last)
+    with fast_precision(device):
+        logits = model(images)  # (B, 1, H, W)
+    return logits.float().sigmoid()[:, 0].cpu().numpy()
+
+
+def predict(model: nn.Module, image: np.ndarray, max_size: int = MAX_SIZE) -> np.ndarray:
+    """Probability of stone for every pixel of one image; see `predict_all`.
+
+    Args:
+        model: Network from (1, 1, H, W) to logits of the same size.
+        image: Uint8 array (H, W) of any size.
+        max_size: Longest side the network sees, in pixels.
+
+    Returns:
+        Float32 array (H, W) in [0, 1].
+    """
+    return predict_all(model, [image], max_size=max_size)[0]

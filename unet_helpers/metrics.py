@@ -1,0 +1,206 @@
+"""Dice, IoU and stone-level scores on bool masks.
+
+Conventions, held by the tests: both masks empty -> NaN (the image says nothing about overlap and is left out
+of means, always with n), exactly one empty -> 0, and no epsilon anywhere. Counts are kept per image and reduced
+at the end, because a mean of batch means is wrong when the last batch is short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+__all__ = [
+    "StoneMatch",
+    "confusion_counts",
+    "dice",
+    "iou",
+    "label_stones",
+    "match_stones",
+    "pooled_dice",
+    "pooled_iou",
+    "remove_small",
+]
+
+EIGHT_CONNECTED = np.ones((3, 3), bool)  # a diagonal line is one stone; SciPy's default would see single pixels
+
+
+def _check(prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    prediction, target = np.asarray(prediction), np.asarray(target)
+    for name, array in (("prediction", prediction), ("target", target)):
+        if array.dtype != bool:
+            raise ValueError(f"{name} must be a bool mask, got {array.dtype}. Use probability >= threshold.")
+    if prediction.shape != target.shape or prediction.ndim < 2:
+        raise ValueError(f"prediction must have the target's shape (..., H, W), got {prediction.shape} and {target.shape}.")
+    return prediction, target
+
+
+def confusion_counts(prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Count true positive, false positive and false negative pixels of each image.
+
+    Args:
+        prediction: Bool array (..., H, W).
+        target: Bool array of the same shape.
+
+    Returns:
+        Three int64 arrays (...): TP, FP, FN.
+
+    Raises:
+        ValueError: If a mask is not bool or the shapes differ.
+    """
+    prediction, target = _check(prediction, target)
+    pixels = (-2, -1)
+    return ((prediction & target).sum(pixels), (prediction & ~target).sum(pixels), (~prediction & target).sum(pixels))
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray | float:
+    ratio = np.full(np.shape(denominator), np.nan)
+    np.divide(numerator, denominator, out=ratio, where=np.asarray(denominator) > 0)
+    return ratio if ratio.ndim else float(ratio)
+
+
+def dice(prediction: np.ndarray, target: np.ndarray) -> np.ndarray | float:
+    """Dice coefficient of each image, 2 TP / (2 TP + FP + FN).
+
+    Args:
+        prediction: Bool array (H, W), or a stack (N, H, W).
+        target: Bool array of the same shape.
+
+    Returns:
+        A float for one image, a float64 array (N,) for a stack; NaN where both masks are empty,
+        0.0 where exactly one is.
+
+    Raises:
+        ValueError: If a mask is not bool or the shapes differ.
+
+    Reference: Dice (1945), Ecology 26(3):297-302, doi:10.2307/1932409
+    """
+    tp, fp, fn = confusion_counts(prediction, target)
+    return _ratio(2 * tp, 2 * tp + fp + fn)
+
+
+def iou(prediction: np.ndarray, target: np.ndarray) -> np.ndarray | float:
+    """Intersection over union (Jaccard index) of each image, TP / (TP + FP + FN).
+
+    Args:
+        prediction: Bool array (H, W), or a stack (N, H, W).
+        target: Bool array of the same shape.
+
+    Returns:
+        As `dice`: a float or an array (N,), NaN where both masks are empty, 0.0 where exactly one is.
+
+    Raises:
+        ValueError: If a mask is not bool or the shapes differ.
+    """
+    tp, fp, fn = confusion_counts(prediction, target)
+    return _ratio(tp, tp + fp + fn)
+
+
+def _pooled_counts(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> np.ndarray:
+    if len(predictions) != len(targets):
+        raise ValueError(f"predictions must be as many as targets, got {len(predictions)} and {len(targets)}.")
+    counts = [confusion_counts(p, t) for p, t in zip(predictions, targets, strict=True)]
+    return np.array([[int(c) for c in triple] for triple in counts], np.int64).reshape(-1, 3).sum(0)
+
+
+def pooled_dice(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> float:
+    """Dice of all pixels of a data set together: large stones count more than small ones.
+
+    Args:
+        predictions: Bool arrays (H, W), one an image; sizes may differ from image to image.
+        targets: As many bool arrays of the same shapes.
+
+    Returns:
+        Value in [0, 1]; NaN if every mask is empty.
+
+    Raises:
+        ValueError: If the numbers or shapes of the masks differ.
+    """
+    tp, fp, fn = _pooled_counts(predictions, targets)
+    return float(_ratio(2 * tp, 2 * tp + fp + fn))
+
+
+def pooled_iou(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> float:
+    """Intersection over union of all pixels of a data set together; arguments and errors as `pooled_dice`."""
+    tp, fp, fn = _pooled_counts(predictions, targets)
+    return float(_ratio(tp, tp + fp + fn))
+
+
+def label_stones(mask: np.ndarray) -> tuple[np.ndarray, int]:
+    """Number the connected regions of a mask (8-connected: pixels that touch at a corner are one stone).
+
+    Args:
+        mask: Bool array (H, W).
+
+    Returns:
+        Int32 array (H, W), 0 for background and 1..n for the stones, and n.
+    """
+    labels, n_stones = ndimage.label(mask, structure=EIGHT_CONNECTED)
+    return labels.astype(np.int32), int(n_stones)
+
+
+def remove_small(mask: np.ndarray, min_pixels: int) -> np.ndarray:
+    """Delete the connected regions of fewer than `min_pixels` pixels from a bool mask (H, W)."""
+    if min_pixels <= 1:
+        return mask
+    labels, _ = label_stones(mask)
+    large = np.bincount(labels.ravel()) >= min_pixels
+    large[0] = False
+    return large[labels]
+
+
+@dataclass(frozen=True)
+class StoneMatch:
+    """Which stones of one image were found.
+
+    Attributes:
+        found: For each true stone, in the order of `label_stones`, whether a predicted region hit it.
+        n_pixels: The area of each true stone in pixels, in the same order.
+        n_false_positives: Predicted regions that hit no true stone.
+    """
+
+    found: tuple[bool, ...]
+    n_pixels: tuple[int, ...]
+    n_false_positives: int
+
+    @property
+    def n_stones(self) -> int:
+        return len(self.found)
+
+    @property
+    def n_found(self) -> int:
+        return sum(self.found)
+
+
+def match_stones(prediction: np.ndarray, target: np.ndarray, min_iou: float = 0.0) -> StoneMatch:
+    """Compare two masks stone by stone instead of pixel by pixel.
+
+    A true stone is found when some predicted region shares at least one pixel with it and their IoU is at least
+    `min_iou`. A predicted region that touches no true stone is a false positive; with `min_iou` > 0 so is a
+    region whose IoU with every stone stays below it.
+
+    Args:
+        prediction: Bool array (H, W).
+        target: Bool array (H, W).
+        min_iou: Overlap still counted as a hit, in [0, 1].
+
+    Returns:
+        The match, with one entry a true stone.
+
+    Raises:
+        ValueError: If a mask is not bool or the shapes differ.
+    """
+    prediction, target = _check(prediction, target)
+    predicted, n_predicted = label_stones(prediction)
+    true, n_true = label_stones(target)
+    shape = (n_true + 1, n_predicted + 1)
+    overlap = np.bincount(true.ravel() * shape[1] + predicted.ravel(), minlength=shape[0] * shape[1]).reshape(shape)
+    area_true, area_predicted = overlap.sum(1), overlap.sum(0)
+    overlap = overlap[1:, 1:]
+    union = area_true[1:, None] + area_predicted[None, 1:] - overlap
+    hit = (overlap > 0) & (overlap >= min_iou * union)
+    found = tuple(bool(h) for h in hit.any(1))
+    return StoneMatch(found, tuple(int(a) for a in area_true[1:]), int(n_predicted - hit.any(0).sum()))

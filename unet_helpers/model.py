@@ -1,0 +1,144 @@
+"""The U-Net: a padded, normalised one for the lessons, and the paper's own of 2015.
+
+Reference: Ronneberger, Fischer, Brox (2015), U-Net: Convolutional Networks for Biomedical Image Segmentation,
+arXiv:1505.04597
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+__all__ = ["UNet", "UNet2015", "n_parameters"]
+
+
+def double_conv(in_channels: int, out_channels: int) -> nn.Sequential:
+    """Two 3x3 convolutions that keep the image size, each with BatchNorm and ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),  # BatchNorm has the bias
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(inplace=True),
+    )
+
+
+class UNet(nn.Module):
+    """Encoder, decoder and skip connections for images of any size.
+
+    `depth` counts the resolutions: with depth 4 the image is halved three times, and the channels double
+    from `base_channels` to 8 x `base_channels`. Images whose sides are no multiple of 2^(depth-1) are padded
+    inside by repeating the edge, and the logits are cropped back.
+
+    Args:
+        in_channels: 1 for grey images.
+        out_channels: Number of logits a pixel; 1 for stone against background.
+        base_channels: Channels at full resolution.
+        depth: Number of resolutions, at least 2.
+
+    Raises:
+        ValueError: If an argument is too small.
+    """
+
+    def __init__(self, in_channels: int = 1, out_channels: int = 1, base_channels: int = 8, depth: int = 4) -> None:
+        super().__init__()
+        for name, value, least in (("in_channels", in_channels, 1), ("out_channels", out_channels, 1),
+                                   ("base_channels", base_channels, 1), ("depth", depth, 2)):
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}.")
+        self.settings = {"in_channels": in_channels, "out_channels": out_channels,
+                         "base_channels": base_channels, "depth": depth}
+        widths = [base_channels * 2**level for level in range(depth)]
+        self.down = nn.ModuleList(double_conv(a, b) for a, b in zip([in_channels, *widths], widths, strict=False))
+        self.pool = nn.MaxPool2d(2)
+        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, stride=2) for w in widths[-2::-1])
+        self.merge = nn.ModuleList(double_conv(2 * w, w) for w in widths[-2::-1])
+        self.head = nn.Conv2d(base_channels, out_channels, 1)
+        nn.init.constant_(self.head.bias, -4.0)  # start from "almost no pixel is stone": sigmoid(-4) = 0.018
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Image (B, in_channels, H, W) in [-1, 1] -> logits (B, out_channels, H, W)."""
+        if image.ndim != 4 or image.shape[1] != self.settings["in_channels"]:
+            raise ValueError(f"image must have shape (B, {self.settings['in_channels']}, H, W), got {tuple(image.shape)}.")
+        height, width = image.shape[-2:]
+        multiple = 2 ** (self.settings["depth"] - 1)
+        features = pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+        skips = []
+        for level, block in enumerate(self.down):
+            features = block(self.pool(features) if level else features)  # (B, base * 2^level, H / 2^level, W / 2^level)
+            skips.append(features)
+        skips.pop()  # the lowest level has no skip connection
+        for up, merge in zip(self.up, self.merge, strict=True):
+            features = merge(torch.cat([skips.pop(), up(features)], dim=1))
+        return self.head(features)[..., :height, :width]
+
+
+def _double_conv_2015(in_channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 3), nn.ReLU(inplace=True),
+                         nn.Conv2d(out_channels, out_channels, 3), nn.ReLU(inplace=True))
+
+
+class UNet2015(nn.Module):
+    """The network of the paper's figure 1: unpadded convolutions, no normalisation, 572 pixels in, 388 out.
+
+    Every skip connection is cropped to the smaller feature map it meets. Only sides of 16 n + 12 pixels, from
+    188 up, stay even at all four poolings: 572 is one of them.
+
+    Args:
+        in_channels: 1 for grey images.
+        n_classes: Number of logits a pixel; the paper has 2 (cell and background).
+    """
+
+    def __init__(self, in_channels: int = 1, n_classes: int = 2) -> None:
+        super().__init__()
+        widths = [64, 128, 256, 512, 1024]
+        self.down = nn.ModuleList(_double_conv_2015(a, b) for a, b in zip([in_channels, *widths], widths, strict=False))
+        self.pool = nn.MaxPool2d(2)
+        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, stride=2) for w in widths[-2::-1])
+        self.merge = nn.ModuleList(_double_conv_2015(2 * w, w) for w in widths[-2::-1])
+        self.head = nn.Conv2d(64, n_classes, 1)
+
+    @staticmethod
+    def output_size(size: int) -> int:
+        """Side of the output for one side of the input, in pixels: 572 -> 388.
+
+        Raises:
+            ValueError: If a pooling would meet an odd side or nothing would be left.
+        """
+        side = size
+        for _ in range(4):
+            side -= 4
+            if side % 2 or side <= 0:
+                raise ValueError(f"image side must be 16 n + 12 and at least 188, got {size}. The paper uses 572.")
+            side //= 2
+        for _ in range(4):
+            side = 2 * (side - 4)
+        if side - 4 <= 0:
+            raise ValueError(f"image side must be 16 n + 12 and at least 188, got {size}. The paper uses 572.")
+        return side - 4
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Image (B, in_channels, 572, 572) -> logits (B, n_classes, 388, 388)."""
+        for side in image.shape[-2:]:
+            self.output_size(side)
+        skips, features = [], image
+        for level, block in enumerate(self.down):
+            features = block(self.pool(features) if level else features)
+            skips.append(features)
+        skips.pop()
+        for up, merge in zip(self.up, self.merge, strict=True):
+            features = up(features)
+            features = merge(torch.cat([_centre_crop(skips.pop(), features.shape[-2:]), features], dim=1))
+        return self.head(features)
+
+
+def _centre_crop(features: Tensor, size: torch.Size) -> Tensor:
+    top, left = ((have - want) // 2 for have, want in zip(features.shape[-2:], size, strict=True))
+    return features[..., top : top + size[0], left : left + size[1]]
+
+
+def n_parameters(model: nn.Module) -> int:
+    """Number of values that training may change."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
