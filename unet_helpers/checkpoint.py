@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from unet_helpers.files import written_whole
 from unet_helpers.model import UNet
 
 __all__ = ["Checkpoint", "load_checkpoint", "load_state", "save_state", "store_threshold"]
@@ -47,19 +48,13 @@ def save_state(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
     Raises:
         OSError: If the disk is full or not writable; the file that was there before is untouched.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with scratch.open("wb") as file:
+        with written_whole(path) as scratch, scratch.open("wb") as file:
             torch.save({"format": FORMAT, **state}, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(scratch, path)
-    except RuntimeError as error:  # torch reports a full disk as one
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         raise OSError(f"{path} could not be written: {error}. Free some disk space; the previous file is intact.") from error
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def load_state(path: str | os.PathLike[str], device: torch.device | str | None = None) -> dict[str, Any]:

@@ -19,7 +19,8 @@ import ipywidgets as widgets
 import numpy as np
 from PIL import Image
 
-from unet_helpers.metrics import StoneMatch, dice, iou, label_stones, match_stones, remove_small
+from unet_helpers.metrics import StoneMatch, dice, iou, label_stones, match_stones, predicted_mask
+from unet_helpers.phantom import window
 from unet_helpers.plotting import ERROR_KINDS, STYLES, Style, error_codes
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "render",
     "score_html",
     "score_image",
+    "stones_html",
     "view_box",
 ]
 
@@ -78,20 +80,6 @@ class RenderSettings:
     size_px: int = 640
 
 
-def predicted_mask(probability: np.ndarray, threshold: float, min_pixels: int = 0) -> np.ndarray:
-    """Turn a probability into a mask.
-
-    Args:
-        probability: Float array (H, W).
-        threshold: Pixels of at least this probability are stone.
-        min_pixels: Regions of fewer pixels are deleted.
-
-    Returns:
-        Bool array (H, W).
-    """
-    return remove_small(probability >= threshold, min_pixels)
-
-
 def _to_grey(image: np.ndarray, settings: RenderSettings) -> np.ndarray:
     """Return the image as uint8; an image in HU goes through the window."""
     if settings.window_level is None or settings.window_width is None:
@@ -100,8 +88,7 @@ def _to_grey(image: np.ndarray, settings: RenderSettings) -> np.ndarray:
                 f"image must be uint8 when no window is set, got {image.dtype}. Set window_level."
             )
         return image
-    lowest = settings.window_level - settings.window_width / 2
-    return (np.clip((image - lowest) / settings.window_width, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return window(image, settings.window_level, settings.window_width)
 
 
 def view_box(shape: tuple[int, int], settings: RenderSettings) -> Box:
@@ -144,43 +131,48 @@ def _enlarge_codes(codes: np.ndarray, box: Box, shape: tuple[int, int]) -> np.nd
     return codes[rows[:, None], columns]
 
 
-def _border(codes: np.ndarray, width_px: int) -> np.ndarray:
-    """Return where a pixel of another code lies within some pixels to the left, right, above or below."""
-    border = np.zeros(codes.shape, bool)
-    for step in range(1, width_px + 1):
-        for view, marks in ((codes, border), (codes.T, border.T)):
-            differs = view[step:] != view[:-step]
-            marks[step:] |= differs
-            marks[:-step] |= differs
-    return border
+def _grow(mask: np.ndarray, n_px: int) -> np.ndarray:
+    """Grow a bool array (H, W) by some pixels to every side."""
+    for _ in range(2):  # down the columns, then, transposed, along the rows
+        grown = mask.copy()
+        for step in range(1, n_px + 1):
+            grown[step:] |= mask[:-step]
+            grown[:-step] |= mask[step:]
+        mask = grown.T
+    return mask
 
 
 def _paint(picture: np.ndarray, where: np.ndarray, colour: Sequence[int], opacity: float) -> None:
     """Blend a colour into the picture (H, W, 3), in place, where a bool array (H, W) is true."""
-    old = picture[where]
-    picture[where] = (old + opacity * (np.asarray(colour, np.float32) - old) + 0.5).astype(np.uint8)
+    pixels, chosen = picture.reshape(-1, 3), np.flatnonzero(where)
+    old = pixels[chosen]
+    pixels[chosen] = (old + opacity * (np.asarray(colour, np.float32) - old) + 0.5).astype(np.uint8)
 
 
-def _paint_line(picture: np.ndarray, line: np.ndarray, style: Style) -> None:
-    """Paint an outline (bool, H, W), in place, with the pattern of its style."""
+def _paint_line(picture: np.ndarray, line: np.ndarray, style: Style, gaps: bool = True) -> None:
+    """Paint an outline (bool, H, W), in place, with the pattern of its style; the gaps dark, or left as they are."""
     rows, columns = np.nonzero(line)
     dash = DASH_PX[style.line]
     on = ((rows // dash + columns // dash) % 2 == 0) if dash else np.ones(rows.size, bool)
-    picture[rows, columns] = np.where(on[:, None], np.uint8(style.colour), np.uint8(GAP))
+    picture[rows[on], columns[on]] = style.colour
+    if gaps:
+        picture[rows[~on], columns[~on]] = GAP
 
 
 def _paint_errors(picture: np.ndarray, codes: np.ndarray, opacity: float) -> None:
-    """Paint hits, misses and false alarms, outlined inside so that no region hides another."""
+    """Paint hits, misses and false alarms: fills, outlines around them, and thin lines where two kinds meet."""
     for code, kind in ERROR_KINDS.items():
-        region = codes == code
+        region, style = codes == code, STYLES[kind]
         if region.any():
-            _paint(picture, region, STYLES[kind].colour, opacity)
-            _paint_line(picture, region & _border(codes, STYLES[kind].width_px), STYLES[kind])
+            _paint(picture, region, style.colour, opacity)
+            _paint_line(picture, _grow(region, style.width_px) & (codes == 0), style)
+            if kind != "hit":
+                _paint(picture, region & _grow(codes == 3, 1), style.colour, 1.0)
 
 
-def _paint_outline(picture: np.ndarray, mask: np.ndarray, style: Style) -> None:
-    """Paint the outline of an enlarged mask, outside of it: the stone itself stays visible."""
-    _paint_line(picture, ~mask & _border(mask, style.width_px), style)
+def _paint_outline(picture: np.ndarray, mask: np.ndarray, style: Style, distance_px: int, gaps: bool) -> None:
+    """Paint a line around a mask (H, W), at some distance: the stone itself stays visible."""
+    _paint_line(picture, _grow(mask, distance_px + style.width_px) & ~_grow(mask, distance_px), style, gaps)
 
 
 def _paint_heat(picture: np.ndarray, probability: np.ndarray, opacity: float) -> None:
@@ -223,10 +215,11 @@ def render(
     codes = _enlarge_codes(error_codes(prediction, target), box, shape)
     if settings.show_errors:
         _paint_errors(picture, codes, settings.opacity)
+    distance_px = 1 + max(s.width_px for s in STYLES.values()) if settings.show_errors else 0
     if settings.show_truth:
-        _paint_outline(picture, (codes == 1) | (codes == 3), STYLES["truth"])
+        _paint_outline(picture, (codes == 1) | (codes == 3), STYLES["truth"], distance_px, gaps=False)
     if settings.show_prediction:
-        _paint_outline(picture, codes >= 2, STYLES["prediction"])
+        _paint_outline(picture, codes >= 2, STYLES["prediction"], distance_px, gaps=not settings.show_truth)
     return picture
 
 
@@ -350,11 +343,11 @@ def _check_lengths(n_images: int, **lists: Sequence[Any] | None) -> None:
             raise ValueError(f"{name} must have one entry an image ({n_images}), got {len(values)}.")
 
 
-def _swatch(style: Style) -> str:
-    fill = "rgba({}, {}, {}, 0.35)".format(*style.colour)
-    box = "display:inline-block;width:1.3em;height:1em;margin-right:0.5em;box-sizing:border-box"
-    look = f"{box};vertical-align:-0.1em;background:{fill};border:{style.width_px}px {style.line} {style.hex}"
-    return f'<span style="{look}"></span>{style.label}'
+def _swatch(style: Style, filled: bool) -> str:
+    fill = "rgba({}, {}, {}, {})".format(*style.colour, 0.35 if filled else 0)
+    box = "display:inline-block;width:2.2em;height:1.2em;margin-right:0.6em;box-sizing:border-box"
+    look = f"{box};vertical-align:-0.2em;background:linear-gradient({fill}, {fill}), #444"  # grey as a CT
+    return f'<span style="{look};border:{style.width_px}px {style.line} {style.hex}"></span>{style.label}'
 
 
 def legend_html() -> str:
@@ -362,38 +355,55 @@ def legend_html() -> str:
     colours = ", ".join("rgb({}, {}, {})".format(*colour) for colour in HEAT_COLOURS)
     bar = "display:inline-block;width:5em;height:0.8em;margin:0 0.4em"
     bar += f";background:linear-gradient(to right, {colours})"
-    rows = [f"<div>{_swatch(style)}</div>" for style in STYLES.values()]
+    rows = [f"<div>{_swatch(STYLES[kind], kind in ERROR_KINDS.values())}</div>" for kind in STYLES]
     rows.append(f'<div>probability 0<span style="{bar}"></span>1</div>')
-    return f'<div style="line-height:1.5">{"".join(rows)}</div>'
+    return f'<div style="line-height:1.6">{"".join(rows)}</div>'
 
 
-def score_html(score: ImageScore, unit: str, title: str) -> str:
-    """Return the live line as HTML.
+def score_html(score: ImageScore, title: str) -> str:
+    """Return the live line as HTML; it always has the same height, so that no slider jumps away under a hand.
+
+    Args:
+        score: From `score_image`.
+        title: First line, plain text; cut off where it is too long.
+    """
+    match, plain = score.match, html.escape(title)
+    one_line = "max-width:285px;overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
+    lines = [
+        f'<div style="{one_line};font-weight:bold" title="{plain}">{plain}</div>',
+        f"<div>Dice <b>{_number(score.dice)}</b> &nbsp; IoU <b>{_number(score.iou)}</b></div>",
+        f"<div>stones found <b>{match.n_found} of {match.n_stones}</b>, "
+        f"missed <b>{match.n_stones - match.n_found}</b></div>",
+        f"<div>false alarms <b>{match.n_false_positives}</b></div>",
+    ]
+    return f'<div style="line-height:1.5">{"".join(lines)}</div>'
+
+
+def stones_html(score: ImageScore, unit: str) -> str:
+    """Return one line a true stone, its size and what became of it, as HTML.
 
     Args:
         score: From `score_image`.
         unit: "mm" or "px", the unit of its diameters.
-        title: First line, escaped by the caller.
     """
-    match = score.match
-    n_missed = match.n_stones - match.n_found
-    lines = [f"<b>{title}</b>", f"Dice <b>{_number(score.dice)}</b> &nbsp; IoU <b>{_number(score.iou)}</b>"]
-    lines.append(f"stones found <b>{match.n_found} of {match.n_stones}</b>, missed <b>{n_missed}</b>")
-    lines.append(f"false alarms <b>{match.n_false_positives}</b>")
-    for i, (true, predicted) in enumerate(zip(score.diameters, score.predicted_diameters, strict=True)):
-        answer = f"predicted {predicted:.1f} {unit}" if match.found[i] else "missed"
-        lines.append(f"stone {i + 1}: {true:.1f} {unit}, {answer}")
+    sizes = zip(score.diameters, score.predicted_diameters, score.match.found, strict=True)
+    lines = [
+        f"stone {i + 1}: {true:.1f} {unit}, " + (f"predicted {predicted:.1f} {unit}" if found else "missed")
+        for i, (true, predicted, found) in enumerate(sizes)
+    ]
+    lines = ["<b>diameters</b>", *lines] if lines else ["no stone in this image"]
     return f'<div style="line-height:1.5">{"".join(f"<div>{line}</div>" for line in lines)}</div>'
 
 
 def _number(value: float) -> str:
-    return "none (nothing to find, nothing predicted)" if math.isnan(value) else f"{value:.3f}"
+    return "none" if math.isnan(value) else f"{value:.3f}"
 
 
 WHOLE, BY_HAND = "whole image", "by hand"
 AS_GIVEN, WORST_FIRST = "as given", "worst Dice first"
-LOOK: dict[str, Any] = {"style": {"description_width": "85px"}, "layout": {"width": "330px"}}
-JUMP_ZOOM = 4.0  # a 5-pixel stone in a 256-pixel image is then 50 pixels wide in a picture of 640
+LOOK: dict[str, Any] = {"style": {"description_width": "76px"}, "layout": {"width": "292px"}}
+STONES_IN_VIEW = 6  # a jump to a stone enlarges it to a sixth of the picture, within the limits below
+JUMP_ZOOMS = (3.0, 8.0)
 
 
 def _slider(kind: Any, label: str, value: float, low: float, high: float, step: float) -> Any:
@@ -401,7 +411,7 @@ def _slider(kind: Any, label: str, value: float, low: float, high: float, step: 
 
 
 def _checkbox(label: str, value: bool) -> widgets.Checkbox:
-    return widgets.Checkbox(value=value, description=label, indent=False, layout={"width": "155px"})
+    return widgets.Checkbox(value=value, description=label, indent=False, layout={"width": "142px"})
 
 
 def _arrays(values: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -417,7 +427,8 @@ class Inspector:
     Attributes:
         widget: Everything together.
         picture: The image; its `value` is the PNG of `render` with `settings()`.
-        score: The live line.
+        score: The live line: Dice, IoU, stones found and missed, false alarms.
+        stones: The diameters of the stones.
         index: Position in the order, from 1.
         threshold, opacity, level, width, zoom, row, column: Sliders; row and column are percentages.
         look_at: Whole image, one of the stones, or by hand (row and column).
@@ -468,7 +479,7 @@ class Inspector:
         self._targets, self._probabilities = _arrays(targets), _arrays(probabilities)
         for i, arrays in enumerate(zip(self._images, self._targets, self._probabilities, strict=True)):
             _check_arrays(*arrays, where=f" {i}")
-        self._names = [html.escape(str(name)) for name in names or [""] * len(images)]
+        self._names = [str(name) for name in names] if names is not None else [""] * len(images)
         self._spacings, self._min_pixels, self._size_px = spacings, min_pixels, size_px
         self._has_hu = images_hu is not None
         self._order = list(range(len(images)))
@@ -486,10 +497,10 @@ class Inspector:
 
     def _make_controls(self, threshold: float) -> None:
         self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
-        self.score, self.message = widgets.HTML(), widgets.HTML()
+        self.score, self.stones, self.message = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.index = _slider(widgets.IntSlider, "image", 1, 1, len(self._images), 1)
         self.threshold = _slider(widgets.FloatSlider, "threshold", threshold, 0.0, 1.0, 0.01)
-        self.opacity = _slider(widgets.FloatSlider, "fill opacity", RenderSettings.opacity, 0.0, 1.0, 0.05)
+        self.opacity = _slider(widgets.FloatSlider, "opacity", RenderSettings.opacity, 0.0, 1.0, 0.05)
         self.level = _slider(widgets.IntSlider, "level (HU)", 40, -200, 1000, 10)
         self.width = _slider(widgets.IntSlider, "width (HU)", 400, 50, 2000, 10)
         self.zoom = _slider(widgets.FloatSlider, "zoom", 1.0, 1.0, 12.0, 0.5)
@@ -499,9 +510,9 @@ class Inspector:
         self.errors, self.heat_map = _checkbox("errors", True), _checkbox("heat map", False)
         self.truth, self.prediction = _checkbox("truth", False), _checkbox("prediction", False)
         self.order = widgets.Dropdown(options=[AS_GIVEN, WORST_FIRST], description="order", **LOOK)
-        self.next_miss = widgets.Button(description="next missed stone", layout=widgets.Layout(width="155px"))
+        self.next_miss = widgets.Button(description="next missed stone", layout=widgets.Layout(width="142px"))
         self.next_false_alarm = widgets.Button(
-            description="next false alarm", layout=widgets.Layout(width="155px")
+            description="next false alarm", layout=widgets.Layout(width="142px")
         )
 
     def _arrange(self) -> widgets.Box:
@@ -522,8 +533,9 @@ class Inspector:
             widgets.HBox([self.next_miss, self.next_false_alarm]),
             self.message,
             widgets.HTML(legend_html()),
+            self.stones,
         ]
-        column = widgets.VBox(panel, layout=widgets.Layout(width="340px", margin="0 0 0 12px"))
+        column = widgets.VBox(panel, layout=widgets.Layout(width="300px", margin="0 0 0 10px"))
         row = widgets.Layout(display="flex", flex_flow="row wrap", align_items="flex-start")
         return widgets.Box([self.picture, column], layout=row)
 
@@ -586,8 +598,9 @@ class Inspector:
             self._drawn = image, settings
         if (image, settings.threshold, self.index.value) != self._scored:
             score = score_image(self._predicted(image), self._targets[image], self._spacings[image])
-            title = f"image {self.index.value} of {len(self._images)} {self._names[image]}"
-            self.score.value = score_html(score, "px" if self._spacings[image] is None else "mm", title)
+            name = f": {self._names[image]}" if self._names[image] else ""
+            self.score.value = score_html(score, f"image {self.index.value} of {len(self._images)}{name}")
+            self.stones.value = stones_html(score, "px" if self._spacings[image] is None else "mm")
             self._scored = image, settings.threshold, self.index.value
 
     def _moved(self, change: dict[str, Any]) -> None:

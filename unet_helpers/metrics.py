@@ -22,7 +22,7 @@ __all__ = [
     "match_stones",
     "pooled_dice",
     "pooled_iou",
-    "remove_small",
+    "predicted_mask",
 ]
 
 EIGHT_CONNECTED = np.ones((3, 3), bool)  # a diagonal line is one stone; SciPy's default would see single pixels
@@ -142,13 +142,23 @@ def label_stones(mask: np.ndarray) -> tuple[np.ndarray, int]:
     return labels.astype(np.int32), int(n_stones)
 
 
-def remove_small(mask: np.ndarray, min_pixels: int) -> np.ndarray:
-    """Delete the connected regions of fewer than `min_pixels` pixels from a bool mask (H, W)."""
+def predicted_mask(probability: np.ndarray, threshold: float, min_pixels: int = 0) -> np.ndarray:
+    """Turn probabilities into a mask: at least `threshold`, in regions of at least `min_pixels` pixels.
+
+    Args:
+        probability: Float array (H, W).
+        threshold: Smallest probability that counts as stone.
+        min_pixels: Connected regions with fewer pixels are dropped.
+
+    Returns:
+        Bool array (H, W).
+    """
+    mask = probability >= threshold
     if min_pixels <= 1:
         return mask
     labels, _ = label_stones(mask)
     large = np.bincount(labels.ravel()) >= min_pixels
-    large[0] = False
+    large[0] = False  # the background is no region
     return large[labels]
 
 

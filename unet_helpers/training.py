@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import signal
@@ -20,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from unet_helpers.checkpoint import load_state, save_state
 from unet_helpers.data import Pair, load_pair
+from unet_helpers.files import write_json
 from unet_helpers.inference import MAX_SIZE, fast_precision, predict_all, sixteen_bit_type
 from unet_helpers.losses import bce_dice_loss
 from unet_helpers.metrics import dice
@@ -34,11 +34,12 @@ __all__ = ["TrainConfig", "choose_device", "default_config", "fit", "load_arrays
 class TrainConfig:
     """Settings of one training run; saved with its checkpoints.
 
-    The length is `n_steps` optimiser steps, or `minutes` of wall-clock time if that is given.
+    The length is `n_steps` optimiser steps, or `n_epochs` or `minutes` if one of them is given.
 
     Attributes:
         n_steps: Optimiser steps.
-        minutes: Train for so long instead, validation included; None to count steps.
+        n_epochs: Train for so many epochs instead.
+        minutes: Train for so much wall-clock time instead, validation included.
         batch_size: Patches a step.
         patch_size: Side of a patch in pixels.
         stone_fraction: Share of the patches that are placed on a stone.
@@ -47,11 +48,12 @@ class TrainConfig:
         weight_decay: Of AdamW.
         max_gradient_norm: Longer gradients are shortened to this norm.
         average_decay: Of the moving average of the weights, which is what is validated and saved as the result.
-        steps_per_epoch: Steps between two validations; None takes one pass over as many pixels as the images have.
+        steps_per_epoch: Steps between two validations; None takes as many as cut all pixels of the images once.
         seed: Of weights, patches and augmentation.
     """
 
     n_steps: int = 1500
+    n_epochs: int | None = None
     minutes: float | None = None
     batch_size: int = 16
     patch_size: int = 128
@@ -139,6 +141,7 @@ class _Run:
         self.optimiser = torch.optim.AdamW(self.model.parameters(), config.learning_rate, weight_decay=config.weight_decay)
         self.scaler = torch.amp.GradScaler(device.type, enabled=sixteen_bit_type(device) == torch.float16)
         self.generator = torch.Generator().manual_seed(config.seed)
+        self.steps_per_epoch = config.steps_per_epoch or 1
         self.step, self.seconds, self.epoch_loss, self.epoch_steps, self.best = 0, 0.0, 0.0, 0, -1.0
         self.history: list[dict[str, float]] = []
 
@@ -146,7 +149,7 @@ class _Run:
     def progress(self) -> float:
         if self.config.minutes is not None:
             return self.seconds / (60 * self.config.minutes)
-        return self.step / self.config.n_steps
+        return self.step / (self.config.n_epochs * self.steps_per_epoch if self.config.n_epochs else self.config.n_steps)
 
     def averaged_model(self) -> nn.Module:
         """The moving average of the weights, with the batch statistics of the network itself."""
@@ -163,23 +166,27 @@ class _Run:
             "step": self.step, "val_dice": self.history[-1]["val_dice"] if self.history else float("nan"),
             "optimiser": self.optimiser.state_dict(), "scaler": self.scaler.state_dict(),
             "generator": self.generator.get_state(), "seconds": self.seconds, "epoch_loss": self.epoch_loss,
-            "epoch_steps": self.epoch_steps, "best": self.best, "history": self.history,
+            "epoch_steps": self.epoch_steps, "steps_per_epoch": self.steps_per_epoch, "best": self.best,
+            "history": self.history,
         }
 
     def restore(self, state: dict[str, Any], path: Path) -> None:
         """Continue from `state`; ValueError if it belongs to another run."""
-        mine = {"model_settings": self.model.settings, "config": asdict(self.config), "split": self.split}
-        for name, value in mine.items():
-            if state[name] != value:
-                raise ValueError(f"{path} must come from a run with the same {name}, got another. "
-                                 "Give another run folder, delete this one, or start with resume=False.")
+        if state["split"] != self.split:
+            raise ValueError(f"{path} must come from a run on the same exams, got others. Give another run folder.")
+        mine = {**asdict(self.config), **self.model.settings}
+        theirs = {**state["config"], **state["model_settings"]}
+        other = [f"{name} {theirs.get(name)} there, {value} here" for name, value in mine.items() if theirs.get(name) != value]
+        if other:
+            raise ValueError(f"{path} must come from a run with the same settings, got {'; '.join(other)}. "
+                             "Give another run folder, or start again with resume=False.")
         self.model.load_state_dict(state["model"])
         self.average.module.load_state_dict(state["average"])
         self.average.n_averaged.fill_(state["n_averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
         self.generator.set_state(state["generator"].cpu())
-        for name in ("step", "seconds", "epoch_loss", "epoch_steps", "best", "history"):
+        for name in ("step", "seconds", "epoch_loss", "epoch_steps", "steps_per_epoch", "best", "history"):
             setattr(self, name, state[name])
 
 
@@ -238,14 +245,6 @@ def _validate(run: _Run, images: list[np.ndarray], masks: list[np.ndarray], run_
     write_json(run_dir / "history.json", run.history)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    scratch.write_text(json.dumps(value, indent=1), "utf-8")
-    os.replace(scratch, path)
-
-
 def fit(train_pairs: list[Pair], val_pairs: list[Pair], run_dir: str | os.PathLike[str], config: TrainConfig | None = None,
         model: UNet | None = None, device: torch.device | None = None, resume: bool = True, progress: bool = True,
         on_epoch: Callable[[list[dict[str, float]]], None] | None = None) -> list[dict[str, float]]:
@@ -298,7 +297,7 @@ def fit(train_pairs: list[Pair], val_pairs: list[Pair], run_dir: str | os.PathLi
 
 def _loop(run: _Run, sampler: PatchSampler, train_pairs: list[Pair], val: tuple[list[np.ndarray], list[np.ndarray]],
           run_dir: Path, progress: bool, on_epoch: Callable[[list[dict[str, float]]], None] | None) -> None:
-    per_epoch = run.config.steps_per_epoch or max(1, sampler.patches_per_epoch // run.config.batch_size)
+    run.steps_per_epoch = run.config.steps_per_epoch or max(1, sampler.patches_per_epoch // run.config.batch_size)
     started, saved_at = time.perf_counter() - run.seconds, time.perf_counter()
     run.model.train()
     bar = progress_bar(total=100, initial=round(100 * run.progress), desc="training", disable=not progress,
@@ -308,7 +307,7 @@ def _loop(run: _Run, sampler: PatchSampler, train_pairs: list[Pair], val: tuple[
             run.epoch_loss += _train_step(run, sampler, train_pairs)
             run.step, run.epoch_steps = run.step + 1, run.epoch_steps + 1
             run.seconds = time.perf_counter() - started
-            epoch_ends = run.epoch_steps == per_epoch or run.progress >= 1
+            epoch_ends = run.epoch_steps == run.steps_per_epoch or run.progress >= 1
             if epoch_ends:
                 _validate(run, *val, run_dir)
                 if on_epoch:

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from unet_helpers.phantom.anatomy import Patient
-from unet_helpers.phantom.shapes import Array, Grid, paint, pixel_box
+from unet_helpers.phantom.shapes import Array, Grid, Vector, paint, pixel_box
 
-FIELD_PIXELS, THICKNESS_MM = 256, 3.0
+AIR_HU, FIELD_PIXELS, THICKNESS_MM = -1000.0, 256, 3.0
 GRAINS_MM = {"fine": (1.3, 1.3), "mid": (3.5, 3.5), "coarse": (12.0, 12.0), "streak": (7.0, 1.2)}  # along z, x
 
 
@@ -41,19 +41,24 @@ def make_grid(patient: Patient, depth_mm: float, size: int, box: tuple[slice, sl
     step = (np.arange(finer) + 0.5) / finer - 0.5
     down, right = (((np.arange(s.start, s.stop)[:, None] + step).ravel() - middle) * pixel_mm for s in box)
     flip, c, s = 1 - 2 * patient.mirrored, np.cos(patient.tilt), np.sin(patient.tilt)
-    turn, centre, k = np.array([[flip * c, s], [-flip * s, c]]), np.array(patient.centre_mm), patient.waves
-    x = centre[0] + right * turn[0, 0] + down[:, None] * turn[1, 0]
-    z = centre[1] + right * turn[0, 1] + down[:, None] * turn[1, 1]
-    along, across = np.outer(right, k[:, [0, 2]] @ turn[0]), np.outer(down, k[:, [0, 2]] @ turn[1])
-    across += k[:, [0, 2]] @ centre + k[:, 1] * depth_mm + k[:, 3]
-    for field, shift in ((x, k[:, 4]), (z, k[:, 5])):              # sin(a + b) as two products: fast
-        field += (shift * np.sin(across)) @ np.cos(along).T + (shift * np.cos(across)) @ np.sin(along).T
+    turn, centre = np.array([[flip * c, s], [-flip * s, c]]), np.array(patient.centre_mm)
+    kx, ky, kz, phase, *shifts = patient.waves.T
+    k = np.stack([kx, kz])                                         # sin(a + b) as two products: fast
+    a, b = np.outer(down, turn[1] @ k) + (centre @ k + ky * depth_mm + phase), np.outer(right, turn[0] @ k)
+    rows, columns = np.hstack([np.sin(a), np.cos(a)]), np.hstack([np.cos(b), np.sin(b)])
+    x, z = (centre[i] + right * turn[0, i] + down[:, None] * turn[1, i]
+            + np.einsum("hn,wn->hw", rows * np.tile(shifts[i], 2), columns) for i in (0, 1))
 
-    def to_pixel(world_x: float, world_z: float) -> tuple[float, float]:
-        column, row = turn @ (world_x - centre[0], world_z - centre[1]) / pixel_mm + middle
-        return row, column
+    def to_pixel(world_x: float, world_z: float) -> Vector:
+        return (turn @ (world_x - centre[0], world_z - centre[1]))[::-1] / pixel_mm + middle
 
     return Grid(x.astype(np.float32), depth_mm, z.astype(np.float32), pixel_mm, to_pixel)
+
+
+def frequencies(size: int, pixel_mm: float) -> tuple[Array, Array]:
+    """Row and column frequency in cycles per mm, to broadcast against `rfft2`."""
+    row, column = fft.fftfreq(size, pixel_mm)[:, None], fft.rfftfreq(size, pixel_mm)[None, :]
+    return row.astype(np.float32), column.astype(np.float32)
 
 
 def filtered_noise(rng: np.random.Generator, response: Array) -> Array:
@@ -61,12 +66,6 @@ def filtered_noise(rng: np.random.Generator, response: Array) -> Array:
     shape = (len(response), len(response))
     noise = fft.irfft2(fft.rfft2(rng.standard_normal(shape, np.float32)) * response, s=shape)
     return ((noise - noise.mean()) / noise.std()).astype(np.float32)
-
-
-def frequencies(size: int, pixel_mm: float) -> tuple[Array, Array]:
-    """Row and column frequency in cycles per mm, to broadcast against `rfft2`."""
-    row, column = fft.fftfreq(size, pixel_mm)[:, None], fft.rfftfreq(size, pixel_mm)[None, :]
-    return row.astype(np.float32), column.astype(np.float32)
 
 
 def add_stones(image_hu: Array, patient: Patient, grid: Grid, grain: Array) -> tuple[NDArray[np.bool_], list[Stone]]:
@@ -82,14 +81,14 @@ def add_stones(image_hu: Array, patient: Patient, grid: Grid, grain: Array) -> t
         fine = make_grid(patient, grid.y, len(mask), box, 4)
         inside = [stone.shape.distance(fine.x, grid.y + dy * THICKNESS_MM, fine.z) > 0 for dy in (-1 / 3, 0, 1 / 3)]
         n_rows, n_columns = mask[box].shape
-        cover = np.mean(inside, axis=0, dtype=np.float32).reshape(n_rows, 4, n_columns, 4).mean((1, 3))
+        cover = np.mean(inside, 0, np.float32).reshape(n_rows, 4, n_columns, 4).mean((1, 3))
         if (cover >= 0.5).sum() < 2:
             continue
         image_hu[box] += cover * (stone.hu * (1 + 0.06 * grain[box]) - image_hu[box])
         mask[box] |= cover >= 0.5
-        row, column = ndimage.center_of_mass(cover)
-        stones.append(Stone(2 * float(np.sqrt(cover.sum() / np.pi)) * grid.pixel_mm, stone.hu, stone.location,
-                            row + box[0].start, column + box[1].start, patient.seed))
+        row, column = np.add(ndimage.center_of_mass(cover), (box[0].start, box[1].start)).tolist()
+        diameter = 2 * float(np.sqrt(cover.sum() / np.pi)) * grid.pixel_mm
+        stones.append(Stone(diameter, stone.hu, stone.location, row, column, patient.seed))
     return mask, stones
 
 
@@ -99,7 +98,7 @@ def scan(image_hu: Array, patient: Patient, pixel_mm: float, rng: np.random.Gene
     radius = np.hypot(row, column)
     blur = np.exp(-2 * (np.pi * patient.blur_mm / 2.355 * radius) ** 2)
     blurred = fft.irfft2(fft.rfft2(image_hu) * blur, s=image_hu.shape)
-    path = (np.clip(image_hu, -1000, 1500) + 1000).mean(1, keepdims=True) / 1000
+    path = (np.clip(image_hu, AIR_HU, 1500) - AIR_HU).mean(1, keepdims=True) / 1000
     noise = filtered_noise(rng, np.sqrt(radius + 0.01) * np.exp(-2 * (np.pi * 0.7 * radius) ** 2))
     dense = np.clip(image_hu - 500, 0, 2000)
     near, far = (ndimage.uniform_filter1d(dense, max(1, int(mm / pixel_mm)), axis=1) for mm in (25, 70))
@@ -125,11 +124,16 @@ def render(patient: Patient, depth_mm: float, size: int = 256) -> Slice:
     row, column = frequencies(size, grid.pixel_mm)
     grains = {name: filtered_noise(rng, np.exp(-7 * ((z * row) ** 2 + (x * column) ** 2)))
               for name, (z, x) in GRAINS_MM.items()}
-    image_hu = np.full((size, size), -1000, np.float32)
+    image_hu = np.full((size, size), AIR_HU, np.float32)
     for shape, layers in patient.parts:
         paint(image_hu, grid, shape, layers, grains)
     mask, stones = add_stones(image_hu, patient, grid, grains["fine"])
-    return Slice(scan(image_hu, patient, grid.pixel_mm, rng), mask, grid.pixel_mm, stones)
+    image_hu = scan(image_hu, patient, grid.pixel_mm, rng)
+    across = np.arange(size) - (size - 1) / 2
+    turned = across[:, None] * np.exp(1j * patient.tilt) - 1j * across * np.exp(1j * patient.tilt)
+    outside = np.maximum(abs(turned.real), abs(turned.imag)) > size / 2     # black wedges of a turned picture
+    image_hu[outside], mask[outside] = AIR_HU, False
+    return Slice(image_hu, mask, grid.pixel_mm, stones)
 
 
 def window(image_hu: Array, level: float, width: float) -> NDArray[np.uint8]:

@@ -35,13 +35,13 @@ class Layer(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """Pixel centres of one slice in the patient's bent space: x and z (H, W), one y; `to_pixel(x, z)` goes back."""
+    """Pixel centres of one slice in the patient's bent space: x and z (H, W), one y; `to_pixel` goes back."""
 
     x: Array
     y: float
     z: Array
     pixel_mm: float
-    to_pixel: Callable[[float, float], tuple[float, float]]
+    to_pixel: Callable[[float, float], Vector]
 
 
 def frame(axis: ArrayLike, front: ArrayLike = (0.0, 1.0, 0.0)) -> Vector:
@@ -52,17 +52,17 @@ def frame(axis: ArrayLike, front: ArrayLike = (0.0, 1.0, 0.0)) -> Vector:
     return np.stack([np.cross(v, w), v, w])
 
 
-def ellipsoid(centre: ArrayLike, radii: ArrayLike, axes: Vector | None = None, uneven: float = 0.0) -> Shape:
+def ellipsoid(centre: ArrayLike, radii: ArrayLike, axes: ArrayLike | None = None, uneven: float = 0.0) -> Shape:
     """Ellipsoid with radii along the rows of `axes`; `uneven`: height of its bumps as a share of the radii."""
     c, r = np.asarray(centre, float), np.asarray(radii, float)
-    rows = (np.eye(3) if axes is None else axes) / r[:, None]
+    rows = (np.eye(3) if axes is None else np.asarray(axes)) / r[:, None]
     rng = np.random.default_rng(np.abs(np.r_[c, r] * 100).astype(int))
     waves = np.c_[rng.normal(size=(6, 3)) * 3, rng.uniform(0, 6, 6), rng.normal(size=6) * uneven / 2].tolist()
 
     def distance(x: Array, y: float, z: Array) -> Array:
         u = [x * a + (z * b + d) for a, b, d in np.c_[rows[:, [0, 2]], rows[:, 1] * y - rows @ c].tolist()]
         rho = np.sqrt(u[0] ** 2 + u[1] ** 2 + u[2] ** 2 + 1e-6)
-        slope = np.sqrt((u[0] / float(r[0])) ** 2 + (u[1] / float(r[1])) ** 2 + (u[2] / float(r[2])) ** 2 + 1e-9)
+        slope = np.sqrt(sum((a / size) ** 2 for a, size in zip(u, r.tolist(), strict=True)) + 1e-9)
         edge = 1 + sum(h * np.sin(kx * u[0] + ky * u[1] + (kz * u[2] + t)) for kx, ky, kz, t, h in waves if h)
         return (edge - rho) * rho / slope
 
@@ -77,30 +77,29 @@ def tube(points: ArrayLike, radii: ArrayLike, stretch: ArrayLike = (1.0, 1.0, 1.
     links = np.c_[p[:-1] / k, (p[1:] - p[:-1]) / k, r[:-1], r[1:] - r[:-1]].tolist()
 
     def distance(x: Array, y: float, z: Array) -> Array:
-        best = np.full(np.broadcast(x, z).shape, -1e3, np.float32)
         x, y, z = x / float(k[0]), y / float(k[1]), z / float(k[2])
+        best = np.full(x.shape, -1e3, np.float32)
         for ax, ay, az, vx, vy, vz, radius, taper in links:
-            if abs(y - ay - vy / 2) > abs(vy / 2) + radius + abs(taper) + 3:
-                continue
-            px, py, pz = x - ax, y - ay, z - az
-            t = np.clip((px * vx + (pz * vz + py * vy)) / (vx * vx + vy * vy + vz * vz + 1e-9), 0, 1)
-            gap = np.sqrt((px - t * vx) ** 2 + (py - t * vy) ** 2 + (pz - t * vz) ** 2)
-            np.maximum(best, radius + taper * t - gap, out=best)
+            if abs(y - ay - vy / 2) < abs(vy / 2) + radius + abs(taper) + 3:
+                px, py, pz = x - ax, y - ay, z - az
+                t = np.clip((px * vx + (pz * vz + py * vy)) / (vx * vx + vy * vy + vz * vz + 1e-9), 0, 1)
+                gap = np.sqrt((px - t * vx) ** 2 + (py - t * vy) ** 2 + (pz - t * vz) ** 2)
+                np.maximum(best, radius + taper * t - gap, out=best)
         return best
 
     return Shape(distance, (p - r[:, None] * k).min(0), (p + r[:, None] * k).max(0))
-
-
-def both(a: Shape, b: Shape) -> Shape:
-    """What lies inside a and b."""
-    return Shape(lambda x, y, z: np.minimum(a.distance(x, y, z), b.distance(x, y, z)),
-                 np.maximum(a.low, b.low), np.minimum(a.high, b.high))
 
 
 def either(*shapes: Shape) -> Shape:
     """What lies inside at least one of the shapes."""
     return Shape(lambda x, y, z: np.maximum.reduce([s.distance(x, y, z) for s in shapes]),
                  np.min([s.low for s in shapes], axis=0), np.max([s.high for s in shapes], axis=0))
+
+
+def both(a: Shape, b: Shape) -> Shape:
+    """What lies inside a and inside b."""
+    return Shape(lambda x, y, z: np.minimum(a.distance(x, y, z), b.distance(x, y, z)),
+                 np.maximum(a.low, b.low), np.minimum(a.high, b.high))
 
 
 def without(a: Shape, hole: Shape) -> Shape:
@@ -117,12 +116,10 @@ def pixel_box(grid: Grid, shape: Shape) -> tuple[slice, slice] | None:
     """Rows and columns of the grid that the shape can touch; None if it misses the slice."""
     if not shape.low[1] - 2 < grid.y < shape.high[1] + 2:
         return None
-    ends = [grid.to_pixel(x, z) for x in (shape.low[0] - BEND_MM, shape.high[0] + BEND_MM)
-            for z in (shape.low[2] - BEND_MM, shape.high[2] + BEND_MM)]
-    low, high = np.min(ends, axis=0), np.max(ends, axis=0) + 2
-    rows, columns = (slice(int(max(0, a)), int(min(n, max(0, b)))) for a, b, n in
-                     zip(low, high, grid.x.shape, strict=True))
-    return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
+    corners = [grid.to_pixel(x, z) for x in (shape.low[0] - BEND_MM, shape.high[0] + BEND_MM)
+               for z in (shape.low[2] - BEND_MM, shape.high[2] + BEND_MM)]
+    low, high = np.clip([np.min(corners, 0), np.max(corners, 0) + 2], 0, grid.x.shape).astype(int)
+    return (slice(low[0], high[0]), slice(low[1], high[1])) if (low < high).all() else None
 
 
 def paint(image_hu: Array, grid: Grid, shape: Shape, layers: tuple[Layer, ...], grains: dict[str, Array]) -> None:
@@ -133,9 +130,8 @@ def paint(image_hu: Array, grid: Grid, shape: Shape, layers: tuple[Layer, ...], 
     distance = shape.distance(grid.x[box], grid.y, grid.z[box])
     deepest = distance.max() + grid.pixel_mm
     for layer in layers:
-        if layer.inset_mm > deepest:
-            continue
-        cover = np.clip((distance - layer.inset_mm) / (grid.pixel_mm + layer.soft_mm) + 0.5, 0, 1) * layer.opacity
-        if layer.patch is not None:
-            cover *= np.clip((grains[layer.grain][box] - layer.patch) * 3, 0, 1)
-        image_hu[box] += cover * (layer.hu + layer.vary_hu * grains[layer.grain][box] - image_hu[box])
+        if layer.inset_mm < deepest:
+            cover = np.clip((distance - layer.inset_mm) / (grid.pixel_mm + layer.soft_mm) + 0.5, 0, 1) * layer.opacity
+            if layer.patch is not None:
+                cover *= np.clip((grains[layer.grain][box] - layer.patch) * 3, 0, 1)
+            image_hu[box] += cover * (layer.hu + layer.vary_hu * grains[layer.grain][box] - image_hu[box])

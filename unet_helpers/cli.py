@@ -1,0 +1,275 @@
+"""The command line: the lessons' pipeline without a notebook."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from unet_helpers import phantom, plotting
+from unet_helpers.check import check_folder
+from unet_helpers.checkpoint import Checkpoint, load_checkpoint, store_threshold
+from unet_helpers.data import SUFFIXES, Pair, find_pairs, home, load_image, open_dataset, split_by_group
+from unet_helpers.evaluation import choose_grey_threshold, choose_threshold, evaluate, score_masks
+from unet_helpers.files import write_json, written_whole
+from unet_helpers.inference import predict, predict_all
+from unet_helpers.metrics import dice, predicted_mask
+from unet_helpers.model import UNet
+from unet_helpers.progress import progress_bar
+from unet_helpers.training import TrainConfig, choose_device, default_config, fit, load_arrays
+
+__all__ = ["main"]
+
+DATA_HELP = 'folder or zip with image-mask pairs, or "phantom", or "kaggle"'
+
+
+def phantom_command(args: argparse.Namespace) -> int:
+    if args.out.exists():
+        raise ValueError(f"OUT must be a new folder, got {args.out}, which exists. Give another name or delete it.")
+    phantom.write_dataset(args.out, n_patients=args.patients, n_slices=args.slices, size=args.size, seed=args.seed)
+    print(f"{args.patients * args.slices} image-mask pairs of {args.patients} patients in {args.out}")
+    return 0
+
+
+def check_command(args: argparse.Namespace) -> int:
+    report = check_folder(open_dataset(args.data))
+    _print_report(report)
+    if args.json:
+        write_json(args.json, report)
+    return 1 if report["broken"] else 0
+
+
+def _print_report(report: dict[str, Any]) -> None:
+    print(f"{report['n_pairs']} pairs in {report['n_groups']} groups, {report['n_positive']} with a stone")
+    print("sizes (width x height): " + ", ".join(f"{size}: {n}" for size, n in report["sizes"].items()))
+    print("mask values: " + "; ".join(f"{values}: {n} masks" for values, n in report["mask_values"].items()))
+    if report["foreground_share"]:
+        median, low, high = (100 * report["foreground_share"][key] for key in ("median", "min", "max"))
+        print(f"stone pixels in stone-bearing images: median {median:.3f} %, {low:.3f} % to {high:.3f} %")
+    elif report["sizes"]:
+        print("NO mask has a pixel above 127. If the masks hold 0 and 1, multiply them by 255.")
+    if report["n_ungrouped"]:
+        print(f"{report['n_ungrouped']} images name no exam or source: add groups.csv (columns stem,group) to split safely")
+    for key, what in (("images_without_mask", "images without a mask"), ("masks_without_image", "masks without an image"),
+                      ("identical_images_in_two_groups", "identical images in two groups")):
+        print(f"{len(report[key])} {what}" + "".join(f"\n  {name}" for name in report[key]))
+    print(f"{len(report['broken'])} broken files" + "".join(f"\n  {item['reason']}" for item in report["broken"]))
+
+
+def _train_config(args: argparse.Namespace, device: Any) -> TrainConfig:
+    settings = {"seed": args.seed}
+    if args.minutes is not None or args.epochs is not None:
+        settings |= {"minutes": args.minutes, "n_epochs": args.epochs}
+    return TrainConfig(**{**default_config(device).__dict__, **settings})
+
+
+def train_command(args: argparse.Namespace) -> int:
+    if (args.out / "last.pt").exists() and not args.resume:
+        raise ValueError(f"--out must be a new folder, got {args.out}, which holds a run. Add --resume to continue it.")
+    device = choose_device(args.device)
+    split = split_by_group(find_pairs(open_dataset(args.data)), seed=args.seed)
+    write_json(args.out / "split.json", {name: [pair.image.name for pair in pairs] for name, pairs in split.items()})
+    print(", ".join(f"{name} {len(pairs)} images of {len({p.group for p in pairs})} groups" for name, pairs in split.items())
+          + f"; device {device}")
+    model = UNet(base_channels=args.base_channels)
+    history = fit(split["train"], split["val"], args.out, _train_config(args, device), model, device, resume=args.resume)
+    if history:
+        plotting.save_figure(plotting.plot_history(history).figure, args.out / "curves.png")
+        _choose_on_validation(args.out / "best.pt", split["val"], device)
+    return 0
+
+
+def _choose_on_validation(path: Path, val_pairs: list[Pair], device: Any) -> None:
+    images, masks = load_arrays(val_pairs)
+    threshold, min_pixels = choose_threshold(predict_all(load_checkpoint(path, device).model, images), masks)
+    store_threshold(path, threshold, min_pixels)
+    print(f"{path}: threshold {threshold:.2f} and at least {min_pixels} pixels a stone, chosen on {len(images)} validation images")
+
+
+def _select(pairs: list[Pair], split: dict[str, list[str]], name: str) -> list[Pair]:
+    """Pairs of one part of the split that the checkpoint was trained with; "test" is all it has not seen."""
+    if name == "all":
+        return pairs
+    seen = {*split["train"], *split["val"]}
+    if not any(pair.group in seen for pair in pairs):
+        raise ValueError(f"--split must be all for data that the checkpoint was not trained on, got {name}.")
+    chosen = [pair for pair in pairs if (pair.group not in seen if name == "test" else pair.group in split[name])]
+    if not chosen:
+        raise ValueError(f"--split must name a part that has images, got {name} with none.")
+    return chosen
+
+
+def evaluate_command(args: argparse.Namespace) -> int:
+    checkpoint = load_checkpoint(args.checkpoint, choose_device(args.device))
+    pairs = _select(find_pairs(open_dataset(args.data)), checkpoint.split, args.split)
+    images, masks = _read_whole(pairs)
+    probabilities = predict_all(checkpoint.model, images, progress=True)
+    scores = evaluate(probabilities, masks, checkpoint.threshold, checkpoint.min_pixels)
+    _print_scores(scores, f"U-Net on {args.split} data")
+    if args.json:
+        write_json(args.json, {"split": args.split, **scores})
+    if args.figure:
+        predictions = [predicted_mask(p, checkpoint.threshold, checkpoint.min_pixels) for p in probabilities]
+        plotting.save_figure(_extremes(images, masks, predictions), args.figure)
+    return 0
+
+
+def _read_whole(pairs: list[Pair]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Images and masks at their own size: scores are those of the files, not of shrunken copies."""
+    return load_arrays(pairs, max_size=sys.maxsize, progress=True)
+
+
+def _print_scores(scores: dict[str, float], title: str) -> None:
+    print(title)
+    for name, value in scores.items():
+        print(f"  {name:28s} {value:.3f}" if isinstance(value, float) else f"  {name:28s} {value}")
+
+
+def _extremes(images: list[np.ndarray], masks: list[np.ndarray], predictions: list[np.ndarray], n: int = 4) -> Any:
+    """Contact sheet of the worst, middle and best stone-bearing images."""
+    positive = sorted((float(dice(p, m)), i) for i, (p, m) in enumerate(zip(predictions, masks, strict=True)) if m.any())
+    middle = max(0, (len(positive) - n) // 2)
+    chosen = [i for _, i in dict.fromkeys(positive[:n] + positive[middle : middle + n] + positive[-n:])]
+    chosen = chosen or list(range(min(n, len(images))))
+    return plotting.contact_sheet(*([arrays[i] for i in chosen] for arrays in (images, masks, predictions)))
+
+
+def predict_command(args: argparse.Namespace) -> int:
+    checkpoint = load_checkpoint(args.checkpoint, choose_device(args.device))
+    stems = [path.stem for path in args.images]
+    if repeated := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        raise ValueError(f"images must have different names, got {repeated[0]} more than once. Predict them into two folders.")
+    failed = []
+    for path in progress_bar(args.images, desc="predicting", unit="image"):
+        try:
+            image = load_image(path)
+        except ValueError as error:
+            failed.append(str(error))
+            continue
+        mask = predicted_mask(predict(checkpoint.model, image), checkpoint.threshold, checkpoint.min_pixels)
+        _write_prediction(args.out, path.stem, image, mask)
+    print(f"{len(args.images) - len(failed)} masks and overlays in {args.out}")
+    for reason in failed:
+        print(f"error: {reason}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _write_prediction(folder: Path, stem: str, image: np.ndarray, mask: np.ndarray) -> None:
+    with written_whole(folder / f"{stem}_mask.png") as scratch:
+        Image.fromarray(mask.astype(np.uint8) * 255).save(scratch)
+    plotting.save_figure(plotting.overlay(image, prediction=mask, title=stem).figure, folder / f"{stem}_overlay.png")
+
+
+def pipeline_command(args: argparse.Namespace) -> int:
+    """The whole pipeline on the default data: train, choose, score, compare with the grey threshold, draw."""
+    run = home() / "runs" / "pipeline"
+    data, device = open_dataset(), choose_device()
+    split = split_by_group(find_pairs(data))
+    fit(split["train"], split["val"], run, default_config(device), UNet(), device)
+    _choose_on_validation(run / "best.pt", split["val"], device)
+    grey, _ = choose_grey_threshold(*load_arrays(split["train"]))
+    images, masks = _read_whole(split["test"])
+    _print_scores(score_masks([image >= grey for image in images], masks), f"everything of grey value >= {grey} is stone")
+    return evaluate_command(argparse.Namespace(data=str(data), checkpoint=run / "best.pt", split="test", device=None,
+                                               json=run / "scores.json", figure=run / "examples.png"))
+
+
+def _image_files(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file() or path.suffix.lower() not in SUFFIXES:
+        raise argparse.ArgumentTypeError(f"{text} is no image file ({', '.join(sorted(SUFFIXES))})")
+    return path
+
+
+def _positive(kind: type) -> Any:
+    def parse(text: str) -> Any:
+        value = kind(text)
+        if not 0 < value < float("inf"):
+            raise ValueError(text)
+        return value
+
+    parse.__name__ = f"positive {kind.__name__}"
+    return parse
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m unet_helpers",
+        description="Kidney stone segmentation with a U-Net. Without a sub-command: the whole pipeline on the default data.")
+    parser.set_defaults(command=pipeline_command)
+    commands = parser.add_subparsers(title="sub-commands", metavar="")
+
+    def add(name: str, command: Any, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(command=command)
+        return sub
+
+    def device(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1 or mps; the fastest that works if left out")
+
+    sub = add("phantom", phantom_command, "write synthetic CT slices with kidney stones")
+    sub.add_argument("out", metavar="OUT", type=Path, help="new folder")
+    for name, default, text in (("patients", 60, "number of patients"), ("slices", 8, "slices a patient"),
+                                ("size", 256, "side of a slice in pixels")):
+        sub.add_argument(f"--{name}", metavar="N", type=_positive(int), default=default, help=f"{text} (default {default})")
+    sub.add_argument("--seed", metavar="S", type=int, default=0, help="another seed gives other patients (default 0)")
+
+    sub = add("check", check_command, "count pairs, exams, unpaired and broken files of a data set")
+    sub.add_argument("data", metavar="DATA", help=DATA_HELP)
+    sub.add_argument("--json", metavar="FILE", type=Path, help="also write the report to this file")
+
+    sub = add("train", train_command, "train a U-Net and choose its threshold on the validation part")
+    sub.add_argument("data", metavar="DATA", help=DATA_HELP)
+    sub.add_argument("--out", metavar="RUN", type=Path, required=True, help="folder of this run")
+    budget = sub.add_mutually_exclusive_group()
+    budget.add_argument("--minutes", metavar="M", type=_positive(float), help="train for so many minutes")
+    budget.add_argument("--epochs", metavar="N", type=_positive(int),
+                        help="train for so many epochs, each of as many patches as cut all images once")
+    sub.add_argument("--base-channels", metavar="C", type=_positive(int), default=8,
+                     help="channels at full resolution; more learn more and cost more (default 8)")
+    sub.add_argument("--resume", action="store_true", help="continue the run in RUN where it stopped")
+    sub.add_argument("--seed", metavar="S", type=int, default=0, help="of split, weights and patches (default 0)")
+    device(sub)
+
+    sub = add("evaluate", evaluate_command, "score a trained U-Net")
+    sub.add_argument("data", metavar="DATA", help=DATA_HELP)
+    sub.add_argument("--checkpoint", metavar="FILE", type=Path, required=True, help="best.pt of a run")
+    sub.add_argument("--split", choices=("train", "val", "test", "all"), default="test",
+                     help="part of the split used in training; all for other data (default test)")
+    sub.add_argument("--json", metavar="FILE", type=Path, help="also write the scores to this file")
+    sub.add_argument("--figure", metavar="FILE", type=Path, help="draw the worst, middle and best images into this PNG")
+    device(sub)
+
+    sub = add("predict", predict_command, "write a mask PNG and an overlay PNG for each image")
+    sub.add_argument("images", metavar="IMAGE", type=_image_files, nargs="+", help="8-bit images of any size")
+    sub.add_argument("--checkpoint", metavar="FILE", type=Path, required=True, help="best.pt of a run")
+    sub.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the PNG files")
+    device(sub)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one sub-command.
+
+    Returns:
+        0; 1 after an error in data or files, told in one sentence; 130 after Ctrl-C.
+    """
+    args = _parser().parse_args(arguments)
+    warnings.showwarning = lambda message, *_, **__: print(f"note: {message}", file=sys.stderr)
+    try:
+        return args.command(args)
+    except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
+        if os.environ.get("UNET_TRACEBACK"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
