@@ -36,7 +36,7 @@ def write_patient(folder: Path, patient_index: int, n_slices: int, size: int, se
     slices, stones = [], []
     for i, depth_mm in enumerate(slice_depths(patient, n_slices)):
         cut, stem = render(patient, depth_mm, size), make_stem(patient_index, i, seed)
-        grey = Image.fromarray(window(cut.image_hu, patient.level, patient.width))
+        grey = Image.fromarray(window(cut.image_hu, patient.traits.level, patient.traits.width))
         grey.convert("RGB").save(folder / f"{stem}.jpg", quality=92)
         Image.fromarray(cut.mask.astype(np.uint8) * 255).save(folder / f"{stem}_mask.png")
         slices.append((stem, patient.seed, depth_mm, round(cut.spacing_mm, 4)))

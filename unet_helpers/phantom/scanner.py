@@ -37,11 +37,11 @@ class Slice:
 
 def make_grid(patient: Patient, depth_mm: float, size: int, box: tuple[slice, slice], finer: int = 1) -> Grid:
     """Pixel centres of a box of a slice, `finer` times as dense, rotated, mirrored and bent."""
-    pixel_mm, middle = patient.spacing_mm * FIELD_PIXELS / size, (size - 1) / 2
+    pixel_mm, middle = patient.traits.spacing_mm * FIELD_PIXELS / size, (size - 1) / 2
     step = (np.arange(finer) + 0.5) / finer - 0.5
     down, right = (((np.arange(s.start, s.stop)[:, None] + step).ravel() - middle) * pixel_mm for s in box)
-    flip, c, s = 1 - 2 * patient.mirrored, np.cos(patient.tilt), np.sin(patient.tilt)
-    turn, centre = np.array([[flip * c, s], [-flip * s, c]]), np.array(patient.centre_mm)
+    flip, c, s = 1 - 2 * patient.traits.mirrored, np.cos(patient.traits.tilt), np.sin(patient.traits.tilt)
+    turn, centre = np.array([[flip * c, s], [-flip * s, c]]), np.array([patient.traits.centre_x, patient.traits.centre_z])
     kx, ky, kz, phase, *shifts = patient.waves.T
     k = np.stack([kx, kz])                                         # sin(a + b) as two products: fast
     a, b = np.outer(down, turn[1] @ k) + (centre @ k + ky * depth_mm + phase), np.outer(right, turn[0] @ k)
@@ -96,14 +96,14 @@ def scan(image_hu: Array, patient: Patient, pixel_mm: float, rng: np.random.Gene
     """Blur, noise that grows where the X-rays cross more tissue, and streaks beside what is very dense."""
     row, column = frequencies(len(image_hu), pixel_mm)
     radius = np.hypot(row, column)
-    blur = np.exp(-2 * (np.pi * patient.blur_mm / 2.355 * radius) ** 2)
+    blur = np.exp(-2 * (np.pi * patient.traits.blur_mm / 2.355 * radius) ** 2)
     blurred = fft.irfft2(fft.rfft2(image_hu) * blur, s=image_hu.shape)
     path = (np.clip(image_hu, AIR_HU, 1500) - AIR_HU).mean(1, keepdims=True) / 1000
     noise = filtered_noise(rng, np.sqrt(radius + 0.01) * np.exp(-2 * (np.pi * 0.7 * radius) ** 2))
     dense = np.clip(image_hu - 500, 0, 2000)
     near, far = (ndimage.uniform_filter1d(dense, max(1, int(mm / pixel_mm)), axis=1) for mm in (25, 70))
     rays = rng.normal(size=(len(image_hu), 1)) * 0.12
-    return (blurred + patient.noise_hu * np.sqrt(path) * noise + rays * far - 0.05 * near).astype(np.float32)
+    return (blurred + patient.traits.noise_hu * np.sqrt(path) * noise + rays * far - 0.05 * near).astype(np.float32)
 
 
 def render(patient: Patient, depth_mm: float, size: int = 256) -> Slice:
@@ -130,7 +130,7 @@ def render(patient: Patient, depth_mm: float, size: int = 256) -> Slice:
     mask, stones = add_stones(image_hu, patient, grid, grains["fine"])
     image_hu = scan(image_hu, patient, grid.pixel_mm, rng)
     across = np.arange(size) - (size - 1) / 2
-    turned = across[:, None] * np.exp(1j * patient.tilt) - 1j * across * np.exp(1j * patient.tilt)
+    turned = across[:, None] * np.exp(1j * patient.traits.tilt) - 1j * across * np.exp(1j * patient.traits.tilt)
     outside = np.maximum(abs(turned.real), abs(turned.imag)) > size / 2     # black wedges of a turned picture
     image_hu[outside], mask[outside] = AIR_HU, False
     return Slice(image_hu, mask, grid.pixel_mm, stones)
