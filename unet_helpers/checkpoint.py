@@ -94,7 +94,7 @@ def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str | N
     state = load_state(path, device)
     try:
         model = UNet(**state["model_settings"])
-        model.load_state_dict(state.get("average") or state["model"])
+        model.load_state_dict(state["model"])
     except (KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"{path} must hold the weights of the U-Net it names, got: {error}") from error
     return Checkpoint(model.to(device or "cpu").eval(), state["threshold"], state["min_pixels"], state["config"],

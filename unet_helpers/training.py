@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from unet_helpers.checkpoint import load_state, save_state
 from unet_helpers.data import Pair, load_pair
@@ -47,7 +46,6 @@ class TrainConfig:
         warm_up: Share of the run.
         weight_decay: Of AdamW.
         max_gradient_norm: Longer gradients are shortened to this norm.
-        average_decay: Of the moving average of the weights, which is what is validated and saved as the result.
         steps_per_epoch: Steps between two validations; None takes as many as cut all pixels of the images once.
         seed: Of weights, patches and augmentation.
     """
@@ -62,7 +60,6 @@ class TrainConfig:
     warm_up: float = 0.2
     weight_decay: float = 1e-2
     max_gradient_norm: float = 5.0
-    average_decay: float = 0.99
     steps_per_epoch: int | None = None
     seed: int = 0
 
@@ -137,7 +134,6 @@ class _Run:
     def __init__(self, config: TrainConfig, model: UNet, device: torch.device, split: dict[str, list[str]]) -> None:
         self.config, self.device, self.split = config, device, split
         self.model = model.to(device, memory_format=torch.channels_last)
-        self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.average_decay))
         self.optimiser = torch.optim.AdamW(self.model.parameters(), config.learning_rate, weight_decay=config.weight_decay)
         self.scaler = torch.amp.GradScaler(device.type, enabled=sixteen_bit_type(device) == torch.float16)
         self.generator = torch.Generator().manual_seed(config.seed)
@@ -151,17 +147,10 @@ class _Run:
             return self.seconds / (60 * self.config.minutes)
         return self.step / (self.config.n_epochs * self.steps_per_epoch if self.config.n_epochs else self.config.n_steps)
 
-    def averaged_model(self) -> nn.Module:
-        """The moving average of the weights, with the batch statistics of the network itself."""
-        for mine, theirs in zip(self.average.module.buffers(), self.model.buffers(), strict=True):
-            mine.copy_(theirs)
-        return self.average.module
-
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds."""
         return {
             "model_settings": self.model.settings, "model": self.model.state_dict(),
-            "average": self.averaged_model().state_dict(), "n_averaged": int(self.average.n_averaged),
             "config": asdict(self.config), "split": self.split, "threshold": 0.5, "min_pixels": 0,
             "step": self.step, "val_dice": self.history[-1]["val_dice"] if self.history else float("nan"),
             "optimiser": self.optimiser.state_dict(), "scaler": self.scaler.state_dict(),
@@ -181,8 +170,6 @@ class _Run:
             raise ValueError(f"{path} must come from a run with the same settings, got {'; '.join(other)}. "
                              "Give another run folder, or start again with resume=False.")
         self.model.load_state_dict(state["model"])
-        self.average.module.load_state_dict(state["average"])
-        self.average.n_averaged.fill_(state["n_averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
         self.generator.set_state(state["generator"].cpu())
@@ -227,13 +214,12 @@ def _train_step(run: _Run, sampler: PatchSampler, train_pairs: list[Pair]) -> fl
     nn.utils.clip_grad_norm_(run.model.parameters(), config.max_gradient_norm)
     run.scaler.step(run.optimiser)
     run.scaler.update()
-    run.average.update_parameters(run.model)
     return value
 
 
 def _validate(run: _Run, images: list[np.ndarray], masks: list[np.ndarray], run_dir: Path) -> None:
-    """End of an epoch: score the averaged weights, extend the history, save best.pt if they are the best so far."""
-    score = mean_positive_dice(predict_all(run.averaged_model(), images), masks)
+    """End of an epoch: score the weights, extend the history, save best.pt if they are the best so far."""
+    score = mean_positive_dice(predict_all(run.model, images), masks)
     run.history.append({
         "step": run.step, "seconds": round(run.seconds, 1), "train_loss": run.epoch_loss / run.epoch_steps,
         "val_dice": score, "learning_rate": run.optimiser.param_groups[0]["lr"],
