@@ -13,11 +13,12 @@ import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import ipywidgets as widgets
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 from unet_helpers.metrics import StoneMatch, dice, iou, label_stones, match_stones, predicted_mask
 from unet_helpers.phantom import window
@@ -28,6 +29,7 @@ __all__ = [
     "Inspector",
     "RenderSettings",
     "encode_png",
+    "find_regions",
     "legend_html",
     "picture_shape",
     "predicted_mask",
@@ -128,13 +130,13 @@ def _enlarge_codes(codes: np.ndarray, box: Box, shape: tuple[int, int]) -> np.nd
         ((np.arange(n) + 0.5) * length / n + start).astype(np.intp)
         for n, length, start in zip(shape, lengths, starts, strict=True)
     )
-    return codes[rows[:, None], columns]
+    return codes[:, columns][rows]  # in two steps: faster than one indexing with both
 
 
 def _grow(mask: np.ndarray, n_px: int) -> np.ndarray:
     """Grow a bool array (H, W) by some pixels to every side."""
     for _ in range(2):  # down the columns, then, transposed, along the rows
-        grown = mask.copy()
+        grown = mask.copy(order="K")  # keeps the memory order, so that the loop runs along rows in memory
         for step in range(1, n_px + 1):
             grown[step:] |= mask[:-step]
             grown[:-step] |= mask[step:]
@@ -150,17 +152,18 @@ def _paint(picture: np.ndarray, where: np.ndarray, colour: Sequence[int], opacit
 
 
 def _paint_line(picture: np.ndarray, line: np.ndarray, style: Style, gaps: bool = True) -> None:
-    """Paint an outline (bool, H, W), in place, with the pattern of its style; the gaps dark, or left as they are."""
-    rows, columns = np.nonzero(line)
+    """Paint an outline (bool, H, W), in place, with the pattern of its style; gaps dark, or left alone."""
+    pixels, chosen = picture.reshape(-1, 3), np.flatnonzero(line)
+    rows, columns = np.divmod(chosen, line.shape[1])
     dash = DASH_PX[style.line]
     on = ((rows // dash + columns // dash) % 2 == 0) if dash else np.ones(rows.size, bool)
-    picture[rows[on], columns[on]] = style.colour
+    pixels[chosen[on]] = style.colour
     if gaps:
-        picture[rows[~on], columns[~on]] = GAP
+        pixels[chosen[~on]] = GAP
 
 
 def _paint_errors(picture: np.ndarray, codes: np.ndarray, opacity: float) -> None:
-    """Paint hits, misses and false alarms: fills, outlines around them, and thin lines where two kinds meet."""
+    """Paint hits, misses and false alarms: fills, outlines around them, thin lines where kinds meet."""
     for code, kind in ERROR_KINDS.items():
         region, style = codes == code, STYLES[kind]
         if region.any():
@@ -306,9 +309,23 @@ def score_image(prediction: np.ndarray, target: np.ndarray, spacing_mm: float | 
     )
 
 
-def _region_centres(mask: np.ndarray) -> list[tuple[float, float]]:
-    labels, n_regions = label_stones(mask)
-    return [tuple(np.argwhere(labels == i + 1).mean(0)) for i in range(n_regions)]
+class Region(NamedTuple):
+    """Where a stone or a false alarm lies: middle and longer side of its bounding box, in pixels."""
+
+    row: float
+    column: float
+    side: int
+
+
+def find_regions(mask: np.ndarray) -> list[Region]:
+    """Return the connected regions of a bool mask (H, W), in the order of `label_stones`."""
+    boxes = ndimage.find_objects(label_stones(mask)[0])
+    return [
+        Region(
+            (r.start + r.stop - 1) / 2, (c.start + c.stop - 1) / 2, max(r.stop - r.start, c.stop - c.start)
+        )
+        for r, c in boxes
+    ]
 
 
 def _false_alarms(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -475,6 +492,8 @@ class Inspector:
             spacing_mm=spacings,
             names=names,
         )
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"threshold must lie in [0, 1], got {threshold}.")
         self._images = _arrays(images if images_hu is None else images_hu)
         self._targets, self._probabilities = _arrays(targets), _arrays(probabilities)
         for i, arrays in enumerate(zip(self._images, self._targets, self._probabilities, strict=True)):
@@ -640,13 +659,13 @@ class Inspector:
     def _open_image(self) -> None:
         """List the stones of the image; stay zoomed in, on its first stone, if that was so before."""
         self._visited = None
-        self._centres = _region_centres(self._targets[self.current])
-        self.look_at.options = [WHOLE, *(f"stone {i + 1}" for i in range(len(self._centres))), BY_HAND]
+        self._stones = find_regions(self._targets[self.current])
+        self.look_at.options = [WHOLE, *(f"stone {i + 1}" for i in range(len(self._stones))), BY_HAND]
         self.look_at.value = WHOLE if self.zoom.value == 1 else self._first_stone()
         self._aim()
 
     def _first_stone(self) -> str:
-        return "stone 1" if self._centres else BY_HAND
+        return "stone 1" if self._stones else BY_HAND
 
     def _aim(self) -> None:
         """Move the zoom sliders to what `look_at` says."""
@@ -655,7 +674,7 @@ class Inspector:
         elif self.look_at.value == BY_HAND:
             self.zoom.value = max(self.zoom.value, 2.0)
         else:
-            self._centre_on(self._centres[self.look_at.options.index(self.look_at.value) - 1])
+            self._centre_on(self._stones[self.look_at.options.index(self.look_at.value) - 1])
 
     def _aim_by_zoom(self) -> None:
         if self.zoom.value == 1:
@@ -665,29 +684,30 @@ class Inspector:
             self._aim()
             self.zoom.value = zoom
 
-    def _centre_on(self, centre: tuple[float, float]) -> None:
+    def _centre_on(self, region: Region) -> None:
         height, width = self._images[self.current].shape
-        self.row.value = round(100 * centre[0] / max(height - 1, 1))
-        self.column.value = round(100 * centre[1] / max(width - 1, 1))
-        self.zoom.value = self.zoom.value if self.zoom.value > 1 else JUMP_ZOOM
+        self.row.value = round(100 * region.row / max(height - 1, 1))
+        self.column.value = round(100 * region.column / max(width - 1, 1))
+        if self.zoom.value == 1:
+            self.zoom.value = round(np.clip(max(height, width) / region.side / STONES_IN_VIEW, *JUMP_ZOOMS))
 
-    def _mistakes(self, kind: str, image: int) -> list[tuple[int, tuple[float, float]]]:
-        """Number and centre of every missed stone, or of every false alarm, of an image."""
+    def _mistakes(self, kind: str, image: int) -> list[tuple[int, Region]]:
+        """Number and place of every missed stone, or of every false alarm, of an image."""
         prediction, target = self._predicted(image), self._targets[image]
         if kind == "false alarm":
-            return list(enumerate(_region_centres(_false_alarms(prediction, target))))
+            return list(enumerate(find_regions(_false_alarms(prediction, target))))
         found = match_stones(prediction, target).found
-        return [(i, centre) for i, centre in enumerate(_region_centres(target)) if not found[i]]
+        return [(i, region) for i, region in enumerate(find_regions(target)) if not found[i]]
 
-    def _next(self, kind: str) -> tuple[int, int, tuple[float, float]] | None:
-        """Position, number and centre of the next mistake after the one visited last; round the end once."""
+    def _next(self, kind: str) -> tuple[int, int, Region] | None:
+        """Position, number and place of the next mistake after the one visited last; round the end once."""
         n_images, start = len(self._images), self.index.value - 1
         last = self._visited[1] if self._visited and self._visited[0] == kind else -1
         for step in range(n_images + 1):
             position = (start + step) % n_images
-            for number, centre in self._mistakes(kind, self._order[position]):
+            for number, region in self._mistakes(kind, self._order[position]):
                 if step or number > last:
-                    return position, number, centre
+                    return position, number, region
         return None
 
     def _jump(self, kind: str) -> None:
@@ -697,13 +717,13 @@ class Inspector:
             what = "No stone is missed" if kind == "miss" else "There is no false alarm"
             self.message.value = f"{what} at threshold {self.threshold.value:.2f}, in any image."
             return
-        position, number, centre = found
+        position, number, region = found
         self._busy = True
         try:
             self.index.value = position + 1
             self._open_image()
             self.look_at.value = f"stone {number + 1}" if kind == "miss" else BY_HAND
-            self._centre_on(centre)
+            self._centre_on(region)
         finally:
             self._busy = False
         self._visited, self.message.value = (kind, number), ""

@@ -63,8 +63,8 @@ STYLES = {
     "hit": Style("found (true positive)", (86, 180, 233), "solid", 2),
     "miss": Style("missed (false negative)", (213, 94, 0), "dashed", 3),
     "false alarm": Style("false alarm (false positive)", (240, 228, 66), "dotted", 2),
-    "truth": Style("truth", (0, 158, 115), "solid", 2),
-    "prediction": Style("prediction", (204, 121, 167), "dashed", 2),
+    "truth": Style("truth", (0, 158, 115), "solid", 3),
+    "prediction": Style("prediction", (204, 121, 167), "dashed", 3),
 }
 ERROR_KINDS = {1: "miss", 2: "false alarm", 3: "hit"}  # the codes of error_codes
 
