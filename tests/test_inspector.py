@@ -29,6 +29,9 @@ from unet_helpers.inspector import (
 )
 from unet_helpers.plotting import STYLES
 
+# ipywidgets 7 with a recent ipykernel, as in the test session with Colab's versions
+pytestmark = pytest.mark.filterwarnings("ignore:The `ipykernel.comm.Comm` class:DeprecationWarning")
+
 # 8 x 8 pixels, drawn as 80 x 80: pixel (r, c) fills rows 10 r to 10 r + 9. A hit, a miss, a false alarm.
 IMAGE = np.full((8, 8), 100, np.uint8)
 TARGET = np.zeros((8, 8), bool)

@@ -155,6 +155,8 @@ def overlay(
         regions = {k: m for k, m in (("truth", target), ("prediction", prediction)) if m is not None}
     for kind, region in regions.items():
         _draw_region(ax, region, STYLES[kind], opacity)
+    height, width = image.shape
+    ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))  # outlines at the edge would widen them
     ax.set_axis_off()
     if title is not None:
         ax.set_title(title)
