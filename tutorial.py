@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -29,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent
+TOO_NEW = (3, 14)
 UV = "uv==0.13.9"
 STAMP = "tutorial-stamp.txt"  # inside .venv; present only after a complete set-up
 CODE_CELL_TIMEOUT_SECONDS = 1200
@@ -50,6 +52,7 @@ if importlib.util.find_spec("unet_helpers") is None:
         raise RuntimeError("unet_helpers was not fetched: is the internet on (Kaggle: Settings)?")
 import ipywidgets
 import torch
+
 from unet_helpers.training import choose_device
 
 print(f"torch {{torch.__version__}}, device {{choose_device()}}, ipywidgets {{ipywidgets.__version__}}")"""
@@ -79,29 +82,48 @@ def fingerprint(root: Path, version: str) -> str:
     return digest.hexdigest()
 
 
-def child_environment() -> dict[str, str]:
-    """The environment for everything started here: UTF-8, this environment's kernel, absolute paths."""
-    child = {"PYTHONUTF8": "1", "JUPYTER_PREFER_ENV_PATH": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    child |= os.environ
-    for name in ("UNET_DATA", "UNET_HOME"):  # the lessons run in notebooks/: make relative paths absolute
-        if child.get(name) not in (None, "", "phantom", "kaggle"):
-            child[name] = str(Path(child[name]).expanduser().resolve())
-    return child
+def settings() -> dict[str, str]:
+    """Environment variables for everything started here: UTF-8, our own kernel first, absolute paths."""
+    ours = {"PYTHONUTF8": "1", "JUPYTER_PREFER_ENV_PATH": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    ours = {name: os.environ.get(name, value) for name, value in ours.items()}
+    for name in ("UNET_DATA", "UNET_HOME"):  # the lessons run in notebooks/, where relative paths would break
+        if os.environ.get(name, "") not in ("", "phantom", "kaggle"):
+            ours[name] = str(Path(os.environ[name]).expanduser().resolve())
+    return ours
 
 
 def call(command: Sequence[str | Path], root: Path = ROOT) -> int:
-    """Runs a command and returns its exit code; at Ctrl-C waits until the command has closed cleanly."""
-    process = subprocess.Popen([str(part) for part in command], cwd=root, env=child_environment())
+    """Runs a command and returns its exit code.
+
+    Raises:
+        KeyboardInterrupt: At Ctrl-C, once the command, which received it too, has closed cleanly.
+    """
+    process = subprocess.Popen([str(part) for part in command], cwd=root)
+    interrupted = False
     while True:
         try:
-            return process.wait()
-        except KeyboardInterrupt:  # the command received it too
+            code = process.wait()
+        except KeyboardInterrupt:
+            interrupted = True
             continue
+        if interrupted:
+            raise KeyboardInterrupt
+        return code
+
+
+def base_python() -> str:
+    """The Python to build .venv from: this one, or, if this one is too new, another that is installed."""
+    if sys.version_info < TOO_NEW:
+        return sys.executable
+    others = filter(None, map(shutil.which, ("python3.13", "python3.12", "python3.11")))
+    return next(others, None) or sys.exit(
+        "This Python is newer than the tutorial was tested with: install Python 3.13 beside it."
+    )
 
 
 def make_venv(root: Path) -> None:
     """Builds an empty .venv with pip, in place of a broken one."""
-    command = [sys.executable, "-m", "venv", "--clear", str(root / ".venv")]
+    command = [base_python(), "-m", "venv", "--clear", str(root / ".venv")]
     made = subprocess.run(command, capture_output=True, text=True)
     if made.returncode != 0:
         print(made.stdout + made.stderr)
@@ -114,7 +136,8 @@ def install(python: Path, root: Path) -> None:
     what = [*quiet, "--constraint", "constraints.txt", "--editable", ".[dev]"]
     pip = [python, "-m", "pip", "install"]
     if call([*pip, *quiet, UV], root) == 0:
-        if call([python, "-m", "uv", "pip", "install", "--python", python, *what], root) == 0:
+        uv = [python, "-m", "uv", "--system-certs", "pip", "install", "--python", python]
+        if call([*uv, *what], root) == 0:
             return
     print("uv could not install everything; plain pip tries now, which is slower.", flush=True)
     if call([*pip, *what], root) != 0:
@@ -131,7 +154,7 @@ def set_up(root: Path = ROOT) -> Path:
     start = time.monotonic()
     if version is None:
         if (root / ".venv").exists():
-            print(".venv does not work (its Python may have moved): it is built anew.")
+            print(".venv is incomplete, or its Python is gone: it is built anew.", flush=True)
         make_venv(root)
     print("Set-up: installing the pinned versions into .venv (large, mostly torch; only once).", flush=True)
     install(python, root)
@@ -152,11 +175,12 @@ def duration(seconds: float) -> str:
 def find_notebooks(folder: Path, names: Sequence[str] = ()) -> list[Path]:
     """Numbered notebooks of a folder in order, or only those that begin with one of the names."""
     every = sorted(folder.glob("0*.ipynb"))
-    starts = tuple(Path(name).name for name in names) or ("",)
+    starts = tuple(Path(name).name for name in names)
     unknown = [start for start in starts if not any(book.name.startswith(start) for book in every)]
     if unknown:
-        sys.exit(f"No notebook begins with {', '.join(unknown)}; there are {[book.name for book in every]}.")
-    return [book for book in every if book.name.startswith(starts)]
+        there = ", ".join(book.name for book in every)
+        sys.exit(f"No notebook begins with {', '.join(unknown)}; there are {there}.")
+    return [book for book in every if not starts or book.name.startswith(starts)]
 
 
 async def execute(notebook: Path, copy: Path) -> None:
@@ -170,14 +194,15 @@ async def execute(notebook: Path, copy: Path) -> None:
     """
     import nbformat
     from nbclient import NotebookClient
+    from nbclient.exceptions import DeadKernelError
 
     book = nbformat.read(notebook, as_version=4)
     n_cells = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in book.cells)
-    n_done, start = 0, time.monotonic()
+    n_done, start, task = 0, time.monotonic(), asyncio.current_task()
 
     def show(end: str) -> None:
         clock = duration(time.monotonic() - start)
-        print(f"\r{notebook.name:<32} {n_done:>3}/{n_cells} cells  {clock:>11}", end=end, flush=True)
+        print(f"{notebook.name:<32} {n_done:>3}/{n_cells} cells  {clock:>11}", end=end, flush=True)
 
     def count(**_: Any) -> None:
         nonlocal n_done
@@ -185,15 +210,20 @@ async def execute(notebook: Path, copy: Path) -> None:
 
     async def tick() -> None:
         while sys.stdout.isatty():
-            show(end="")
+            show(end="\r")
             await asyncio.sleep(1)
 
     client = NotebookClient(book, timeout=None, resources={"metadata": {"path": str(notebook.parent)}})
     client.on_cell_executed = count
-    client.on_notebook_start = cancel_on_signal(asyncio.current_task())
+    client.extra_arguments = ["--log-level=50"]  # the kernel's own warnings would tear the line
+    client.on_notebook_start = cancel_on_signal(task)
     ticker = asyncio.create_task(tick())
     try:
         await client.async_execute()
+    except DeadKernelError:
+        if task and task.cancelling():  # nbclient takes Ctrl-C for a dead kernel
+            raise asyncio.CancelledError from None
+        raise DeadKernelError("The kernel of this notebook died: most often the memory was full.") from None
     finally:
         ticker.cancel()
         show(end="\n")
@@ -361,6 +391,7 @@ def main(arguments: Sequence[str]) -> int:
     args = parse(arguments)
     if args.command == "address":
         return address(check=args.check)
+    os.environ.update(settings())
     python = Path(sys.executable) if args.here else set_up()
     if args.command == "run":
         return run(names=args.names) if args.here else call([python, __file__, "run", "--here", *args.names])

@@ -1,0 +1,17 @@
+"""What all tests share: no window is opened, and nothing is read from or written to the user's own runs."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Data sets and runs of the whole session live in one temporary folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNET_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.delenv("UNET_DATA", raising=False)
+        yield

@@ -1,0 +1,502 @@
+"""The set-up: files that must agree, the set-up cell, and the commands of tutorial.py."""
+
+import ast
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import tutorial  # noqa: E402
+
+ROOT = tutorial.ROOT
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+LESSONS = [
+    "01_dataset.ipynb",
+    "02_preprocessing.ipynb",
+    "03_unet_architecture.ipynb",
+    "04_training.ipynb",
+    "05_evaluation.ipynb",
+]
+PYPI_OF_CONDA = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
+NOT_IN_CONDA = {"py-rattler", "monai", "playwright", "unet-kidney-stones"}  # for our own tests only
+PYPI_OF_IMPORT = {"PIL": "pillow", "IPython": "ipywidgets"}  # ipywidgets brings IPython
+
+
+def requirements(*extras: str) -> dict[str, SpecifierSet]:
+    """Name -> range of what pyproject.toml asks for, with the given extras."""
+    lines = list(PROJECT["dependencies"])
+    for extra in extras:
+        lines += PROJECT["optional-dependencies"][extra]
+    return {(parsed := Requirement(line)).name: parsed.specifier for line in lines}
+
+
+def read_notebook(name: str) -> dict[str, Any]:
+    return json.loads((ROOT / "notebooks" / name).read_text(encoding="utf-8"))
+
+
+# ------------------------------------------------------------------------------------ files that agree
+def conda_specs() -> list[str]:
+    return yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+
+
+def test_conda_reads_every_spec() -> None:
+    import rattler
+
+    for spec in conda_specs():
+        assert rattler.MatchSpec(spec, strict=True).version is not None, spec
+
+
+def test_conda_and_pip_ask_for_the_same() -> None:
+    conda = dict(spec.split(" ", maxsplit=1) for spec in conda_specs())
+    assert SpecifierSet(conda.pop("python")) == SpecifierSet(PROJECT["requires-python"])
+    ours = {PYPI_OF_CONDA.get(name, name): SpecifierSet(version) for name, version in conda.items()}
+    wanted = requirements("lab", "kaggle", "dev")
+    assert ours == {name: wanted[name] for name in wanted if name not in NOT_IN_CONDA}
+
+
+def test_tutorial_asks_for_the_python_of_the_package() -> None:
+    minimum = re.search(r"sys\.version_info < \((\d+), (\d+)\)", (ROOT / "tutorial.py").read_text("utf-8"))
+    assert minimum is not None
+    too_new = ".".join(map(str, tutorial.TOO_NEW))
+    assert PROJECT["requires-python"] == f">={minimum[1]}.{minimum[2]},<{too_new}"
+
+
+def test_constraints_pin_every_requirement_within_its_range() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [Requirement(line) for line in lines]
+    for name, specifier in requirements("lab", "kaggle", "dev").items():
+        versions = [next(iter(pin.specifier)).version for pin in pins if pin.name == name]
+        assert versions or name == PROJECT["name"], f"{name} is not pinned"
+        assert all(version in specifier for version in versions), (name, versions)
+    assert all(pin.url is None for pin in pins) and not any("--" in line for line in lines)
+
+
+def test_package_imports_only_what_it_declares() -> None:
+    declared = set(requirements("kaggle"))
+    for path in (ROOT / "unet_helpers").rglob("*.py"):
+        for module in third_party_imports(path, everywhere=True) - {"unet_helpers"}:
+            assert PYPI_OF_IMPORT.get(module, module) in declared, f"{path.name} imports {module}"
+
+
+def test_tutorial_starts_with_the_standard_library_alone() -> None:
+    assert third_party_imports(ROOT / "tutorial.py", everywhere=False) == set()
+
+
+def third_party_imports(path: Path, everywhere: bool) -> set[str]:
+    """Top-level names of modules that a file imports, anywhere or only when it is loaded."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names: set[str] = set()
+    for node in ast.walk(tree) if everywhere else tree.body:
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module.split(".")[0])
+    return names - set(sys.stdlib_module_names)
+
+
+def test_old_python_is_told_what_to_install() -> None:
+    code = "import sys; sys.version_info = (3, 8, 1); exec(open('tutorial.py').read())"
+    old = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert old.returncode == 1
+    assert old.stderr == "This tutorial needs Python 3.11 or newer; this is Python 3.8.\n"
+
+
+def test_too_new_python_looks_for_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tutorial.base_python() == sys.executable
+    monkeypatch.setattr(sys, "version_info", (3, 14, 0))
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}" if name == "python3.12" else None)
+    assert tutorial.base_python() == "/bin/python3.12"
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(SystemExit, match="install Python 3.13 beside it"):
+        tutorial.base_python()
+
+
+# ----------------------------------------------------------------------------------------- the address
+def test_address_is_the_same_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tutorial.address(check=True) == 0, capsys.readouterr().out + " Run: python3 tutorial.py address"
+
+
+def test_address_is_unset_or_whole() -> None:
+    address = PROJECT["urls"]["Repository"]
+    assert address == "https://example.invalid/set-by-the-publisher" or re.fullmatch(
+        r"https://(?!.*\.invalid)\S+/\S+", address
+    )
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_lesson_begins_with_the_set_up_cell(name: str) -> None:
+    cells = read_notebook(name)["cells"]
+    first_code = next(cell for cell in cells if cell["cell_type"] == "code")
+    tagged = [cell for cell in cells if "setup" in cell["metadata"].get("tags", [])]
+    assert tagged == [first_code]
+    assert f"<!-- colab {name} -->" in "".join(cells[0]["source"])
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_no_cell_of_a_lesson_is_kept_from_the_tests(name: str) -> None:
+    for cell in read_notebook(name)["cells"]:
+        tags = set(cell["metadata"].get("tags", []))
+        assert not tags & {"nbval-skip", "skip-execution"}
+
+
+def address_tree(root: Path, address: str) -> Path:
+    """A folder with a pyproject.toml, a README and one lesson, the latter two as with the address unset."""
+    (root / "notebooks").mkdir()
+    (root / "pyproject.toml").write_text(f'[project.urls]\nRepository = "{address}"\n')
+    readme = "# T\n<!-- clone -->old<!-- /clone -->\n| <!-- colab 01_a.ipynb --><!-- /colab --> |\n"
+    (root / "README.md").write_text(readme)
+    opening = ["<!-- colab 01_a.ipynb -->old\n", "<!-- /colab -->\n", "é"]
+    other = ["print('<!-- colab b --><!-- /colab -->')"]
+    cells = [
+        {"cell_type": "markdown", "metadata": {}, "source": opening},
+        {"cell_type": "code", "metadata": {"tags": ["setup"]}, "source": ["old"], "outputs": []},
+        {"cell_type": "code", "metadata": {}, "source": other, "outputs": []},
+    ]
+    book = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    (root / "notebooks" / "01_a.ipynb").write_text(json.dumps(book), encoding="utf-8")
+    return root
+
+
+def test_address_is_written_into_lesson_and_readme(tmp_path: Path) -> None:
+    root = address_tree(tmp_path, "https://github.com/anna/stones")
+    before = (root / "notebooks" / "01_a.ipynb").read_bytes()
+    assert tutorial.address(root, check=True) == 1
+    assert (root / "notebooks" / "01_a.ipynb").read_bytes() == before
+    assert tutorial.address(root) == 0
+    cells = json.loads((root / "notebooks" / "01_a.ipynb").read_text(encoding="utf-8"))["cells"]
+    link = "https://colab.research.google.com/github/anna/stones/blob/main/notebooks/01_a.ipynb"
+    assert f"]({link})<!-- /colab -->\né" in "".join(cells[0]["source"])
+    assert 'REPOSITORY = "https://github.com/anna/stones"\n' in "".join(cells[1]["source"])
+    assert cells[2]["source"] == ["print('<!-- colab b --><!-- /colab -->')"]
+    readme = (root / "README.md").read_text()
+    assert link in readme and "git clone https://github.com/anna/stones" in readme
+    assert tutorial.address(root, check=True) == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "part"),
+    [
+        ("https://example.invalid/set-by-the-publisher", "once the address"),
+        ("https://github.com/anna/stones.git", "github/anna/stones/blob/main/notebooks/01_a.ipynb"),
+        ("https://git.example.org/anna/stones", "Upload notebook"),
+    ],
+)
+def test_colab_link_is_whole_or_a_sentence(address: str, part: str) -> None:
+    line = tutorial.badge("01_a.ipynb", address)
+    assert part in line
+    assert ("](" in line) == ("github.com" in address)
+
+
+# ------------------------------------------------------------------------------------ the set-up cell
+def run_set_up_cell(
+    monkeypatch: pytest.MonkeyPatch, address: str, found: bool, pip_code: int = 0
+) -> list[list[str]]:
+    """Executes the set-up cell up to its imports; returns the commands that it started."""
+    import importlib.util
+
+    started: list[list[str]] = []
+
+    def call(command: list[str]) -> int:
+        started.append(command)
+        return pip_code
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if found else None)
+    monkeypatch.setattr(subprocess, "call", call)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    exec(tutorial.SETUP_CELL.format(address=address).split("import ipywidgets")[0], {})
+    return started
+
+
+def test_set_up_cell_says_what_to_do_without_an_address(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RuntimeError, match=r"^No address is set .* copy that folder beside this notebook\.$"):
+        run_set_up_cell(monkeypatch, "https://example.invalid/set-by-the-publisher", found=False)
+
+
+def test_set_up_cell_fetches_only_our_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (command,) = run_set_up_cell(monkeypatch, "https://github.com/anna/stones", found=False)
+    assert "--no-deps" in command and command[-1] == "git+https://github.com/anna/stones"
+    assert not {"torch", "numpy", "--upgrade", "-U"} & set(command)
+
+
+def test_set_up_cell_says_when_the_internet_is_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RuntimeError, match="is the internet on"):
+        run_set_up_cell(monkeypatch, "https://github.com/anna/stones", found=False, pip_code=1)
+
+
+def test_set_up_cell_installs_nothing_in_a_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "unet_helpers").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert run_set_up_cell(monkeypatch, "https://github.com/anna/stones", found=True) == []
+
+
+def test_set_up_cell_runs_whole_and_prints_the_versions() -> None:
+    cell = tutorial.SETUP_CELL.format(address="https://example.invalid/set-by-the-publisher")
+    ran = subprocess.run([sys.executable, "-c", cell], cwd=ROOT / "tests", capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert re.fullmatch(r"torch \S+, device \S+, ipywidgets \S+\n", ran.stdout)
+    assert len(cell.splitlines()) <= 22 and max(map(len, cell.splitlines())) <= 110
+
+
+# --------------------------------------------------------------------------------- building .venv
+@pytest.fixture
+def fake_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A project folder whose venv and packages are pretended; `done` lists what was asked for."""
+    for name in ("pyproject.toml", "constraints.txt"):
+        (tmp_path / name).write_text(name)
+    fake = SimpleNamespace(path=tmp_path, done=[], version=None)
+
+    def make_venv(root: Path) -> None:
+        (root / ".venv").mkdir(exist_ok=True)
+        fake.done.append("venv")
+        fake.version = "3.12"
+
+    monkeypatch.setattr(tutorial, "make_venv", make_venv)
+    monkeypatch.setattr(tutorial, "install", lambda python, root: fake.done.append("install"))
+    monkeypatch.setattr(tutorial, "working_version", lambda python: fake.version)
+    return fake
+
+
+def test_second_set_up_does_nothing(fake_root: SimpleNamespace) -> None:
+    assert tutorial.set_up(fake_root.path) == tutorial.venv_python(fake_root.path)
+    assert fake_root.done == ["venv", "install"]
+    tutorial.set_up(fake_root.path)
+    assert fake_root.done == ["venv", "install"]
+
+
+@pytest.mark.parametrize("name", ["pyproject.toml", "constraints.txt"])
+def test_changed_requirements_are_installed(fake_root: SimpleNamespace, name: str) -> None:
+    tutorial.set_up(fake_root.path)
+    (fake_root.path / name).write_text("changed")
+    tutorial.set_up(fake_root.path)
+    assert fake_root.done == ["venv", "install", "install"]
+
+
+def test_another_python_is_set_up_again(fake_root: SimpleNamespace) -> None:
+    tutorial.set_up(fake_root.path)
+    fake_root.version = "3.13"
+    tutorial.set_up(fake_root.path)
+    assert fake_root.done == ["venv", "install", "install"]
+
+
+def test_moved_folder_is_set_up_again(fake_root: SimpleNamespace) -> None:
+    tutorial.set_up(fake_root.path)
+    moved = fake_root.path.with_name("moved")
+    fake_root.path.rename(moved)
+    tutorial.set_up(moved)
+    assert fake_root.done == ["venv", "install", "install"]
+
+
+def test_broken_venv_is_built_anew(fake_root: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    tutorial.set_up(fake_root.path)
+    fake_root.version = None
+    tutorial.set_up(fake_root.path)
+    assert fake_root.done == ["venv", "install", "venv", "install"]
+    assert "it is built anew" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_interrupted_set_up_is_not_taken_for_complete(
+    fake_root: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]
+) -> None:
+    tutorial.set_up(fake_root.path)
+    (fake_root.path / "constraints.txt").write_text("changed")
+
+    def interrupted(python: Path, root: Path) -> None:
+        raise stop
+
+    with monkeypatch.context() as patch, pytest.raises(stop):
+        patch.setattr(tutorial, "install", interrupted)
+        tutorial.set_up(fake_root.path)
+    assert not (fake_root.path / ".venv" / tutorial.STAMP).exists()
+    (fake_root.path / "constraints.txt").write_text("constraints.txt")  # even back at the old state
+    tutorial.set_up(fake_root.path)
+    assert fake_root.done == ["venv", "install", "install"]
+
+
+def test_venv_is_recognised_as_working_or_not(tmp_path: Path) -> None:
+    python = tutorial.venv_python(tmp_path)
+    assert tutorial.working_version(python) is None
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / ".venv")], check=True)
+    assert tutorial.working_version(python) is None
+    tutorial.make_venv(tmp_path)
+    assert tutorial.working_version(python) == "%d.%d" % sys.version_info[:2]  # noqa: UP031
+    python.unlink()
+    python.symlink_to(tmp_path / "gone")
+    assert tutorial.working_version(python) is None
+
+
+@pytest.mark.parametrize(
+    ("failing", "programs"),
+    [(None, ["pip", "uv"]), ("uv==", ["pip", "pip"]), ("--system-certs", ["pip", "uv", "pip"])],
+)
+def test_plain_pip_steps_in_for_uv(
+    monkeypatch: pytest.MonkeyPatch, failing: str | None, programs: list[str]
+) -> None:
+    commands: list[list[str]] = []
+
+    def call(command: list[Any], root: Path) -> int:
+        commands.append([str(part) for part in command])
+        return int(failing is not None and any(part.startswith(failing) for part in commands[-1]))
+
+    monkeypatch.setattr(tutorial, "call", call)
+    tutorial.install(Path("python"), ROOT)
+    assert [command[2] for command in commands] == programs
+    assert commands[-1][-4:] == ["--constraint", "constraints.txt", "--editable", ".[dev]"]
+
+
+def test_failed_installation_ends_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tutorial, "call", lambda command, root: 1)
+    with pytest.raises(SystemExit, match="Is the internet on"):
+        tutorial.install(Path("python"), ROOT)
+
+
+# ------------------------------------------------------------------------------------------- commands
+def write_lesson(root: Path, name: str, *sources: str) -> Path:
+    import nbformat
+
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    path = root / "notebooks" / name
+    path.parent.mkdir(exist_ok=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return path
+
+
+@pytest.fixture
+def lesson_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("UNET_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_run_executes_in_order_and_prints_the_scores(
+    lesson_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    score = """import json, pathlib
+folder = pathlib.Path("../runs/lesson")
+folder.mkdir(parents=True)
+(folder / "scores.json").write_text(json.dumps({"test images": 96, "mean Dice": 0.85342}))"""
+    first = write_lesson(lesson_root, "01_a.ipynb", "open('seen', 'w').write('a')", "1 + 1")
+    write_lesson(lesson_root, "02_b.ipynb", "assert open('seen').read() == 'a'", score)
+    write_lesson(lesson_root, "draft.ipynb", "1 / 0")
+    digest = hashlib.sha256(first.read_bytes()).digest()
+    assert tutorial.run(lesson_root) == 0
+    lines = [re.sub(r" +", " ", line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[0].startswith("01_a.ipynb 2/2 cells") and lines[1].startswith("02_b.ipynb 2/2 cells")
+    assert " test images 96" in lines and " mean Dice 0.853" in lines
+    assert lines[-2] == f"Executed copies: {lesson_root / 'executed'}" and lines[-1].startswith(
+        "Total time: "
+    )
+    assert hashlib.sha256(first.read_bytes()).digest() == digest
+    copy = json.loads((lesson_root / "executed" / "01_a.ipynb").read_text(encoding="utf-8"))
+    assert copy["cells"][1]["outputs"][0]["data"]["text/plain"] == ["2"]
+    assert sorted(path.name for path in (lesson_root / "executed").iterdir()) == ["01_a.ipynb", "02_b.ipynb"]
+
+
+def test_run_stops_at_a_failing_cell_and_shows_it(
+    lesson_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_lesson(lesson_root, "01_a.ipynb", "ratio = 1 / 0  # here", "never = 1")
+    write_lesson(lesson_root, "02_b.ipynb", "1")
+    assert tutorial.run(lesson_root) == 1
+    output = capsys.readouterr().out
+    assert "ratio = 1 / 0  # here" in output and "ZeroDivisionError: division by zero" in output
+    assert "\x1b" not in output and "02_b" not in output
+    assert [path.name for path in (lesson_root / "executed").iterdir()] == ["01_a.ipynb"]
+
+
+def test_run_takes_names_and_refuses_unknown_ones(tmp_path: Path) -> None:
+    for name in ("01_a.ipynb", "02_b.ipynb", "03_c.ipynb"):
+        write_lesson(tmp_path, name)
+    chosen = tutorial.find_notebooks(tmp_path / "notebooks", ["03", "notebooks/01_a.ipynb"])
+    assert [path.name for path in chosen] == ["01_a.ipynb", "03_c.ipynb"]
+    with pytest.raises(SystemExit, match="No notebook begins with 07"):
+        tutorial.find_notebooks(tmp_path / "notebooks", ["07"])
+
+
+def test_scores_of_an_earlier_run_are_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "scores.json"
+    path.write_text('{"dice": 0.9}')
+    tutorial.print_scores(path, started_at=time.time() + 60)
+    assert capsys.readouterr().out == ""
+    tutorial.print_scores(path, started_at=time.time())
+    assert "dice  0.900" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends SIGINT to one process")
+def test_ctrl_c_stops_the_run_and_its_kernel(lesson_root: Path) -> None:
+    source = """import os, pathlib, time
+pathlib.Path("part").write_text(str(os.getpid()))
+os.rename("part", "pid")
+time.sleep(60)"""
+    write_lesson(lesson_root, "01_a.ipynb", source)
+    code = f"import sys, pathlib, tutorial; sys.exit(tutorial.run(pathlib.Path({str(lesson_root)!r})))"
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    pid_file = lesson_root / "notebooks" / "pid"
+    deadline = time.monotonic() + 40
+    while not pid_file.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 130 and output.endswith("Stopped.\n")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid_file.read_text()), 0)
+
+
+def test_arguments_after_two_dashes_go_to_the_program() -> None:
+    parsed = tutorial.parse(["test", "--here", "--", "-k", "dice", "--", "-x"])
+    assert (parsed.command, parsed.here, parsed.extra) == ("test", True, ["-k", "dice", "--", "-x"])
+    assert tutorial.parse(["run", "03"]).names == ["03"]
+    assert tutorial.parse(["address", "--check"]).check
+
+
+@pytest.mark.parametrize(
+    ("codes", "extra", "expected"),
+    [([0, 0], [], 0), ([1, 0], [], 1), ([0, 1], [], 1), ([0, 5], [], 5), ([0, 5], ["-k", "dice"], 0)],
+)
+def test_test_passes_only_if_both_parts_pass(
+    monkeypatch: pytest.MonkeyPatch, codes: list[int], extra: list[str], expected: int
+) -> None:
+    commands: list[list[str]] = []
+
+    def call(command: list[Any], root: Path) -> int:
+        commands.append([str(part) for part in command])
+        return codes[len(commands) - 1]
+
+    monkeypatch.setattr(tutorial, "call", call)
+    assert tutorial.test(Path("python"), ROOT, extra) == expected
+    assert "tests" in commands[0] and {"notebooks", "--nbval-lax", "-v"} <= set(commands[1])
+
+
+def test_relative_data_folder_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("UNET_DATA", "scans")
+    monkeypatch.setenv("PYTHONUTF8", "0")
+    assert tutorial.settings()["UNET_DATA"] == str(tmp_path / "scans")
+    assert tutorial.settings()["PYTHONUTF8"] == "0"
+    monkeypatch.setenv("UNET_DATA", "kaggle")
+    assert "UNET_DATA" not in tutorial.settings()
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (59.6, "1 min 00 s"), (545, "9 min 05 s")])
+def test_duration_reads_well(seconds: float, text: str) -> None:
+    assert tutorial.duration(seconds) == text
