@@ -7,7 +7,8 @@ from unet_helpers.phantom.anatomy import Patient, make_patient, slice_depths
 from unet_helpers.phantom.dataset import write_dataset
 from unet_helpers.phantom.scanner import Slice, Stone, render, window
 
-__all__ = ["Patient", "Slice", "Stone", "make_patient", "render", "slice_depths", "source_hash", "window", "write_dataset"]
+__all__ = ["Patient", "Slice", "Stone", "make_patient", "render", "slice_depths", "source_hash", "window",
+           "write_dataset"]
 
 
 def source_hash() -> str:

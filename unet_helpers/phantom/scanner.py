@@ -9,8 +9,10 @@ from scipy import fft, ndimage
 from unet_helpers.phantom.anatomy import Patient
 from unet_helpers.phantom.shapes import Array, Grid, Vector, paint, pixel_box
 
-AIR_HU, FIELD_PIXELS, THICKNESS_MM = -1000.0, 256, 3.0
-GRAINS_MM = {"fine": (1.3, 1.3), "mid": (3.5, 3.5), "coarse": (12.0, 12.0), "streak": (7.0, 1.2)}  # along z, x
+Mask = NDArray[np.bool_]
+AIR_HU, FIELD_PIXELS = -1000.0, 256
+SUBSLICES_MM = (-1.0, 0.0, 1.0)  # a slice 3 mm thick
+GRAINS_MM = {"fine": (1.3, 1.3), "mid": (3.5, 3.5), "coarse": (12, 12), "streak": (7, 1.2)}  # along z, x
 
 
 @dataclass(frozen=True)
@@ -30,18 +32,19 @@ class Slice:
     """A coronal slice: attenuation in HU, float32 (H, W); true stone mask, bool (H, W)."""
 
     image_hu: Array
-    mask: NDArray[np.bool_]
+    mask: Mask
     spacing_mm: float
     stones: list[Stone]
 
 
 def make_grid(patient: Patient, depth_mm: float, size: int, box: tuple[slice, slice], finer: int = 1) -> Grid:
     """Pixel centres of a box of a slice, `finer` times as dense, rotated, mirrored and bent."""
-    pixel_mm, middle = patient.traits.spacing_mm * FIELD_PIXELS / size, (size - 1) / 2
+    t = patient.traits
+    pixel_mm, middle = t.spacing_mm * FIELD_PIXELS / size, (size - 1) / 2
     step = (np.arange(finer) + 0.5) / finer - 0.5
     down, right = (((np.arange(s.start, s.stop)[:, None] + step).ravel() - middle) * pixel_mm for s in box)
-    flip, c, s = 1 - 2 * patient.traits.mirrored, np.cos(patient.traits.tilt), np.sin(patient.traits.tilt)
-    turn, centre = np.array([[flip * c, s], [-flip * s, c]]), np.array([patient.traits.centre_x, patient.traits.centre_z])
+    flip, c, s = 1 - 2 * t.mirrored, np.cos(t.tilt), np.sin(t.tilt)
+    turn, centre = np.array([[flip * c, s], [-flip * s, c]]), np.array([t.centre_x, t.centre_z])
     kx, ky, kz, phase, *shifts = patient.waves.T
     k = np.stack([kx, kz])                                         # sin(a + b) as two products: fast
     a, b = np.outer(down, turn[1] @ k) + (centre @ k + ky * depth_mm + phase), np.outer(right, turn[0] @ k)
@@ -68,7 +71,7 @@ def filtered_noise(rng: np.random.Generator, response: Array) -> Array:
     return ((noise - noise.mean()) / noise.std()).astype(np.float32)
 
 
-def add_stones(image_hu: Array, patient: Patient, grid: Grid, grain: Array) -> tuple[NDArray[np.bool_], list[Stone]]:
+def add_stones(image_hu: Array, patient: Patient, grid: Grid, grain: Array) -> tuple[Mask, list[Stone]]:
     """Paint the stones by the share of each voxel they fill; the mask is where that is at least half.
 
     A slice that only grazes a stone, with fewer than 2 such pixels, is taken to miss it.
@@ -79,7 +82,7 @@ def add_stones(image_hu: Array, patient: Patient, grid: Grid, grain: Array) -> t
         if box is None:
             continue
         fine = make_grid(patient, grid.y, len(mask), box, 4)
-        inside = [stone.shape.distance(fine.x, grid.y + dy * THICKNESS_MM, fine.z) > 0 for dy in (-1 / 3, 0, 1 / 3)]
+        inside = [stone.shape.distance(fine.x, grid.y + dy, fine.z) > 0 for dy in SUBSLICES_MM]
         n_rows, n_columns = mask[box].shape
         cover = np.mean(inside, 0, np.float32).reshape(n_rows, 4, n_columns, 4).mean((1, 3))
         if (cover >= 0.5).sum() < 2:
@@ -98,12 +101,13 @@ def scan(image_hu: Array, patient: Patient, pixel_mm: float, rng: np.random.Gene
     radius = np.hypot(row, column)
     blur = np.exp(-2 * (np.pi * patient.traits.blur_mm / 2.355 * radius) ** 2)
     blurred = fft.irfft2(fft.rfft2(image_hu) * blur, s=image_hu.shape)
-    path = (np.clip(image_hu, AIR_HU, 1500) - AIR_HU).mean(1, keepdims=True) / 1000
-    noise = filtered_noise(rng, np.sqrt(radius + 0.01) * np.exp(-2 * (np.pi * 0.7 * radius) ** 2))
+    path = (np.clip(image_hu, AIR_HU, 1500) - AIR_HU).mean(1, keepdims=True) / 1000  # in widths of water
+    noise = filtered_noise(rng, np.sqrt(radius + 0.02) * np.exp(-2 * (np.pi * 1.1 * radius) ** 2))
     dense = np.clip(image_hu - 500, 0, 2000)
     near, far = (ndimage.uniform_filter1d(dense, max(1, int(mm / pixel_mm)), axis=1) for mm in (25, 70))
     rays = rng.normal(size=(len(image_hu), 1)) * 0.12
-    return (blurred + patient.traits.noise_hu * np.sqrt(path) * noise + rays * far - 0.05 * near).astype(np.float32)
+    noise *= patient.traits.noise_hu * np.sqrt(path)
+    return (blurred + noise + rays * far - 0.05 * near).astype(np.float32)
 
 
 def render(patient: Patient, depth_mm: float, size: int = 256) -> Slice:
@@ -130,8 +134,8 @@ def render(patient: Patient, depth_mm: float, size: int = 256) -> Slice:
     mask, stones = add_stones(image_hu, patient, grid, grains["fine"])
     image_hu = scan(image_hu, patient, grid.pixel_mm, rng)
     across = np.arange(size) - (size - 1) / 2
-    turned = across[:, None] * np.exp(1j * patient.traits.tilt) - 1j * across * np.exp(1j * patient.traits.tilt)
-    outside = np.maximum(abs(turned.real), abs(turned.imag)) > size / 2     # black wedges of a turned picture
+    turned = (across + 1j * across[:, None]) * np.exp(1j * patient.traits.tilt)
+    outside = np.maximum(abs(turned.real), abs(turned.imag)) > size / 2    # black wedges of a turned picture
     image_hu[outside], mask[outside] = AIR_HU, False
     return Slice(image_hu, mask, grid.pixel_mm, stones)
 

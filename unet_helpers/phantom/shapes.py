@@ -11,11 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float32]
 Vector = NDArray[np.float64]
+Grains = dict[str, Array]
 BEND_MM = 14.0  # how far the bent space can move an edge
 
 
 class Shape(NamedTuple):
-    """A solid: `distance(x, y, z)` to its surface in mm, positive inside, and the corners of a box around it."""
+    """A solid: `distance(x, y, z)` to its surface in mm, positive inside, and corners of a box around it."""
 
     distance: Callable[[Array, float, Array], Array]
     low: Vector
@@ -23,11 +24,11 @@ class Shape(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """Filling of a shape from `inset_mm` below its surface inwards; `patch`: only where the grain exceeds it."""
+    """Filling of a shape, from `inset_mm` below its surface; `patch`: only where the grain exceeds it."""
 
     hu: float
     inset_mm: float = 0.0
-    soft_mm: float = 0.0
+    soft_mm: float = 0.6
     opacity: float = 1.0
     grain: str = "mid"
     vary_hu: float = 0.0
@@ -52,10 +53,10 @@ def frame(axis: ArrayLike, front: ArrayLike = (0.0, 1.0, 0.0)) -> Vector:
     return np.stack([np.cross(v, w), v, w])
 
 
-def ellipsoid(centre: ArrayLike, radii: ArrayLike, axes: ArrayLike | None = None, uneven: float = 0.0) -> Shape:
-    """Ellipsoid with radii along the rows of `axes`; `uneven`: height of its bumps as a share of the radii."""
+def ellipsoid(centre: ArrayLike, radii: ArrayLike, axes: Vector | None = None, uneven: float = 0.0) -> Shape:
+    """Ellipsoid with radii along the rows of `axes`; `uneven`: height of its bumps, as share of the radii."""
     c, r = np.asarray(centre, float), np.asarray(radii, float)
-    rows = (np.eye(3) if axes is None else np.asarray(axes)) / r[:, None]
+    rows = (np.eye(3) if axes is None else axes) / r[:, None]
     rng = np.random.default_rng(np.abs(np.r_[c, r] * 100).astype(int))
     waves = np.c_[rng.normal(size=(6, 3)) * 3, rng.uniform(0, 6, 6), rng.normal(size=6) * uneven / 2].tolist()
 
@@ -71,7 +72,7 @@ def ellipsoid(centre: ArrayLike, radii: ArrayLike, axes: ArrayLike | None = None
 
 
 def tube(points: ArrayLike, radii: ArrayLike, stretch: ArrayLike = (1.0, 1.0, 1.0)) -> Shape:
-    """Chain of round-ended cones through `points` (n, 3), one radius or n; `stretch` widens it along x, y, z."""
+    """Chain of round-ended cones through `points` (n, 3), one radius or n; `stretch` widens it by axis."""
     p, k = np.asarray(points, float), np.asarray(stretch, float)
     r = np.broadcast_to(np.asarray(radii, float), len(p))
     links = np.c_[p[:-1] / k, (p[1:] - p[:-1]) / k, r[:-1], r[1:] - r[:-1]].tolist()
@@ -90,19 +91,19 @@ def tube(points: ArrayLike, radii: ArrayLike, stretch: ArrayLike = (1.0, 1.0, 1.
     return Shape(distance, (p - r[:, None] * k).min(0), (p + r[:, None] * k).max(0))
 
 
-def either(*shapes: Shape) -> Shape:
+def union(*shapes: Shape) -> Shape:
     """What lies inside at least one of the shapes."""
     return Shape(lambda x, y, z: np.maximum.reduce([s.distance(x, y, z) for s in shapes]),
                  np.min([s.low for s in shapes], axis=0), np.max([s.high for s in shapes], axis=0))
 
 
-def both(a: Shape, b: Shape) -> Shape:
+def cut(a: Shape, b: Shape) -> Shape:
     """What lies inside a and inside b."""
     return Shape(lambda x, y, z: np.minimum(a.distance(x, y, z), b.distance(x, y, z)),
                  np.maximum(a.low, b.low), np.minimum(a.high, b.high))
 
 
-def without(a: Shape, hole: Shape) -> Shape:
+def minus(a: Shape, hole: Shape) -> Shape:
     """What lies inside a and outside the hole."""
     return Shape(lambda x, y, z: np.minimum(a.distance(x, y, z), -hole.distance(x, y, z)), a.low, a.high)
 
@@ -122,8 +123,8 @@ def pixel_box(grid: Grid, shape: Shape) -> tuple[slice, slice] | None:
     return (slice(low[0], high[0]), slice(low[1], high[1])) if (low < high).all() else None
 
 
-def paint(image_hu: Array, grid: Grid, shape: Shape, layers: tuple[Layer, ...], grains: dict[str, Array]) -> None:
-    """Paint the layers over the image; an edge pixel is blended by how much of it the shape covers."""
+def paint(image: Array, grid: Grid, shape: Shape, layers: tuple[Layer, ...], grains: Grains) -> None:
+    """Paint the layers over the image in HU; an edge pixel is blended by how much of it the shape covers."""
     box = pixel_box(grid, shape)
     if box is None:
         return
@@ -131,7 +132,8 @@ def paint(image_hu: Array, grid: Grid, shape: Shape, layers: tuple[Layer, ...], 
     deepest = distance.max() + grid.pixel_mm
     for layer in layers:
         if layer.inset_mm < deepest:
-            cover = np.clip((distance - layer.inset_mm) / (grid.pixel_mm + layer.soft_mm) + 0.5, 0, 1) * layer.opacity
+            cover = np.clip((distance - layer.inset_mm) / (grid.pixel_mm + layer.soft_mm) + 0.5, 0, 1)
+            grain = grains[layer.grain][box]
             if layer.patch is not None:
-                cover *= np.clip((grains[layer.grain][box] - layer.patch) * 3, 0, 1)
-            image_hu[box] += cover * (layer.hu + layer.vary_hu * grains[layer.grain][box] - image_hu[box])
+                cover *= np.clip((grain - layer.patch) * 3, 0, 1)
+            image[box] += layer.opacity * cover * (layer.hu + layer.vary_hu * grain - image[box])
