@@ -1,0 +1,347 @@
+"""The inspector in a real browser: JupyterLab is started, a notebook is run, every control is moved.
+
+What the browser shows (the pixels of the picture, the live line) is compared with what the pure functions
+give for the same settings. Needed besides the project: Chromium and the Python package playwright.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import inspect
+import io
+import math
+import os
+import pickle
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+import pytest
+from PIL import Image
+
+from unet_helpers.inspector import BY_HAND, WHOLE, WORST_FIRST, Inspector
+
+ROOT = Path(__file__).resolve().parents[1]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+SETTINGS = {  # no news pop-up; every cell in the page, not only those in view
+    "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
+    "notebook-extension/tracker": '{"windowingMode": "none"}',
+}
+
+
+def toy_data() -> dict[str, Any]:
+    """Four images of two sizes: stones found, missed, a false alarm; the last one is empty."""
+    rng = np.random.default_rng(7)
+    data: dict[str, Any] = {"images": [], "targets": [], "probabilities": []}
+    for shape in ((96, 96), (96, 96), (120, 90), (96, 96)):
+        rows, columns = np.indices(shape)
+        image = rng.integers(60, 120, shape).astype(np.uint8)
+        target, probability = np.zeros(shape, bool), np.zeros(shape, np.float32)
+        for i in range(3 if len(data["images"]) < 3 else 0):
+            row, column = rng.integers(12, 78, 2)
+            target |= (rows - row) ** 2 + (columns - column) ** 2 <= 9
+            distance = (rows - row - 1) ** 2 + (columns - column) ** 2
+            probability += np.exp(-distance / 14).astype(np.float32) * (1.0 if i else 0.3)
+        image[target] = 230
+        probability += 0.8 * np.exp(-((rows - 50) ** 2 + (columns - 20) ** 2) / 8).astype(np.float32)
+        data["images"].append(image)
+        data["targets"].append(target)
+        data["probabilities"].append(np.clip(probability, 0, 1) * (0 if not target.any() else 1))
+    return {**data, "spacing_mm": 0.8, "names": ["first", "second", "narrow", "empty"]}
+
+
+LESSON = ROOT / "notebooks" / "05_evaluation.ipynb"
+NOTEBOOKS = {"toy": None} | ({"lesson": LESSON} if LESSON.exists() else {})
+STORE = """\
+import pickle
+from pathlib import Path
+data = {"images": inspector._images, "targets": inspector._targets}
+data |= {"probabilities": inspector._probabilities}
+more = {"spacing_mm": inspector._spacings, "names": inspector._names, "min_pixels": inspector._min_pixels}
+more |= {"threshold": inspector.threshold.value}
+more |= {"images_hu": inspector._images if inspector._has_hu else None}
+Path("writing").write_bytes(pickle.dumps({**data, **more}))
+Path("writing").rename("inspector.pickle")
+"""
+
+
+def write_notebook(path: Path, lesson: Path | None) -> None:
+    """Write a copy of a lesson, or a toy notebook, that stores the data of its `inspector`."""
+    code = nbformat.v4.new_code_cell
+    if lesson is None:
+        imports = "from typing import Any\nimport numpy as np\nfrom unet_helpers.inspector import Inspector"
+        show = "inspector = Inspector(**toy_data())\ninspector"
+        sources = (imports, inspect.getsource(toy_data), show)
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        notebook = nbformat.v4.new_notebook(cells=[code(source) for source in sources])
+        notebook.metadata["kernelspec"] = kernel
+    else:
+        notebook = nbformat.read(lesson, as_version=4)
+    notebook.cells.append(code(STORE))
+    nbformat.write(notebook, path)
+    path.with_name("inspector.pickle").unlink(missing_ok=True)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
+    """Poll a condition; fail, saying what did not happen."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            pytest.fail(f"After {seconds} s still not: {what}.")
+        time.sleep(0.02)
+
+
+def answers(url: str) -> bool:
+    try:
+        return urllib.request.urlopen(url, timeout=1).status == 200
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Callable[[str], str]]]:
+    """A JupyterLab of its own; gives its folder, and what turns a notebook in it into an address."""
+    home = tmp_path_factory.mktemp("lab")
+    for name, text in SETTINGS.items():
+        settings = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        settings.parent.mkdir(parents=True)
+        settings.write_text(text)
+    port, token = free_port(), secrets.token_hex(8)
+    own = {
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        "IPYTHONDIR": "ipython",
+    }
+    folders = {name: str(home / folder) for name, folder in own.items()}
+    environment = os.environ | folders | {"PYTHONPATH": str(ROOT)}
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        f"--ServerApp.root_dir={home}",
+        f"--ServerApp.port={port}",
+        f"--IdentityProvider.token={token}",
+    ]
+    with open(home / "server.log", "w") as log:
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=home)
+    try:
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/lab?token={token}"), "JupyterLab answers", 60)
+        yield home, lambda name: f"http://127.0.0.1:{port}/lab/tree/{name}?token={token}&reset"
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.fail("This test needs Chromium or Chrome: apt-get install chromium.", pytrace=False)
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        pytest.fail("This test needs playwright: pip install playwright.", pytrace=False)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield chromium
+        chromium.close()
+
+
+class Screen:
+    """A notebook's page, as far as the inspector in it is concerned."""
+
+    def __init__(self, browser: Any, url: str, run_seconds: float) -> None:
+        self.page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        self.page.goto(url)
+        status = self.page.locator("#jp-main-statusbar")
+        wait_until(lambda: "| Idle" in status.inner_text(), "the kernel is idle", 60)
+        self.page.get_by_role("menuitem", name="Run", exact=True).click()
+        self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        self.picture = self.page.locator("img.widget-image").last
+        self.picture.wait_for(timeout=1000 * run_seconds)
+        self.panel = self.page.locator(
+            ".jp-OutputArea-output", has=self.page.locator("img.widget-image")
+        ).last
+        self.panel.scroll_into_view_if_needed()
+
+    def handle(self, label: str) -> Any:
+        return self.panel.locator(f".widget-slider:has(label:text-is('{label}')) [role=slider]")
+
+    def value(self, label: str) -> float:
+        row = self.panel.locator(f".widget-slider:has(label:text-is('{label}'))")
+        return float(row.locator(".widget-readout").inner_text())
+
+    def press(self, label: str, *keys: str) -> None:
+        """Press keys on a focused slider."""
+        self.handle(label).focus()
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def drag(self, label: str, *offsets: float) -> None:
+        """Hold a slider's handle and move it to some distances (in screen pixels) from where it was."""
+        self.handle(label).scroll_into_view_if_needed()
+        box = self.handle(label).bounding_box()
+        column, row = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        self.page.mouse.move(column, row)
+        self.page.mouse.down()
+        for offset in offsets:
+            self.page.mouse.move(column + offset, row)
+        self.page.mouse.up()
+
+    def tick(self, label: str) -> None:
+        """Toggle a check box with the keyboard."""
+        self.panel.get_by_label(label, exact=True).focus()
+        self.page.keyboard.press("Space")
+
+    def choose(self, label: str, option: str) -> None:
+        self.panel.locator(f".widget-dropdown:has(label:text-is('{label}')) select").select_option(option)
+
+    def click(self, label: str) -> None:
+        self.panel.get_by_role("button", name=label).click()
+
+    def count_pictures(self) -> Callable[[], int]:
+        """Count from now on how often the picture is replaced."""
+        self.picture.evaluate("""image => {
+            window.nPictures = 0;
+            new MutationObserver(() => window.nPictures++).observe(image, {attributeFilter: ["src"]});
+        }""")
+        return lambda: self.page.evaluate("window.nPictures")
+
+    def pixels(self) -> tuple[int, int, str]:
+        """Height, width and hash of the picture's pixels, exactly as the browser has decoded them."""
+        size_and_hash = self.picture.evaluate("""async image => {
+            try { await image.decode(); } catch { return [0, 0, "just being replaced"]; }
+            const canvas = document.createElement("canvas");
+            [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+            const context = canvas.getContext("2d", {willReadFrequently: true});
+            context.drawImage(image, 0, 0);
+            const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
+            const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", pixels));
+            const text = Array.from(hash, byte => byte.toString(16).padStart(2, "0")).join("");
+            return [canvas.height, canvas.width, text];
+        }""")
+        return tuple(size_and_hash)
+
+    def text(self) -> str:
+        return " ".join(self.panel.inner_text().split())
+
+
+def words(inspector: Inspector) -> list[str]:
+    """What the inspector says, as a browser shows it."""
+    markup = inspector.score.value.split("</div>") + inspector.stones.value.split("</div>")
+    lines = (html.unescape(re.sub("<[^>]*>", "", line)) for line in [*markup, inspector.message.value])
+    return [" ".join(line.split()) for line in lines if line.strip()]
+
+
+def assert_same(screen: Screen, twin: Inspector, what: str, seconds: float = 20) -> None:
+    """Wait until the browser shows what a twin of its inspector shows, to the pixel and to the word."""
+    picture = Image.open(io.BytesIO(twin.picture.value)).convert("RGBA")
+    expected = (picture.height, picture.width, hashlib.sha256(picture.tobytes()).hexdigest())
+    end = time.monotonic() + seconds
+    while True:
+        shown, text = screen.pixels(), screen.text()
+        missing = [line for line in words(twin) if line not in text]
+        if shown == expected and not missing:
+            return
+        if time.monotonic() > end:
+            pytest.fail(f"After {what}: the browser shows {shown}, not {expected}; missing words: {missing}.")
+        time.sleep(0.05)
+
+
+def walk(screen: Screen, twin: Inspector) -> None:
+    """Move every control, in the browser by hand and in its twin by value; both must always show the same."""
+    assert_same(screen, twin, "opening")
+    assert screen.picture.bounding_box()["width"] == screen.pixels()[1]  # neither stretched nor shrunk
+
+    for label, control, keys, change in (
+        (
+            "threshold",
+            twin.threshold,
+            ("ArrowRight", "ArrowUp", "ArrowLeft", "ArrowDown", "ArrowDown"),
+            -0.01,
+        ),
+        ("opacity", twin.opacity, ("ArrowRight", "ArrowRight"), 0.1),
+        ("image", twin.index, ("End",), twin.index.max - 1),
+        ("image", twin.index, ("ArrowLeft",), -1),
+        ("zoom", twin.zoom, ("ArrowRight", "ArrowRight"), 1),
+        ("up / down", twin.row, ("ArrowRight", "ArrowRight"), 2),
+        ("left / right", twin.column, ("ArrowLeft",), -1),
+    ):
+        control.value = round(control.value + change, 2)
+        screen.press(label, *keys)
+        assert_same(screen, twin, f"{keys} on {label}")
+        assert screen.value(label) == pytest.approx(control.value)
+
+    for label in ("truth", "prediction", "heat map", "errors"):
+        control = getattr(twin, label.replace(" ", "_"))
+        control.value = not control.value
+        screen.tick(label)
+        assert_same(screen, twin, f"ticking {label}")
+
+    for label, option in (("look at", BY_HAND), ("look at", WHOLE), ("order", WORST_FIRST)):
+        getattr(twin, label.replace(" ", "_")).value = option
+        screen.choose(label, option)
+        assert_same(screen, twin, f"choosing {option}")
+
+    for button in (twin.next_miss, twin.next_miss, twin.next_false_alarm, twin.next_miss):
+        button.click()
+        screen.click(button.description)
+        assert_same(screen, twin, f"a click on {button.description}")
+
+    for label, control in (("opacity", twin.opacity), ("image", twin.index), ("zoom", twin.zoom)):
+        screen.drag(label, 5, 12, 20)
+        control.value = type(control.value)(screen.value(label))
+        assert_same(screen, twin, f"dragging {label}")
+
+    n_pictures, n_moves = screen.count_pictures(), 150
+    screen.drag("threshold", *(30 * math.sin(i / 12) for i in range(n_moves)))
+    twin.threshold.value = screen.value("threshold")
+    assert_same(screen, twin, "dragging threshold to and fro", 2)  # no queue of old moves is worked off first
+    assert 3 <= n_pictures() < n_moves
+
+
+def twin_of(path: Path) -> Inspector:
+    """Build the inspector that a notebook has stored the data of (see `STORE`)."""
+    wait_until(path.exists, "the notebook stores the data of its inspector")
+    return Inspector(**pickle.loads(path.read_bytes()))
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_every_control_by_keyboard_and_by_drag(lab, browser, name):
+    """One long walk in one page, because starting JupyterLab takes most of the time."""
+    home, address = lab
+    write_notebook(home / f"{name}.ipynb", NOTEBOOKS[name])
+    screen = Screen(browser, address(f"{name}.ipynb"), run_seconds=60 if NOTEBOOKS[name] is None else 600)
+    walk(screen, twin_of(home / "inspector.pickle"))
+    screen.page.close()
