@@ -9,14 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from unet_helpers.data import brightest_channel, load_image, load_pair, scan_folder
+from unet_helpers.data import brightest_channel, load_image, load_mask, load_pair, scan_folder
 from unet_helpers.progress import progress_bar
 
 __all__ = ["check_folder"]
 
 
 def _describe_values(values: np.ndarray) -> str:
-    return ", ".join(map(str, values)) if len(values) <= 4 else f"{values[0]} to {values[-1]} ({len(values)} values)"
+    if len(values) <= 4:
+        return ", ".join(map(str, values))
+    return f"{values[0]} to {values[-1]} ({len(values)} values)"
+
+
+def _spread(shares: list[float]) -> dict[str, float] | None:
+    return {"median": float(np.median(shares)), "min": min(shares), "max": max(shares)} if shares else None
 
 
 def check_folder(root: str | os.PathLike[str], progress: bool = True) -> dict[str, Any]:
@@ -27,9 +33,9 @@ def check_folder(root: str | os.PathLike[str], progress: bool = True) -> dict[st
         progress: Whether to show a progress bar on standard output.
 
     Returns:
-        Dict that json can write: counts, unpaired files by name, `mask_values` (values found, number of masks),
-        `foreground_share` (median, smallest, largest; of the stone-bearing images), `sizes` and `broken`
-        (file and reason).
+        Dict that json can write: counts, unpaired files by name, `mask_values` (number of masks by the values
+        found in them), `foreground_share` (median, smallest, largest; of the stone-bearing images), `sizes`
+        and `broken` (file and reason).
 
     Raises:
         FileNotFoundError, ValueError: As `scan_folder`.
@@ -49,11 +55,12 @@ def check_folder(root: str | os.PathLike[str], progress: bool = True) -> dict[st
         other = seen.setdefault(hashlib.sha256(image.tobytes()).digest(), pair)
         if other.group != pair.group:
             repeated.append(f"{pair.image.name} = {other.image.name}")
-    for path in scan.images_without_mask:
-        try:
-            load_image(path)
-        except ValueError as error:
-            broken.append({"file": path.name, "reason": str(error)})
+    for read, paths in ((load_image, scan.images_without_mask), (load_mask, scan.masks_without_image)):
+        for path in paths:
+            try:
+                read(path)
+            except ValueError as error:
+                broken.append({"file": path.name, "reason": str(error)})
     positive = [share for share in shares if share > 0]
     return {
         "folder": str(root),
@@ -65,8 +72,7 @@ def check_folder(root: str | os.PathLike[str], progress: bool = True) -> dict[st
         "masks_without_image": [path.name for path in scan.masks_without_image],
         "mask_values": dict(values.most_common()),
         "sizes": dict(sizes.most_common()),
-        "foreground_share": dict(zip(("median", "min", "max"), map(float, np.quantile(positive, (0.5, 0, 1))), strict=True))
-        if positive else None,
+        "foreground_share": _spread(positive),
         "identical_images_in_two_groups": repeated,
         "broken": broken,
     }

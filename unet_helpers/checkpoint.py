@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import pickle
-import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,7 @@ class Checkpoint:
         threshold: Probability from which on a pixel counts as stone.
         min_pixels: Smaller predicted regions are dropped.
         config: The training settings as a dict.
-        split: Group names of "train", "val" and "test": the groups that the network must not be scored on are known.
+        split: Group names of "train" and "val": the groups that the network must not be scored on.
         step: Optimiser steps after which these weights were saved.
         val_dice: Validation Dice of these weights at threshold 0.5.
     """
@@ -54,7 +52,8 @@ def save_state(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        raise OSError(f"{path} could not be written: {error}. Free some disk space; the previous file is intact.") from error
+        raise OSError(f"{path} could not be written: {error}. Free some disk space; the previous file is "
+                      "intact.") from error
 
 
 def load_state(path: str | os.PathLike[str], device: torch.device | str | None = None) -> dict[str, Any]:
@@ -62,17 +61,18 @@ def load_state(path: str | os.PathLike[str], device: torch.device | str | None =
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is damaged, holds other objects than tensors and plain values, or is no checkpoint of
-            this package.
+        ValueError: If the file is damaged, holds other objects than tensors and plain values, or is no
+            checkpoint of this package.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"checkpoint must exist, got {path}. Train one first: python -m unet_helpers train --help")
+        raise FileNotFoundError(f"checkpoint must exist, got {path}. Train one first: python -m "
+                                "unet_helpers train --help")
     try:
         state = torch.load(path, map_location=device or "cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # torch.load lets a dozen kinds through when the bytes are damaged
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise ValueError(f"{path} must be a whole checkpoint of this package, got a file that cannot be read safely: {reason}")\
-            from error
+        raise ValueError(f"{path} must be a whole checkpoint of this package, got a file that cannot be read "
+                         f"safely: {reason}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ValueError(f"{path} must be a checkpoint written by unet_helpers, got another kind of file.")
     return state
@@ -89,16 +89,16 @@ def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str | N
         The checkpoint, its network in evaluation mode.
 
     Raises:
-        FileNotFoundError, ValueError: As `load_state`, and if the weights do not fit the architecture they name.
+        FileNotFoundError, ValueError: As `load_state`, and if the weights do not fit the U-Net they name.
     """
     state = load_state(path, device)
     try:
         model = UNet(**state["model_settings"])
         model.load_state_dict(state["model"])
+        model = model.to(device or "cpu").eval()
+        return Checkpoint(model, **{f.name: state[f.name] for f in fields(Checkpoint) if f.name != "model"})
     except (KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"{path} must hold the weights of the U-Net it names, got: {error}") from error
-    return Checkpoint(model.to(device or "cpu").eval(), state["threshold"], state["min_pixels"], state["config"],
-                      state["split"], state["step"], state["val_dice"])
 
 
 def store_threshold(path: str | os.PathLike[str], threshold: float, min_pixels: int) -> None:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from unet_helpers import phantom, plotting
 from unet_helpers.check import check_folder
-from unet_helpers.checkpoint import Checkpoint, load_checkpoint, store_threshold
+from unet_helpers.checkpoint import load_checkpoint, store_threshold
 from unet_helpers.data import SUFFIXES, Pair, find_pairs, home, load_image, open_dataset, split_by_group
 from unet_helpers.evaluation import choose_grey_threshold, choose_threshold, evaluate, score_masks
 from unet_helpers.files import write_json, written_whole
@@ -32,8 +33,8 @@ DATA_HELP = 'folder or zip with image-mask pairs, or "phantom", or "kaggle"'
 
 def phantom_command(args: argparse.Namespace) -> int:
     if args.out.exists():
-        raise ValueError(f"OUT must be a new folder, got {args.out}, which exists. Give another name or delete it.")
-    phantom.write_dataset(args.out, n_patients=args.patients, n_slices=args.slices, size=args.size, seed=args.seed)
+        raise ValueError(f"OUT must be a new folder, got {args.out}, which exists. Give another name.")
+    phantom.write_dataset(args.out, args.patients, args.slices, args.size, args.seed)
     print(f"{args.patients * args.slices} image-mask pairs of {args.patients} patients in {args.out}")
     return 0
 
@@ -56,11 +57,15 @@ def _print_report(report: dict[str, Any]) -> None:
     elif report["sizes"]:
         print("NO mask has a pixel above 127. If the masks hold 0 and 1, multiply them by 255.")
     if report["n_ungrouped"]:
-        print(f"{report['n_ungrouped']} images name no exam or source: add groups.csv (columns stem,group) to split safely")
-    for key, what in (("images_without_mask", "images without a mask"), ("masks_without_image", "masks without an image"),
-                      ("identical_images_in_two_groups", "identical images in two groups")):
-        print(f"{len(report[key])} {what}" + "".join(f"\n  {name}" for name in report[key]))
-    print(f"{len(report['broken'])} broken files" + "".join(f"\n  {item['reason']}" for item in report["broken"]))
+        print(f"{report['n_ungrouped']} images name no exam or source: add groups.csv (columns stem,group) "
+              "to split safely")
+    for key in ("images_without_mask", "masks_without_image", "identical_images_in_two_groups"):
+        _print_list(key.replace("_", " "), report[key])
+    _print_list("broken files", [item["reason"] for item in report["broken"]])
+
+
+def _print_list(what: str, items: list[str]) -> None:
+    print(f"{len(items)} {what}" + "".join(f"\n  {item}" for item in items))
 
 
 def _train_config(args: argparse.Namespace, device: Any) -> TrainConfig:
@@ -72,14 +77,18 @@ def _train_config(args: argparse.Namespace, device: Any) -> TrainConfig:
 
 def train_command(args: argparse.Namespace) -> int:
     if (args.out / "last.pt").exists() and not args.resume:
-        raise ValueError(f"--out must be a new folder, got {args.out}, which holds a run. Add --resume to continue it.")
+        raise ValueError(f"--out must be a new folder, got {args.out}, which holds a run. "
+                         "Add --resume to continue it.")
     device = choose_device(args.device)
     split = split_by_group(find_pairs(open_dataset(args.data)), seed=args.seed)
-    write_json(args.out / "split.json", {name: [pair.image.name for pair in pairs] for name, pairs in split.items()})
-    print(", ".join(f"{name} {len(pairs)} images of {len({p.group for p in pairs})} groups" for name, pairs in split.items())
-          + f"; device {device}")
+    for name, pairs in split.items():
+        print(f"{name}: {len(pairs)} images of {len({pair.group for pair in pairs})} groups")
+    config = _train_config(args, device)
+    torch.manual_seed(config.seed)
     model = UNet(base_channels=args.base_channels)
-    history = fit(split["train"], split["val"], args.out, _train_config(args, device), model, device, resume=args.resume)
+    history = fit(split["train"], split["val"], args.out, config, model, device, resume=args.resume)
+    names = {name: [pair.image.name for pair in pairs] for name, pairs in split.items()}
+    write_json(args.out / "split.json", names)
     if history:
         plotting.save_figure(plotting.plot_history(history).figure, args.out / "curves.png")
         _choose_on_validation(args.out / "best.pt", split["val"], device)
@@ -90,7 +99,8 @@ def _choose_on_validation(path: Path, val_pairs: list[Pair], device: Any) -> Non
     images, masks = load_arrays(val_pairs)
     threshold, min_pixels = choose_threshold(predict_all(load_checkpoint(path, device).model, images), masks)
     store_threshold(path, threshold, min_pixels)
-    print(f"{path}: threshold {threshold:.2f} and at least {min_pixels} pixels a stone, chosen on {len(images)} validation images")
+    print(f"{path}: threshold {threshold:.2f} and at least {min_pixels} pixels a stone, chosen on "
+          f"{len(images)} validation images")
 
 
 def _select(pairs: list[Pair], split: dict[str, list[str]], name: str) -> list[Pair]:
@@ -100,7 +110,7 @@ def _select(pairs: list[Pair], split: dict[str, list[str]], name: str) -> list[P
     seen = {*split["train"], *split["val"]}
     if not any(pair.group in seen for pair in pairs):
         raise ValueError(f"--split must be all for data that the checkpoint was not trained on, got {name}.")
-    chosen = [pair for pair in pairs if (pair.group not in seen if name == "test" else pair.group in split[name])]
+    chosen = [p for p in pairs if (p.group not in seen if name == "test" else p.group in split[name])]
     if not chosen:
         raise ValueError(f"--split must name a part that has images, got {name} with none.")
     return chosen
@@ -132,9 +142,10 @@ def _print_scores(scores: dict[str, float], title: str) -> None:
         print(f"  {name:28s} {value:.3f}" if isinstance(value, float) else f"  {name:28s} {value}")
 
 
-def _extremes(images: list[np.ndarray], masks: list[np.ndarray], predictions: list[np.ndarray], n: int = 4) -> Any:
+def _extremes(images: list[np.ndarray], masks: list[np.ndarray], predictions: list[np.ndarray],
+              n: int = 4) -> Any:
     """Contact sheet of the worst, middle and best stone-bearing images."""
-    positive = sorted((float(dice(p, m)), i) for i, (p, m) in enumerate(zip(predictions, masks, strict=True)) if m.any())
+    positive = sorted((dice(predictions[i], mask), i) for i, mask in enumerate(masks) if mask.any())
     middle = max(0, (len(positive) - n) // 2)
     chosen = [i for _, i in dict.fromkeys(positive[:n] + positive[middle : middle + n] + positive[-n:])]
     chosen = chosen or list(range(min(n, len(images))))
@@ -143,9 +154,7 @@ def _extremes(images: list[np.ndarray], masks: list[np.ndarray], predictions: li
 
 def predict_command(args: argparse.Namespace) -> int:
     checkpoint = load_checkpoint(args.checkpoint, choose_device(args.device))
-    stems = [path.stem for path in args.images]
-    if repeated := sorted({stem for stem in stems if stems.count(stem) > 1}):
-        raise ValueError(f"images must have different names, got {repeated[0]} more than once. Predict them into two folders.")
+    _check_targets(args.images, args.out)
     failed = []
     for path in progress_bar(args.images, desc="predicting", unit="image"):
         try:
@@ -161,10 +170,22 @@ def predict_command(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _check_targets(images: list[Path], folder: Path) -> None:
+    """Nothing that exists is overwritten: in the flat layout the truth is named like a prediction."""
+    stems = [path.stem for path in images]
+    if repeated := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        raise ValueError(f"images must have different names, got {repeated[0]} more than once. "
+                         "Predict them into two folders.")
+    if existing := [stem for stem in stems if (folder / f"{stem}_mask.png").exists()]:
+        raise ValueError(f"--out must hold no mask of these images yet, got {existing[0]}_mask.png in "
+                         f"{folder}. Give another folder.")
+
+
 def _write_prediction(folder: Path, stem: str, image: np.ndarray, mask: np.ndarray) -> None:
     with written_whole(folder / f"{stem}_mask.png") as scratch:
         Image.fromarray(mask.astype(np.uint8) * 255).save(scratch)
-    plotting.save_figure(plotting.overlay(image, prediction=mask, title=stem).figure, folder / f"{stem}_overlay.png")
+    figure = plotting.overlay(image, prediction=mask, title=stem).figure
+    plotting.save_figure(figure, folder / f"{stem}_overlay.png")
 
 
 def pipeline_command(args: argparse.Namespace) -> int:
@@ -172,13 +193,14 @@ def pipeline_command(args: argparse.Namespace) -> int:
     run = home() / "runs" / "pipeline"
     data, device = open_dataset(), choose_device()
     split = split_by_group(find_pairs(data))
-    fit(split["train"], split["val"], run, default_config(device), UNet(), device)
+    fit(split["train"], split["val"], run, default_config(device), device=device)
     _choose_on_validation(run / "best.pt", split["val"], device)
     grey, _ = choose_grey_threshold(*load_arrays(split["train"]))
     images, masks = _read_whole(split["test"])
-    _print_scores(score_masks([image >= grey for image in images], masks), f"everything of grey value >= {grey} is stone")
-    return evaluate_command(argparse.Namespace(data=str(data), checkpoint=run / "best.pt", split="test", device=None,
-                                               json=run / "scores.json", figure=run / "examples.png"))
+    baseline = score_masks([image >= grey for image in images], masks)
+    _print_scores(baseline, f"everything of grey value >= {grey} is stone")
+    return main(["evaluate", str(data), "--checkpoint", str(run / "best.pt"),
+                 "--json", str(run / "scores.json"), "--figure", str(run / "examples.png")])
 
 
 def _image_files(text: str) -> Path:
@@ -202,7 +224,8 @@ def _positive(kind: type) -> Any:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m unet_helpers",
-        description="Kidney stone segmentation with a U-Net. Without a sub-command: the whole pipeline on the default data.")
+        description="Kidney stone segmentation with a U-Net. Without a sub-command: the whole pipeline on "
+                    "the default data.")
     parser.set_defaults(command=pipeline_command)
     commands = parser.add_subparsers(title="sub-commands", metavar="")
 
@@ -212,14 +235,16 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     def device(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1 or mps; the fastest that works if left out")
+        sub.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1 or mps; by itself the fastest")
 
     sub = add("phantom", phantom_command, "write synthetic CT slices with kidney stones")
     sub.add_argument("out", metavar="OUT", type=Path, help="new folder")
     for name, default, text in (("patients", 60, "number of patients"), ("slices", 8, "slices a patient"),
                                 ("size", 256, "side of a slice in pixels")):
-        sub.add_argument(f"--{name}", metavar="N", type=_positive(int), default=default, help=f"{text} (default {default})")
-    sub.add_argument("--seed", metavar="S", type=int, default=0, help="another seed gives other patients (default 0)")
+        sub.add_argument(f"--{name}", metavar="N", type=_positive(int), default=default,
+                         help=f"{text} (default {default})")
+    sub.add_argument("--seed", metavar="S", type=int, default=0,
+                     help="another seed gives other patients (default 0)")
 
     sub = add("check", check_command, "count pairs, exams, unpaired and broken files of a data set")
     sub.add_argument("data", metavar="DATA", help=DATA_HELP)
@@ -235,7 +260,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--base-channels", metavar="C", type=_positive(int), default=8,
                      help="channels at full resolution; more learn more and cost more (default 8)")
     sub.add_argument("--resume", action="store_true", help="continue the run in RUN where it stopped")
-    sub.add_argument("--seed", metavar="S", type=int, default=0, help="of split, weights and patches (default 0)")
+    sub.add_argument("--seed", metavar="S", type=int, default=0,
+                     help="of split, weights and patches (default 0)")
     device(sub)
 
     sub = add("evaluate", evaluate_command, "score a trained U-Net")
@@ -244,7 +270,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--split", choices=("train", "val", "test", "all"), default="test",
                      help="part of the split used in training; all for other data (default test)")
     sub.add_argument("--json", metavar="FILE", type=Path, help="also write the scores to this file")
-    sub.add_argument("--figure", metavar="FILE", type=Path, help="draw the worst, middle and best images into this PNG")
+    sub.add_argument("--figure", metavar="FILE", type=Path,
+                     help="draw the worst, middle and best images into this PNG")
     device(sub)
 
     sub = add("predict", predict_command, "write a mask PNG and an overlay PNG for each image")
@@ -262,9 +289,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0; 1 after an error in data or files, told in one sentence; 130 after Ctrl-C.
     """
     args = _parser().parse_args(arguments)
-    warnings.showwarning = lambda message, *_, **__: print(f"note: {message}", file=sys.stderr)
     try:
-        return args.command(args)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: print(f"note: {message}", file=sys.stderr)
+            return args.command(args)
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
         if os.environ.get("UNET_TRACEBACK"):
             raise

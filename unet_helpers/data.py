@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
-import re
+import unicodedata
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from unet_helpers.datasets import home, kaggle_dataset, open_dataset, phantom_dataset, unpack
+from unet_helpers.groups import join_groups, read_groups_csv
 
 __all__ = [
     "FolderScan",
@@ -35,9 +35,6 @@ __all__ = [
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
 IMAGE_FOLDERS, MASK_FOLDERS = ("images", "image"), ("masks", "mask", "labels", "label")
-# Philips UID of the Kaggle stems: prefix, then the time of acquisition as seconds (11 digits) and fraction
-EXAM_SECONDS = re.compile(r"^1-3-46-670589-33-1-(\d{11})\d*-")
-EXAM_GAP_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -59,9 +56,18 @@ class FolderScan:
     n_ungrouped: int
 
 
-# ---------------------------------------------------------------------------------------------- finding the pairs
+# ------------------------------------------------------------------------------ finding the pairs
+@dataclass(frozen=True)
+class _Layout:
+    """Images and masks of one folder by stem."""
+
+    folder: Path
+    images: dict[str, Path]
+    masks: dict[str, Path]
+
+
 def _visible(path: Path) -> bool:
-    return not path.name.startswith((".", "__MACOSX"))
+    return not any(part.startswith((".", "__MACOSX")) for part in path.parts)
 
 
 def _subfolder(folder: Path, names: tuple[str, ...]) -> Path | None:
@@ -69,95 +75,65 @@ def _subfolder(folder: Path, names: tuple[str, ...]) -> Path | None:
     return next((by_name[name] for name in names if name in by_name), None)
 
 
+def _keep(by_stem: dict[str, Path], stem: str, path: Path) -> None:
+    if stem in by_stem:
+        raise ValueError(f"{path.parent} must hold one file a stem, got {by_stem[stem].name} and "
+                         f"{path.name}. Delete one.")
+    by_stem[stem] = path
+
+
 def _files_by_stem(folder: Path, files: Iterable[Path]) -> dict[str, Path]:
     by_stem: dict[str, Path] = {}
     for path in sorted(files):
-        if path.suffix.lower() not in SUFFIXES or not _visible(path):
-            continue
-        stem = path.relative_to(folder).with_suffix("").as_posix()
-        if stem in by_stem:
-            raise ValueError(f"{folder} must hold one file a stem, got {by_stem[stem].name} and {path.name}. Delete one.")
-        by_stem[stem] = path
+        inside = path.relative_to(folder)
+        if path.suffix.lower() in SUFFIXES and _visible(inside) and path.is_file():
+            # macOS spells accents in two characters where other systems use one
+            _keep(by_stem, unicodedata.normalize("NFC", inside.with_suffix("").as_posix()), path)
     return by_stem
 
 
-def _layout(folder: Path) -> tuple[dict[str, Path], dict[str, Path]] | None:
-    """Images and masks of one folder by stem, or None if it has neither of the two layouts."""
-    images_folder, masks_folder = _subfolder(folder, IMAGE_FOLDERS), _subfolder(folder, MASK_FOLDERS)
-    if images_folder and masks_folder:
-        images = _files_by_stem(images_folder, images_folder.rglob("*"))
-        masks = _files_by_stem(masks_folder, masks_folder.rglob("*"))
-        return images, {s.removesuffix("_mask") if s not in images else s: path for s, path in masks.items()}
+def _two_folders(folder: Path, images_folder: Path, masks_folder: Path) -> _Layout:
+    images = _files_by_stem(images_folder, images_folder.rglob("*"))
+    masks: dict[str, Path] = {}
+    for stem, path in _files_by_stem(masks_folder, masks_folder.rglob("*")).items():
+        _keep(masks, stem if stem in images else stem.removesuffix("_mask"), path)
+    return _Layout(folder, images, masks)
+
+
+def _flat(folder: Path) -> _Layout:
     files = _files_by_stem(folder, folder.iterdir())
     masks = {stem.removesuffix("_mask"): path for stem, path in files.items() if stem.endswith("_mask")}
-    return ({s: path for s, path in files.items() if not s.endswith("_mask")}, masks) if masks else None
+    return _Layout(folder, {stem: path for stem, path in files.items() if not stem.endswith("_mask")}, masks)
 
 
-def _walk(folder: Path) -> Iterable[tuple[Path, dict[str, Path], dict[str, Path]]]:
-    layout = _layout(folder)
-    if layout:
-        yield folder, *layout
-        return
+def _walk(folder: Path) -> Iterator[_Layout]:
+    """Layouts of a folder and of everything below it."""
+    two = (_subfolder(folder, IMAGE_FOLDERS), _subfolder(folder, MASK_FOLDERS))
+    layout = _two_folders(folder, *two) if all(two) else _flat(folder)
+    if layout.masks:
+        yield layout
     for child in sorted(folder.iterdir()):
-        if child.is_dir() and _visible(child):
+        if child.is_dir() and _visible(Path(child.name)) and not (all(two) and child in two):
             yield from _walk(child)
 
 
-def _exam_names(stems: Iterable[str]) -> dict[str, str]:
-    """Exam of every stem that holds a time stamp: acquisitions at most 60 s apart belong together."""
-    seconds = {stem: int(match[1]) for stem in stems if (match := EXAM_SECONDS.match(Path(stem).name))}
-    names, first, previous = {}, 0, -EXAM_GAP_SECONDS - 1
-    for stem, second in sorted(seconds.items(), key=lambda item: (item[1], item[0])):
-        first = second if second - previous > EXAM_GAP_SECONDS else first
-        names[stem], previous = f"exam-{first}", second
-    return names
-
-
-def _read_groups_csv(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        text = file.read()
-    rows = list(csv.DictReader(text.splitlines(), delimiter=";" if ";" in text.partition("\n")[0] else ","))
-    if not rows or not {"stem", "group"} <= set(rows[0]):
-        raise ValueError(f"{path} must have the columns stem,group, got {text.partition(chr(10))[0].strip()!r}.")
-    return {row["stem"].strip(): row["group"].strip() for row in rows if row["stem"] and row["group"]}
-
-
-def _groups(folder: Path, stems: list[str]) -> dict[str, str]:
-    """Group of each stem: exam by time stamp, else Roboflow source, joined with groups.csv; absent if unknown.
-
-    A row of groups.csv can only join what the names already hold together, never tear it apart.
-    """
-    named = _exam_names(stems)
-    for stem in stems:
-        if stem not in named and ".rf." in stem:
-            named[stem] = stem.split(".rf.")[0]
-    listed = _read_groups_csv(folder / "groups.csv")
-    parent: dict[str, str] = {}
-
-    def root(label: str) -> str:
-        while label in parent:
-            label = parent[label]
-        return label
-
-    groups = {}
-    for stem in stems:
-        row = listed.get(stem, listed.get(Path(stem).name))
-        labels = [label for label in (row, named.get(stem)) if label]
-        if len(labels) == 2 and root(labels[1]) != root(labels[0]):
-            parent[root(labels[1])] = root(labels[0])
-        if labels:
-            groups[stem] = labels[0]
-    return {stem: root(label) for stem, label in groups.items()}
+def _rows_for(layout: _Layout, root: Path) -> dict[str, str]:
+    """Group of each image of one layout, from the groups.csv beside it and those above, up to `root`."""
+    folders = [place for place in (layout.folder, *layout.folder.parents) if place.is_relative_to(root)]
+    rows: dict[str, str] = {}
+    for folder in reversed(folders):
+        rows |= read_groups_csv(folder / "groups.csv")
+    names = {stem: (stem, path.stem, path.name) for stem, path in layout.images.items()}
+    return {stem: rows[name] for stem, spellings in names.items() for name in spellings[::-1] if name in rows}
 
 
 def scan_folder(root: str | os.PathLike[str]) -> FolderScan:
     """Find the pairs of a data set and everything that has no partner, without opening an image.
 
-    Two layouts are recognised, at any depth below `root`: flat (`<stem>.jpg` beside `<stem>_mask.png`), and
-    `images/` + `masks/` (or `image/` + `label/`) with the same stems. Other files are ignored. A `groups.csv`
-    (columns `stem,group`) beside them names the patient or exam of each image.
+    Two layouts are recognised, in `root` and at any depth below it: flat (`<stem>.jpg` beside
+    `<stem>_mask.png`), and `images/` + `masks/` (or `image/` + `label/`) with the same stems. Other files are
+    ignored. A `groups.csv` (columns `stem,group`) beside them or in `root` names the patient or exam of each
+    image.
 
     Args:
         root: Folder, or a zip of one.
@@ -171,20 +147,32 @@ def scan_folder(root: str | os.PathLike[str]) -> FolderScan:
     """
     root = Path(root).expanduser()
     if not root.exists():
-        raise FileNotFoundError(f"data folder must exist, got {root}. Check the spelling and the working directory.")
-    folder_root = root if root.is_dir() else unpack(root)
-    pairs, no_mask, no_image, n_ungrouped = [], [], [], 0
-    for folder, images, masks in _walk(folder_root):
-        groups = _groups(folder, sorted(images))
-        no_mask += [path for stem, path in images.items() if stem not in masks]
-        no_image += [path for stem, path in masks.items() if stem not in images]
-        paired = sorted(images.keys() & masks.keys())
-        n_ungrouped += sum(stem not in groups for stem in paired)
-        pairs += [Pair(images[stem], masks[stem], groups.get(stem, stem)) for stem in paired]
-    if not pairs:
-        raise ValueError(f"{root} must hold image-mask pairs, got none. Name them <stem>.jpg and <stem>_mask.png in one "
-                         "folder, or put the same stems into images/ and masks/.")
-    return FolderScan(pairs, no_mask, no_image, n_ungrouped)
+        raise FileNotFoundError(f"data folder must exist, got {root}. Check the spelling and the working "
+                                "folder.")
+    folder = root if root.is_dir() else unpack(root)
+    layouts = list(_walk(folder))
+    if not any(layout.images.keys() & layout.masks.keys() for layout in layouts):
+        raise ValueError(f"{root} must hold image-mask pairs, got none. Name them <stem>.jpg and "
+                         "<stem>_mask.png in one folder, or put the same stems into images/ and masks/.")
+    return _pair_up(layouts, folder)
+
+
+def _pair_up(layouts: list[_Layout], root: Path) -> FolderScan:
+    # names start at the folder that all layouts share, so that a wrapping folder changes no group
+    base = Path(os.path.commonpath([layout.folder for layout in layouts]))
+    names = {path: (layout.folder.relative_to(base) / stem).as_posix()
+             for layout in layouts for stem, path in layout.images.items()}
+    listed = {names[layout.images[stem]]: group
+              for layout in layouts for stem, group in _rows_for(layout, root).items()}
+    groups = join_groups(names.values(), listed)
+    pairs = [Pair(path, layout.masks[stem], groups.get(names[path], names[path]))
+             for layout in layouts for stem, path in layout.images.items() if stem in layout.masks]
+    return FolderScan(
+        pairs=sorted(pairs, key=lambda pair: pair.image),
+        images_without_mask=[p for one in layouts for s, p in one.images.items() if s not in one.masks],
+        masks_without_image=[p for one in layouts for s, p in one.masks.items() if s not in one.images],
+        n_ungrouped=sum(names[pair.image] not in groups for pair in pairs),
+    )
 
 
 def _some(paths: list[Path], n_shown: int = 20) -> str:
@@ -208,14 +196,14 @@ def find_pairs(root: str | os.PathLike[str]) -> list[Pair]:
             warnings.warn(f"{len(paths)} {what} are left out: {_some(paths)}. "
                           "`python -m unet_helpers check` lists them all.", stacklevel=2)
     if scan.n_ungrouped:
-        warnings.warn(f"{scan.n_ungrouped} of {len(scan.pairs)} images name no exam or source, so each is its own group and "
-                      "leakage between training and test cannot be excluded. Add a groups.csv with the columns "
-                      "stem,group.", stacklevel=2)
+        warnings.warn(f"{scan.n_ungrouped} of {len(scan.pairs)} images name no exam or source, so each is "
+                      "its own group and leakage between training and test cannot be excluded. Add a "
+                      "groups.csv with the columns stem,group.", stacklevel=2)
     return scan.pairs
 
 
 def split_by_group(pairs: list[Pair], seed: int = 0) -> dict[str, list[Pair]]:
-    """Split pairs 80 / 20 into training and test by group, and keep 1/8 of the training groups for validation.
+    """Split pairs 80 / 20 into training and test by group, and keep 1/8 of the training for validation.
 
     Groups are ordered by a hash of seed and name, so the split depends neither on the order of the files nor
     on the version of a random number generator.
@@ -230,25 +218,31 @@ def split_by_group(pairs: list[Pair], seed: int = 0) -> dict[str, list[Pair]]:
     Raises:
         ValueError: If there are fewer than 3 groups.
     """
-    groups = sorted({pair.group for pair in pairs}, key=lambda g: hashlib.sha256(f"{seed}/{g}".encode()).digest())
+    groups = {pair.group for pair in pairs}
+    groups = sorted(groups, key=lambda group: hashlib.sha256(f"{seed}/{group}".encode()).digest())
     if len(groups) < 3:
         raise ValueError(f"pairs must come from at least 3 groups (exams or patients), got {len(groups)}.")
     n_test = max(1, round(len(groups) / 5))
     n_val = max(1, round((len(groups) - n_test) / 8))
-    part = {g: "test" if i < n_test else "val" if i < n_test + n_val else "train" for i, g in enumerate(groups)}
-    return {name: [p for p in pairs if part[p.group] == name] for name in ("train", "val", "test")}
+    test, val, train = groups[:n_test], groups[n_test:n_test + n_val], groups[n_test + n_val:]
+    parts = {"train": train, "val": val, "test": test}
+    return {name: [pair for pair in pairs if pair.group in part] for name, part in parts.items()}
 
 
-# ------------------------------------------------------------------------------------------------ reading one file
+# ------------------------------------------------------------------------------ reading one file
 def _read(path: Path) -> Image.Image:
+    """Decode a file; what is neither grey nor plain colour (palette, CMYK, ...) becomes RGBA."""
     try:
         with Image.open(path) as picture:
-            if getattr(picture, "n_frames", 1) > 1:
-                raise ValueError(f"{path} must hold one slice, got {picture.n_frames} pages. Save every slice as a file.")
+            n_pages = getattr(picture, "n_frames", 1)
             picture.load()
-            return picture
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} must be a readable image, got: {error}. Copy or download the file again.") from error
+        plain = picture.mode in ("1", "L", "RGB", "RGBA") or picture.mode.startswith(("I", "F"))
+        picture = picture if plain else picture.convert("RGBA")
+    except Exception as error:  # Pillow's decoders raise more than OSError on damaged bytes
+        raise ValueError(f"{path} must be a readable image, got: {error}. Download it again.") from error
+    if n_pages > 1:
+        raise ValueError(f"{path} must hold one slice, got {n_pages} pages. Save every slice as a file.")
+    return picture
 
 
 def load_image(path: str | os.PathLike[str]) -> np.ndarray:
@@ -263,17 +257,26 @@ def load_image(path: str | os.PathLike[str]) -> np.ndarray:
     picture = _read(Path(path))
     if picture.mode.startswith(("I", "F")):
         values = np.asarray(picture)
-        raise ValueError(f"{path} must have 8 bits a pixel, got {picture.mode} with values {values.min()} to {values.max()}. "
-                         "Apply a CT window first: phantom.window(image_hu, level=40, width=400).")
+        raise ValueError(f"{path} must have 8 bits a pixel, got {picture.mode} with values {values.min()} to "
+                         f"{values.max()}. Apply a CT window first: phantom.window(image_hu, level=40, "
+                         "width=400).")
     return np.array(picture.convert("L"))
 
 
-def brightest_channel(path: Path) -> np.ndarray:
-    """Values of a mask file before they are binarised: array (H, W), the largest of red, green and blue."""
-    picture = _read(path)
-    if picture.mode in ("1", "L") or picture.mode.startswith(("I", "F")):
-        return np.asarray(picture.convert("L") if picture.mode == "1" else picture)
-    return np.asarray(picture.convert("RGB")).max(-1)
+def brightest_channel(path: str | os.PathLike[str]) -> np.ndarray:
+    """Values of a mask file before they are binarised: the largest of red, green and blue, seen on black.
+
+    Returns:
+        Array (H, W): uint8, or what a file with more than 8 bits holds.
+
+    Raises:
+        ValueError: If the file cannot be read.
+    """
+    picture = _read(Path(path))
+    if picture.mode == "L" or picture.mode.startswith(("I", "F")):
+        return np.asarray(picture)
+    red, green, blue, alpha = np.moveaxis(np.asarray(picture.convert("RGBA"), np.uint16), -1, 0)
+    return (np.maximum(np.maximum(red, green), blue) * alpha // 255).astype(np.uint8)
 
 
 def load_mask(path: str | os.PathLike[str]) -> np.ndarray:
@@ -285,7 +288,7 @@ def load_mask(path: str | os.PathLike[str]) -> np.ndarray:
     Raises:
         ValueError: If the file cannot be read.
     """
-    return brightest_channel(Path(path)) > 127
+    return brightest_channel(path) > 127
 
 
 def load_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
@@ -299,6 +302,6 @@ def load_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     """
     image, mask = load_image(pair.image), load_mask(pair.mask)
     if image.shape != mask.shape:
-        raise ValueError(f"{pair.mask} must have the size of its image {pair.image.name}, {image.shape}, got {mask.shape}. "
-                         "Export the mask again at the image's size.")
+        raise ValueError(f"{pair.mask} must have the size of its image {pair.image.name}, {image.shape}, got "
+                         f"{mask.shape}. Export the mask again at the image's size.")
     return image, mask

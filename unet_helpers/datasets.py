@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import lzma
 import os
 import shutil
 import tempfile
 import time
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from unet_helpers import phantom
@@ -44,8 +47,8 @@ def phantom_dataset(n_patients: int = 60, n_slices: int = 8, size: int = 256, se
     Returns:
         Folder in the flat Kaggle layout, see `phantom.write_dataset`.
     """
-    source = "".join(file.read_text("utf-8") for file in sorted(Path(phantom.__file__).parent.glob("*.py")))
-    key = hashlib.sha256(f"{n_patients}/{n_slices}/{size}/{seed}/{source}".encode()).hexdigest()[:10]
+    text = f"{n_patients}/{n_slices}/{size}/{seed}/{phantom.source_hash()}"
+    key = hashlib.sha256(text.encode()).hexdigest()[:10]
     folder = home() / "data" / f"phantom-{n_patients}x{n_slices}-{size}px-{key}"
     if not folder.is_dir():
         phantom.write_dataset(folder, n_patients=n_patients, n_slices=n_slices, size=size, seed=seed)
@@ -67,32 +70,48 @@ def kaggle_dataset(n_tries: int = 3) -> Path:
     try:
         import kagglehub
     except ImportError as error:
-        raise RuntimeError("kagglehub must be installed to download the Kaggle set. Run: pip install kagglehub") from error
+        raise RuntimeError("kagglehub must be installed to download the Kaggle set. Run: pip install "
+                           "kagglehub") from error
     for attempt in range(1, n_tries + 1):
         try:
             return Path(kagglehub.dataset_download(KAGGLE_HANDLE))
         except Exception as error:  # kagglehub documents no common base class
             if attempt == n_tries:
                 raise RuntimeError(
-                    f"the Kaggle set {KAGGLE_HANDLE} could not be downloaded in {n_tries} tries ({type(error).__name__}: "
-                    f"{error}). Download it by hand in a browser, then set UNET_DATA to the zip or its folder."
+                    f"the Kaggle set {KAGGLE_HANDLE} could not be downloaded in {n_tries} tries "
+                    f"({type(error).__name__}: {error}). Download it by hand in a browser, then set "
+                    "UNET_DATA to the zip or its folder."
                 ) from error
             time.sleep(2**attempt)
     raise ValueError(f"n_tries must be at least 1, got {n_tries}.")
 
 
-def _checked_members(archive: zipfile.ZipFile, path: Path, free_bytes: int) -> list[zipfile.ZipInfo]:
-    members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX")]
+def _check_members(members: list[zipfile.ZipInfo], path: Path, free_bytes: int) -> None:
     for member in members:
-        parts = PurePosixPath(member.filename.replace("\\", "/"))
-        if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
-            raise ValueError(f"{path} must only hold files inside its own folder, got {member.filename!r}. Do not use this zip.")
+        parts = PurePosixPath(member.filename.replace("\\", "/")).parts
+        if not parts or parts[0] == "/" or ".." in parts or ":" in parts[0]:
+            raise ValueError(f"{path} must only hold files inside its own folder, got {member.filename!r}. "
+                             "Do not use this zip.")
         if member.flag_bits & 1:
             raise ValueError(f"{path} must not be encrypted, got a password-protected {member.filename!r}.")
     n_bytes = sum(member.file_size for member in members)
     if n_bytes > 0.9 * free_bytes:
-        raise ValueError(f"{path} must fit on the disk, got {n_bytes / 1e9:.1f} GB unpacked and {free_bytes / 1e9:.1f} GB free.")
-    return members
+        raise ValueError(f"{path} must fit on the disk, got {n_bytes / 1e9:.1f} GB unpacked and "
+                         f"{free_bytes / 1e9:.1f} GB free.")
+
+
+def _extract(path: Path, folder: Path) -> None:
+    damage = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError,
+              UnicodeDecodeError, OSError)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [m for m in archive.infolist() if not m.filename.startswith("__MACOSX")]
+            _check_members(members, path, shutil.disk_usage(folder).free)
+            archive.extractall(folder, members)
+    except damage as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise
+        raise ValueError(f"{path} must be a whole zip file, got: {error}. Download it again.") from error
 
 
 def unpack(path: str | os.PathLike[str]) -> Path:
@@ -117,12 +136,8 @@ def unpack(path: str | os.PathLike[str]) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as scratch:
         inside = Path(scratch) / "files"
-        try:
-            with zipfile.ZipFile(path) as archive:
-                archive.extractall(inside, _checked_members(archive, path, shutil.disk_usage(scratch).free))
-        except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-            raise ValueError(f"{path} must be a whole zip file, got: {error}. Download it again.") from error
-        inside.mkdir(exist_ok=True)
+        inside.mkdir()
+        _extract(path, inside)
         if not folder.is_dir():
             os.replace(inside, folder)
     return folder
@@ -148,5 +163,6 @@ def open_dataset(source: str | os.PathLike[str] | None = None) -> Path:
         return kaggle_dataset()
     path = Path(source).expanduser()
     if not path.exists():
-        raise FileNotFoundError(f'data set must be "phantom", "kaggle" or an existing folder or zip, got {str(source)!r}.')
+        raise FileNotFoundError('data set must be "phantom", "kaggle" or an existing folder or zip, '
+                                f"got {str(source)!r}.")
     return path.resolve() if path.is_dir() else unpack(path)

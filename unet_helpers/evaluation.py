@@ -1,4 +1,4 @@
-"""From probabilities to an honest score: choose on validation data, report on test data, beat the baselines."""
+"""From probabilities to a score: choose on validation data, report on test data, beat the baselines."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def evaluate(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray],
 def choose_threshold(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> tuple[float, int]:
     """Threshold and smallest region that score best on validation data.
 
-    What is maximised is the mean Dice over the images that hold a stone or a predicted one: a false alarm in a
-    stone-free image counts as 0 and pulls the mean down, an image rightly left empty is left out.
+    What is maximised is the mean Dice over the images that hold a stone or a predicted one: a false alarm in
+    a stone-free image counts as 0 and pulls the mean down, an image rightly left empty is left out.
 
     Args:
         probabilities: Float arrays (H, W) of the validation images.
@@ -98,10 +98,12 @@ def choose_threshold(probabilities: Sequence[np.ndarray], targets: Sequence[np.n
     """
     _check_lengths(probabilities, targets)
     if not any(target.any() for target in targets):
-        raise ValueError(f"targets must hold at least one stone to choose a threshold, got {len(targets)} empty masks.")
+        raise ValueError(f"targets must hold at least one stone to choose a threshold, got {len(targets)} "
+                         "empty masks.")
 
     def score(choice: tuple[float, int]) -> float:
-        return float(np.nanmean([dice(predicted_mask(p, *choice), t) for p, t in zip(probabilities, targets, strict=True)]))
+        scores = [dice(predicted_mask(p, *choice), t) for p, t in zip(probabilities, targets, strict=True)]
+        return float(np.nanmean(scores))
 
     return max(((threshold, n) for n in MIN_PIXELS for threshold in THRESHOLDS), key=score)
 
@@ -120,9 +122,9 @@ def choose_grey_threshold(images: Sequence[np.ndarray], targets: Sequence[np.nda
         ValueError: If the numbers differ.
     """
     _check_lengths(images, targets)
-    all_pixels = sum(np.bincount(image.ravel(), minlength=256) for image in images)
-    stone_pixels = sum(np.bincount(image[target], minlength=256) for image, target in zip(images, targets, strict=True))
-    predicted, hit = all_pixels[::-1].cumsum()[::-1], stone_pixels[::-1].cumsum()[::-1]  # at least this bright
-    scores = 2 * hit / np.maximum(predicted + stone_pixels.sum(), 1)
+    pixels = sum(np.bincount(image.ravel(), minlength=256) for image in images)
+    stone = sum(np.bincount(i[t], minlength=256) for i, t in zip(images, targets, strict=True))
+    predicted, hit = pixels[::-1].cumsum()[::-1], stone[::-1].cumsum()[::-1]  # at least this bright
+    scores = 2 * hit / np.maximum(predicted + stone.sum(), 1)
     best = int(scores[1:].argmax()) + 1
     return best, float(scores[best])

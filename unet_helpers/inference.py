@@ -55,11 +55,13 @@ def predict_all(model: nn.Module, images: Sequence[np.ndarray], batch_size: int 
     """
     for image in images:
         if image.ndim != 2 or image.dtype != np.uint8 or not image.size:
-            raise ValueError(f"image must be a uint8 array (H, W), got {image.dtype} {image.shape}. Use data.load_image.")
+            raise ValueError(f"image must be a uint8 array (H, W), got {image.dtype} {image.shape}. Use "
+                             "data.load_image.")
     by_size: dict[tuple[int, int], list[int]] = {}
     for i, image in enumerate(images):
         by_size.setdefault(image.shape, []).append(i)
-    batches = [(size, i[k : k + batch_size]) for size, i in by_size.items() for k in range(0, len(i), batch_size)]
+    batches = [(size, indices[k:k + batch_size])
+               for size, indices in by_size.items() for k in range(0, len(indices), batch_size)]
     probabilities: list[np.ndarray] = [np.empty(0)] * len(images)
     was_training = model.training
     model.eval()
@@ -75,9 +77,9 @@ def predict_all(model: nn.Module, images: Sequence[np.ndarray], batch_size: int 
 @torch.inference_mode()
 def _forward(model: nn.Module, batch: np.ndarray) -> np.ndarray:
     device = next(model.parameters()).device
-    images = normalise(torch.from_numpy(batch).to(device))[:, None].contiguous(memory_format=torch.channels_last)
+    images = normalise(torch.from_numpy(batch).to(device))[:, None]  # (B, 1, H, W)
     with fast_precision(device):
-        logits = model(images)  # (B, 1, H, W)
+        logits = model(images.contiguous(memory_format=torch.channels_last))
     return logits.float().sigmoid()[:, 0].cpu().numpy()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -11,7 +10,8 @@ __all__ = ["bce_dice_loss", "bce_loss", "dice_loss"]
 
 def _check(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     if logits.shape != target.shape:
-        raise ValueError(f"target must have the logits' shape {tuple(logits.shape)}, got {tuple(target.shape)}.")
+        raise ValueError(f"target must have the logits' shape {tuple(logits.shape)}, got "
+                         f"{tuple(target.shape)}.")
     # float32 first: in bfloat16 sigmoid(7) is exactly 1, and a float16 sum of a 512 x 512 image overflows
     return logits.float(), target.float()
 

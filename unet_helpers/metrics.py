@@ -1,8 +1,8 @@
 """Dice, IoU and stone-level scores on bool masks.
 
-Conventions, held by the tests: both masks empty -> NaN (the image says nothing about overlap and is left out
-of means, always with n), exactly one empty -> 0, and no epsilon anywhere. Counts are kept per image and reduced
-at the end, because a mean of batch means is wrong when the last batch is short.
+Conventions, held by the tests: both masks empty -> NaN (the image says nothing about overlap and is left
+out of means, always with n), exactly one empty -> 0, and no epsilon anywhere. Counts are kept per image and
+reduced at the end, because a mean of batch means is wrong when the last batch is short.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = [
     "predicted_mask",
 ]
 
-EIGHT_CONNECTED = np.ones((3, 3), bool)  # a diagonal line is one stone; SciPy's default would see single pixels
+EIGHT_CONNECTED = np.ones((3, 3), bool)  # a diagonal line is one stone; SciPy's default sees single pixels
 
 
 def _check(prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +34,8 @@ def _check(prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.n
         if array.dtype != bool:
             raise ValueError(f"{name} must be a bool mask, got {array.dtype}. Use probability >= threshold.")
     if prediction.shape != target.shape or prediction.ndim < 2:
-        raise ValueError(f"prediction must have the target's shape (..., H, W), got {prediction.shape} and {target.shape}.")
+        raise ValueError(f"prediction must have the target's shape (..., H, W), got {prediction.shape} and "
+                         f"{target.shape}.")
     return prediction, target
 
 
@@ -52,8 +53,9 @@ def confusion_counts(prediction: np.ndarray, target: np.ndarray) -> tuple[np.nda
         ValueError: If a mask is not bool or the shapes differ.
     """
     prediction, target = _check(prediction, target)
-    pixels = (-2, -1)
-    return ((prediction & target).sum(pixels), (prediction & ~target).sum(pixels), (~prediction & target).sum(pixels))
+    regions = (prediction & target, prediction & ~target, ~prediction & target)
+    tp, fp, fn = (region.sum(axis=(-2, -1), dtype=np.int64) for region in regions)
+    return tp, fp, fn
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray | float:
@@ -101,7 +103,8 @@ def iou(prediction: np.ndarray, target: np.ndarray) -> np.ndarray | float:
 
 def _pooled_counts(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> np.ndarray:
     if len(predictions) != len(targets):
-        raise ValueError(f"predictions must be as many as targets, got {len(predictions)} and {len(targets)}.")
+        raise ValueError(f"predictions must be as many as targets, got {len(predictions)} and "
+                         f"{len(targets)}.")
     counts = [confusion_counts(p, t) for p, t in zip(predictions, targets, strict=True)]
     return np.array([[int(c) for c in triple] for triple in counts], np.int64).reshape(-1, 3).sum(0)
 
@@ -188,9 +191,9 @@ class StoneMatch:
 def match_stones(prediction: np.ndarray, target: np.ndarray, min_iou: float = 0.0) -> StoneMatch:
     """Compare two masks stone by stone instead of pixel by pixel.
 
-    A true stone is found when some predicted region shares at least one pixel with it and their IoU is at least
-    `min_iou`. A predicted region that touches no true stone is a false positive; with `min_iou` > 0 so is a
-    region whose IoU with every stone stays below it.
+    A true stone is found when some predicted region shares at least one pixel with it and their IoU is at
+    least `min_iou`. A predicted region that touches no true stone is a false positive; with `min_iou` > 0 so
+    is a region whose IoU with every stone stays below it.
 
     Args:
         prediction: Bool array (H, W).
@@ -207,7 +210,8 @@ def match_stones(prediction: np.ndarray, target: np.ndarray, min_iou: float = 0.
     predicted, n_predicted = label_stones(prediction)
     true, n_true = label_stones(target)
     shape = (n_true + 1, n_predicted + 1)
-    overlap = np.bincount(true.ravel() * shape[1] + predicted.ravel(), minlength=shape[0] * shape[1]).reshape(shape)
+    pairs_of_labels = np.ravel_multi_index((true.ravel(), predicted.ravel()), shape)
+    overlap = np.bincount(pairs_of_labels, minlength=shape[0] * shape[1]).reshape(shape)
     area_true, area_predicted = overlap.sum(1), overlap.sum(0)
     overlap = overlap[1:, 1:]
     union = area_true[1:, None] + area_predicted[None, 1:] - overlap

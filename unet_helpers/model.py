@@ -42,7 +42,8 @@ class UNet(nn.Module):
         ValueError: If an argument is too small.
     """
 
-    def __init__(self, in_channels: int = 1, out_channels: int = 1, base_channels: int = 8, depth: int = 4) -> None:
+    def __init__(self, in_channels: int = 1, out_channels: int = 1, base_channels: int = 8,
+                 depth: int = 4) -> None:
         super().__init__()
         for name, value, least in (("in_channels", in_channels, 1), ("out_channels", out_channels, 1),
                                    ("base_channels", base_channels, 1), ("depth", depth, 2)):
@@ -51,7 +52,7 @@ class UNet(nn.Module):
         self.settings = {"in_channels": in_channels, "out_channels": out_channels,
                          "base_channels": base_channels, "depth": depth}
         widths = [base_channels * 2**level for level in range(depth)]
-        self.down = nn.ModuleList(double_conv(a, b) for a, b in zip([in_channels, *widths], widths, strict=False))
+        self.down = nn.ModuleList(map(double_conv, [in_channels, *widths[:-1]], widths))
         self.pool = nn.MaxPool2d(2)
         self.up = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, stride=2) for w in widths[-2::-1])
         self.merge = nn.ModuleList(double_conv(2 * w, w) for w in widths[-2::-1])
@@ -61,13 +62,15 @@ class UNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Image (B, in_channels, H, W) in [-1, 1] -> logits (B, out_channels, H, W)."""
         if image.ndim != 4 or image.shape[1] != self.settings["in_channels"]:
-            raise ValueError(f"image must have shape (B, {self.settings['in_channels']}, H, W), got {tuple(image.shape)}.")
+            raise ValueError(f"image must have shape (B, {self.settings['in_channels']}, H, W), got "
+                             f"{tuple(image.shape)}.")
         height, width = image.shape[-2:]
         multiple = 2 ** (self.settings["depth"] - 1)
         features = pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
         skips = []
         for level, block in enumerate(self.down):
-            features = block(self.pool(features) if level else features)  # (B, base * 2^level, H / 2^level, W / 2^level)
+            # level 0, 1, 2 ... -> (B, base * 2^level, H / 2^level, W / 2^level)
+            features = block(self.pool(features) if level else features)
             skips.append(features)
         skips.pop()  # the lowest level has no skip connection
         for up, merge in zip(self.up, self.merge, strict=True):
@@ -94,7 +97,7 @@ class UNet2015(nn.Module):
     def __init__(self, in_channels: int = 1, n_classes: int = 2) -> None:
         super().__init__()
         widths = [64, 128, 256, 512, 1024]
-        self.down = nn.ModuleList(_double_conv_2015(a, b) for a, b in zip([in_channels, *widths], widths, strict=False))
+        self.down = nn.ModuleList(map(_double_conv_2015, [in_channels, *widths[:-1]], widths))
         self.pool = nn.MaxPool2d(2)
         self.up = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, stride=2) for w in widths[-2::-1])
         self.merge = nn.ModuleList(_double_conv_2015(2 * w, w) for w in widths[-2::-1])
@@ -111,12 +114,14 @@ class UNet2015(nn.Module):
         for _ in range(4):
             side -= 4
             if side % 2 or side <= 0:
-                raise ValueError(f"image side must be 16 n + 12 and at least 188, got {size}. The paper uses 572.")
+                raise ValueError(f"image side must be 16 n + 12 and at least 188, got {size}. The paper "
+                                 "uses 572.")
             side //= 2
         for _ in range(4):
             side = 2 * (side - 4)
         if side - 4 <= 0:
-            raise ValueError(f"image side must be 16 n + 12 and at least 188, got {size}. The paper uses 572.")
+            raise ValueError(f"image side must be 16 n + 12 and at least 188, got {size}. The paper uses "
+                             "572.")
         return side - 4
 
     def forward(self, image: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def shrink_size(size: tuple[int, int], max_size: int) -> tuple[int, int]:
-    """Height and width after shrinking the longer side to at most `max_size` pixels; smaller images stay as they are."""
+    """Height and width after shrinking the longer side to at most `max_size` pixels; smaller images stay."""
     scale = min(1.0, max_size / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
@@ -81,16 +81,19 @@ class PatchSampler:
     def __init__(self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray], patch_size: int = 128,
                  stone_fraction: float = 0.5, device: torch.device | str = "cpu") -> None:
         if not len(images) or len(images) != len(masks):
-            raise ValueError(f"images and masks must be equally many and at least one, got {len(images)} and {len(masks)}.")
+            raise ValueError(f"images and masks must be equally many and at least one, got {len(images)} "
+                             f"and {len(masks)}.")
         self.patch_size, self.stone_fraction = patch_size, stone_fraction
         self.sizes = torch.tensor([[max(side, patch_size) for side in image.shape] for image in images])
         shape = (len(images), *self.sizes.amax(0).tolist())
-        stack, mask_stack = np.zeros(shape, np.uint8), np.zeros(shape, bool)  # smaller images are padded with black
+        # smaller images are padded with black
+        stack, mask_stack = np.zeros(shape, np.uint8), np.zeros(shape, bool)
         for i, (image, mask) in enumerate(zip(images, masks, strict=True)):
             stack[i, : image.shape[0], : image.shape[1]] = image
             mask_stack[i, : mask.shape[0], : mask.shape[1]] = mask
         self.images, self.masks = torch.from_numpy(stack).to(device), torch.from_numpy(mask_stack).to(device)
-        self.stones = torch.tensor([(i, *centre) for i, mask in enumerate(masks) for centre in _stone_centres(mask)])
+        centres = [(i, *centre) for i, mask in enumerate(masks) for centre in _stone_centres(mask)]
+        self.stones = torch.tensor(centres)  # (n_stones, 3): image, row, column
         if not len(self.stones):
             raise ValueError("masks must hold at least one stone, got none above the threshold of 127. "
                              "If they hold 0 and 1, multiply them by 255.")
@@ -108,7 +111,8 @@ class PatchSampler:
             generator: CPU generator that makes the draw repeatable.
 
         Returns:
-            Images uint8 (B, 1, P, P), masks bool (B, 1, P, P) on `device`, and the int64 indices (B,) of the images.
+            Images uint8 (B, 1, P, P), masks bool (B, 1, P, P) on `device`, and the int64 index (B,) of the
+            image that each patch comes from.
         """
         side, n_stone = self.patch_size, round(batch_size * self.stone_fraction)
         which = torch.randint(len(self.sizes), (batch_size,), generator=generator)
@@ -120,8 +124,8 @@ class PatchSampler:
         # the stone's centre lands anywhere in the patch but its outermost eighth
         offset = side / 8 + corner[:n_stone] * (side * 3 / 4)
         start[:n_stone] = torch.minimum((stone[:, 1:] - offset).round().long().clamp(min=0), room[:n_stone])
-        steps = torch.arange(side)
-        index = (which[:, None, None], start[:, 0, None, None] + steps[:, None], start[:, 1, None, None] + steps)
+        rows, columns = (start[:, axis, None] + torch.arange(side) for axis in (0, 1))  # (B, P)
+        index = (which[:, None, None], rows[:, :, None], columns[:, None, :])
         index = tuple(part.to(self.images.device) for part in index)
         return self.images[index][:, None], self.masks[index][:, None], which
 
@@ -155,5 +159,6 @@ def augment(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[
         choose = flips[:, axis, None, None, None].to(images.device)
         images = torch.where(choose, images.flip(2 + axis), images)
         masks = torch.where(choose, masks.flip(2 + axis), masks)
-    contrast, brightness = (grey * torch.tensor([[0.4], [0.3]]) + torch.tensor([[0.8], [-0.15]])).to(images.device)
-    return images * contrast[:, None, None, None] + brightness[:, None, None, None], masks
+    contrast, brightness = 0.8 + 0.4 * grey[0], -0.15 + 0.3 * grey[1]
+    contrast, brightness = (v[:, None, None, None].to(images.device) for v in (contrast, brightness))
+    return images * contrast + brightness, masks

@@ -1,0 +1,443 @@
+"""Real folders of strangers: finding, grouping, splitting and reading image-mask pairs."""
+
+import shutil
+import unicodedata
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unet_helpers.data import (
+    Pair,
+    brightest_channel,
+    find_pairs,
+    load_image,
+    load_mask,
+    load_pair,
+    scan_folder,
+    split_by_group,
+)
+
+GREY = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5  # 0 to 235
+MASK = np.zeros((6, 8), bool)
+MASK[1:3, 2:5] = True
+
+
+def write(path: Path, array: np.ndarray = GREY, mode: str | None = None, **options) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.fromarray(array)
+    (picture.convert(mode) if mode else picture).save(path, **options)
+    return path
+
+
+def write_pair(folder: Path, stem: str, image: str = ".jpg", mask: str = "_mask.png") -> None:
+    write(folder / (stem + image))
+    write(folder / (stem + mask), MASK.astype(np.uint8) * 255)
+
+
+def kaggle_stem(second: int, serial: int = 1, version: str = "a" * 32) -> str:
+    return f"1-3-46-670589-33-1-{second}123456789-{serial}_png_jpg.rf.{version}"
+
+
+def groups_of(folder: Path) -> dict[str, str]:
+    return {pair.image.stem: pair.group for pair in scan_folder(folder).pairs}
+
+
+# ------------------------------------------------------------------------------------ two layouts
+def test_flat_folder_with_other_files_beside(tmp_path: Path):
+    write_pair(tmp_path, "b")
+    write_pair(tmp_path, "a")
+    for name in ("a.txt", "Thumbs.db", "slices.csv", ".DS_Store", "._a.jpg", "._a_mask.png", "notes.pdf"):
+        (tmp_path / name).write_text("0 0.5 0.5 0.1 0.1")
+    write_pair(tmp_path / "__MACOSX", "c")
+    write_pair(tmp_path / ".ipynb_checkpoints", "a-checkpoint")
+    (tmp_path / "folder.png").mkdir()
+    scan = scan_folder(tmp_path)
+    names = [(pair.image.name, pair.mask.name) for pair in scan.pairs]
+    assert names == [("a.jpg", "a_mask.png"), ("b.jpg", "b_mask.png")]
+    assert scan.images_without_mask == [] and scan.masks_without_image == []
+
+
+@pytest.mark.parametrize(("images", "masks"), [("images", "masks"), ("image", "label"), ("Images", "MASKS"),
+                                               ("images", "labels"), ("image", "mask")])
+@pytest.mark.parametrize("ending", [".png", "_mask.png"])
+def test_two_folders(tmp_path: Path, images: str, masks: str, ending: str):
+    names = ["1.png", "2.JPG", "3.TIF", "4.bmp", "5.jpeg", "6.tiff"]
+    for name in names:
+        write(tmp_path / images / name)
+        write(tmp_path / masks / (name[0] + ending))
+    write(tmp_path / images / ".ipynb_checkpoints" / "1.png")
+    write(tmp_path / images / "._1.png")
+    scan = scan_folder(tmp_path)
+    assert [pair.image.name for pair in scan.pairs] == names
+    assert all(p.mask.name == p.image.stem + ending for p in scan.pairs)
+    assert scan.images_without_mask == []
+
+
+def test_an_image_whose_own_name_ends_in_mask(tmp_path: Path):
+    write(tmp_path / "images" / "gas_mask.png")
+    write(tmp_path / "masks" / "gas_mask.png")
+    assert [p.image.name for p in scan_folder(tmp_path).pairs] == ["gas_mask.png"]
+
+
+def test_spaces_and_accents_in_names(tmp_path: Path):
+    write_pair(tmp_path / "données du patient", "Niere Süd 1")
+    write(tmp_path / "mac" / (unicodedata.normalize("NFD", "ü") + ".jpg"))
+    write(tmp_path / "mac" / "ü_mask.png")
+    assert len(scan_folder(tmp_path).pairs) == 2
+
+
+def test_wrapping_folders_change_neither_pairs_nor_groups(tmp_path: Path):
+    write_pair(tmp_path / "plain", "a")
+    shutil.copytree(tmp_path / "plain", tmp_path / "wrapped" / "data set" / "v1")
+    assert groups_of(tmp_path / "wrapped") == groups_of(tmp_path / "plain") == {"a": "a"}
+
+
+def test_patients_in_folders_with_equal_file_names_stay_apart(tmp_path: Path):
+    for patient in ("p1", "p2"):
+        write_pair(tmp_path / "flat" / patient, "001")
+        write(tmp_path / "two" / "images" / patient / "001.png")
+        write(tmp_path / "two" / "masks" / patient / "001.png")
+    for layout in ("flat", "two"):
+        scan = scan_folder(tmp_path / layout)
+        assert [p.group for p in scan.pairs] == ["p1/001", "p2/001"]
+        assert all(p.image.parent.name == p.mask.parent.name for p in scan.pairs)
+
+
+def test_pairs_beside_a_layout_are_not_lost(tmp_path: Path):
+    write_pair(tmp_path, "a")
+    write_pair(tmp_path / "more", "b")
+    write(tmp_path / "old" / "images" / "c.png")
+    write(tmp_path / "old" / "masks" / "c.png")
+    write_pair(tmp_path / "old" / "extra", "d")
+    assert sorted(groups_of(tmp_path)) == ["a", "b", "c", "d"]
+
+
+def test_pairs_come_in_order_of_their_paths(tmp_path: Path):
+    for stem in ("b/x", "a/y", "a/x"):
+        write_pair((tmp_path / stem).parent, stem[-1])
+    assert [p.image for p in scan_folder(tmp_path).pairs] == sorted(tmp_path.rglob("*.jpg"))
+
+
+def test_leftovers_are_named_and_counted(tmp_path: Path):
+    for stem in ("a", "b", "c"):
+        write_pair(tmp_path, kaggle_stem(63700000000, version=stem * 32))
+    for n in range(23):
+        write(tmp_path / f"lonely{n:02d}.jpg")
+    write(tmp_path / "orphan_mask.png")
+    with pytest.warns(UserWarning) as caught:
+        pairs = find_pairs(tmp_path)
+    text = "\n".join(str(warning.message) for warning in caught)
+    assert len(pairs) == 3 and len(caught) == 2
+    assert "23 images without a mask" in text
+    assert "lonely00.jpg, lonely01.jpg" in text and "and 3 more" in text
+    assert "1 masks without an image are left out: orphan_mask.png" in text
+    assert caught[0].filename == __file__  # the warning points at the caller's line
+
+
+def test_nothing_to_pair_says_what_was_expected(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match="data folder must exist, got .*nowhere"):
+        find_pairs(tmp_path / "nowhere")
+    write(tmp_path / "a.jpg")
+    with pytest.raises(ValueError, match=r"must hold image-mask pairs, got none\. Name them"):
+        find_pairs(tmp_path)
+    write(tmp_path / "b_mask.png")
+    with pytest.raises(ValueError, match="got none"):
+        find_pairs(tmp_path)
+
+
+@pytest.mark.parametrize("twin", ["a.png", "a.tif", "a_mask.bmp"])
+def test_two_files_of_one_stem_are_refused(tmp_path: Path, twin: str):
+    write_pair(tmp_path, "a")
+    write(tmp_path / twin)
+    with pytest.raises(ValueError, match=f"one file a stem, got .*{twin}"):
+        scan_folder(tmp_path)
+
+
+def test_two_masks_for_one_image_are_refused(tmp_path: Path):
+    write(tmp_path / "images" / "a.png")
+    write(tmp_path / "masks" / "a.png")
+    write(tmp_path / "masks" / "a_mask.png")
+    with pytest.raises(ValueError, match=r"one file a stem, got a\.png and a_mask\.png"):
+        scan_folder(tmp_path)
+
+
+def test_the_data_folder_is_only_read(tmp_path: Path):
+    write_pair(tmp_path, "a")
+    write_pair(tmp_path, "b")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path, *tmp_path.rglob("*"))}
+    tmp_path.chmod(0o555)
+    try:
+        for pair in scan_folder(tmp_path).pairs:
+            load_pair(pair)
+    finally:
+        tmp_path.chmod(0o755)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path, *tmp_path.rglob("*"))} == before
+
+
+# ----------------------------------------------------------------------------------------- groups
+def test_acquisitions_at_most_a_minute_apart_are_one_exam(tmp_path: Path):
+    for second in (100, 160, 220, 281):  # a chain of two 60 s steps, then 61 s
+        write_pair(tmp_path, kaggle_stem(63700000000 + second))
+    groups = list(groups_of(tmp_path).values())
+    assert groups == ["exam-63700000100"] * 3 + ["exam-63700000281"]
+
+
+def test_the_exam_is_known_across_train_and_test_folders(tmp_path: Path):
+    write_pair(tmp_path / "train", kaggle_stem(63700000100))
+    write_pair(tmp_path / "test", kaggle_stem(63700000130))
+    assert len(set(groups_of(tmp_path).values())) == 1
+
+
+def test_the_source_is_the_text_before_rf(tmp_path: Path):
+    write_pair(tmp_path / "train", "liver_png.rf.0123")
+    write_pair(tmp_path / "valid", "liver_png.rf.4567")
+    write_pair(tmp_path / "train", "lung_png.rf.89ab")
+    assert sorted(groups_of(tmp_path).values()) == ["liver_png", "liver_png", "lung_png"]
+    assert scan_folder(tmp_path).n_ungrouped == 0
+
+
+def test_plain_names_are_their_own_group_with_a_warning(tmp_path: Path):
+    write_pair(tmp_path, "a")
+    write_pair(tmp_path, "b.rf.1")
+    with pytest.warns(UserWarning, match=r"1 of 2 images name no exam .* leakage .* groups\.csv"):
+        assert {pair.group for pair in find_pairs(tmp_path)} == {"a", "b"}
+
+
+@pytest.mark.parametrize("text", [
+    "stem,group\na,P1\nb,P1\nc,P2\n",
+    "﻿stem;group\r\na;P1\r\nb;P1\r\nc;P2\r\n",
+    "group,age,stem\nP1,40,a\nP1,41, b \nP2,42,c\n",
+    "stem,group\na.jpg,P1\nb.jpg,P1\nc.jpg,P2\nnot there,P3\n",
+    'stem,group\n"a","P1"\n"b","P1"\n\n"c","P2"\n',
+], ids=["comma", "BOM, semicolon, CRLF", "other columns", "file names", "quotes, empty line"])
+def test_groups_csv_names_the_patients(tmp_path: Path, text: str):
+    for stem in "abc":
+        write_pair(tmp_path, stem)
+    (tmp_path / "groups.csv").write_text(text, "utf-8", newline="")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [pair.group for pair in find_pairs(tmp_path)] == ["P1", "P1", "P2"]
+
+
+def test_groups_csv_at_the_top_serves_the_folders_below(tmp_path: Path):
+    write_pair(tmp_path / "set" / "train", "ü")
+    write_pair(tmp_path / "set" / "test", "b")
+    text = unicodedata.normalize("NFD", "stem,group\nü,P1\nb,P1\n")
+    (tmp_path / "groups.csv").write_text(text, "utf-8")
+    assert set(groups_of(tmp_path).values()) == {"P1"}
+
+
+def test_a_row_joins_exams_and_never_tears_one(tmp_path: Path):
+    stems = [kaggle_stem(63700000000 + second) for second in (0, 10, 9000, 20000)]
+    for stem in stems:
+        write_pair(tmp_path, stem)
+    # P1 and P2 share an exam: one patient after all
+    rows = [f"{stems[0]},P1", f"{stems[1]},P2", f"{stems[2]},P2"]
+    (tmp_path / "groups.csv").write_text("stem,group\n" + "\n".join(rows))
+    groups = groups_of(tmp_path)
+    assert len({groups[stem] for stem in stems[:3]}) == 1
+    assert groups[stems[3]] == "exam-63700020000"
+    assert scan_folder(tmp_path).n_ungrouped == 0
+
+
+def test_images_that_groups_csv_leaves_out_are_counted(tmp_path: Path):
+    for stem in "abc":
+        write_pair(tmp_path, stem)
+    (tmp_path / "groups.csv").write_text("stem,group\na,P1\nb,\n")
+    with pytest.warns(UserWarning, match="2 of 3 images name no exam"):
+        assert [pair.group for pair in find_pairs(tmp_path)] == ["P1", "b", "c"]
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (b"name,patient\na,P1\n", r"columns stem,group, got 'name,patient'"),
+    (b"a,P1\n", "columns stem,group, got 'a,P1'"),
+    (b"", "columns stem,group, got ''"),
+    ("stem,group\nü,P1\n".encode("utf-16"), r"must be UTF-8 text"),
+])
+def test_a_groups_csv_that_cannot_be_read_is_no_silent_leak(tmp_path: Path, content: bytes, message: str):
+    write_pair(tmp_path, "a")
+    (tmp_path / "groups.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        scan_folder(tmp_path)
+
+
+# ------------------------------------------------------------------------------------------ split
+def make_pairs(*sizes: int) -> list[Pair]:
+    return [Pair(Path(f"{g}-{i}.jpg"), Path(f"{g}-{i}_mask.png"), f"g{g}")
+            for g, n in enumerate(sizes) for i in range(n)]
+
+
+@pytest.mark.parametrize("n_groups", [3, 4, 10, 60, 211])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_split_by_group_keeps_groups_whole_and_the_shares(n_groups: int, seed: int):
+    pairs = make_pairs(*[1 + g % 4 for g in range(n_groups)])
+    split = split_by_group(pairs, seed)
+    assert sorted(sum(split.values(), []), key=pairs.index) == pairs
+    groups = {name: {pair.group for pair in part} for name, part in split.items()}
+    assert sum(map(len, groups.values())) == n_groups and all(groups.values())
+    if n_groups >= 60:
+        assert len(groups["test"]) == round(n_groups * 0.2)
+        assert len(groups["val"]) == round((n_groups - len(groups["test"])) / 8)
+
+
+def test_split_depends_on_nothing_but_names_and_seed():
+    pairs = make_pairs(*[2] * 20)
+    split = split_by_group(pairs)
+    for name, part in split_by_group(pairs[::-1]).items():
+        assert set(part) == set(split[name])
+    assert split_by_group(pairs, seed=1) != split
+    # held against a known answer, so that no release of Python, NumPy or this package moves a test set
+    assert sorted({pair.group for pair in split["test"]}) == ["g11", "g12", "g15", "g3"]
+
+
+def test_a_huge_group_is_not_torn():
+    split = split_by_group(make_pairs(500, *[1] * 9))
+    assert sum(any(pair.group == "g0" for pair in part) for part in split.values()) == 1
+
+
+def test_two_groups_cannot_be_split():
+    with pytest.raises(ValueError, match="at least 3 groups .* got 2"):
+        split_by_group(make_pairs(5, 5))
+
+
+# --------------------------------------------------------------------------------- reading images
+@pytest.mark.parametrize(("name", "mode"), [
+    ("a.png", "L"), ("a.png", "RGB"), ("a.png", "RGBA"), ("a.png", "LA"), ("a.png", "P"),
+    ("a.tif", "L"), ("a.tif", "CMYK"), ("a.bmp", "RGB"),
+])
+def test_grey_values_survive_every_colour_mode(tmp_path: Path, name: str, mode: str):
+    image = load_image(write(tmp_path / name, mode=mode))
+    assert image.dtype == np.uint8 and image.shape == GREY.shape
+    assert np.abs(image.astype(int) - GREY).max() <= 1
+    image[0, 0] = 1  # a copy of one's own, not a view into the file
+
+
+def test_cmyk_and_grey_jpeg(tmp_path: Path):
+    smooth = np.tile(np.linspace(0, 250, 64).astype(np.uint8), (64, 1))
+    for mode in ("CMYK", "RGB", "L"):
+        image = load_image(write(tmp_path / f"{mode}.jpg", smooth, mode, quality=95))
+        assert np.abs(image.astype(int) - smooth).max() < 8
+
+
+def test_a_palette_with_transparency_needs_no_warning(tmp_path: Path):
+    image = load_image(write(tmp_path / "a.png", mode="P", transparency=b"\x00\xff\x80"))
+    assert image.shape == GREY.shape
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_sixteen_bits_are_refused_with_the_remedy(tmp_path: Path, name: str):
+    path = write(tmp_path / name, GREY.astype(np.uint16) * 10)
+    message = r"a\.\w+ must have 8 bits a pixel, got I;16 with values 0 to 2350\. Apply a CT window"
+    with pytest.raises(ValueError, match=message):
+        load_image(path)
+
+
+def test_floating_point_is_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match="must have 8 bits a pixel, got F with values -1000.0 to"):
+        load_image(write(tmp_path / "a.tif", GREY.astype(np.float32) - 1000))
+
+
+def damage_truncated(path: Path) -> None:
+    write(path, np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8))
+    path.write_bytes(path.read_bytes()[:-300])
+
+
+DAMAGE = {
+    "truncated.jpg": damage_truncated,
+    "truncated.png": damage_truncated,
+    "empty.png": lambda path: path.write_bytes(b""),
+    "text.png": lambda path: path.write_text("this is no picture"),
+    "html.jpg": lambda path: path.write_text("<html>404</html>"),
+    "missing.png": lambda path: None,
+    "folder.png": lambda path: path.mkdir(),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+@pytest.mark.parametrize("load", [load_image, load_mask])
+def test_damaged_files_are_named(tmp_path: Path, name: str, load: Callable):
+    DAMAGE[name](tmp_path / name)
+    with pytest.raises(ValueError, match=f"{name} must be a readable image, got: "):
+        load(tmp_path / name)
+
+
+def test_whatever_a_decoder_raises_becomes_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def load(self):
+        raise TypeError("Missing dimensions")  # what Pillow raises for some damaged TIFFs
+
+    path = write(tmp_path / "a.tif")
+    monkeypatch.setattr(Image.Image, "load", load)
+    with pytest.raises(ValueError, match="must be a readable image, got: Missing dimensions"):
+        load_image(path)
+
+
+@pytest.mark.parametrize("name", ["pages.tif", "film.png"])
+def test_several_pages_are_refused(tmp_path: Path, name: str):
+    write(tmp_path / name, save_all=True, append_images=[Image.fromarray(GREY[::-1].copy())])
+    with pytest.raises(ValueError, match="must hold one slice, got 2 pages"):
+        load_image(tmp_path / name)
+
+
+# ---------------------------------------------------------------------------------- reading masks
+def palette_mask(colour: tuple[int, int, int]) -> Image.Image:
+    picture = Image.fromarray(MASK.astype(np.uint8), "L").convert("P")
+    picture.putdata(MASK.ravel().astype(int).tolist())
+    picture.putpalette([0, 0, 0, *colour])
+    return picture
+
+
+def rgba_mask(background: tuple[int, int, int]) -> Image.Image:
+    pixels = np.zeros((*MASK.shape, 4), np.uint8)
+    pixels[..., :3] = background
+    pixels[MASK] = (255, 255, 255, 255)
+    return Image.fromarray(pixels)
+
+
+MASKS = {
+    "grey.png": lambda: Image.fromarray(MASK.astype(np.uint8) * 255),
+    "one bit.png": lambda: Image.fromarray(MASK),
+    "one bit.tif": lambda: Image.fromarray(MASK),
+    "red.png": lambda: Image.fromarray(MASK[..., None] * np.array([255, 0, 0], np.uint8)),
+    "blue.bmp": lambda: Image.fromarray(MASK[..., None] * np.array([0, 0, 200], np.uint8)),
+    "palette.png": lambda: palette_mask((128, 0, 0)),
+    "sixteen.png": lambda: Image.fromarray(MASK.astype(np.uint16) * 65535),
+    "sixteen.tif": lambda: Image.fromarray(MASK.astype(np.uint16) * 255),
+    "on transparent black.png": lambda: rgba_mask((0, 0, 0)),
+    "on transparent white.png": lambda: rgba_mask((255, 255, 255)),
+    "grey alpha.png": lambda: Image.fromarray(MASK.astype(np.uint8) * 255).convert("LA"),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_every_kind_of_mask_file_gives_the_same_mask(tmp_path: Path, name: str):
+    MASKS[name]().save(tmp_path / name)
+    mask = load_mask(tmp_path / name)
+    assert mask.dtype == bool and np.array_equal(mask, MASK)
+
+
+def test_the_ringing_of_a_jpeg_mask_is_cut_at_127(tmp_path: Path):
+    large = np.kron(MASK, np.ones((12, 12), bool))  # edges inside the 8 x 8 blocks of the JPEG
+    path = write(tmp_path / "a_mask.jpg", large.astype(np.uint8) * 255, quality=60)
+    assert len(np.unique(brightest_channel(path))) > 2
+    assert np.array_equal(load_mask(path), large)
+
+
+def test_127_is_background_and_128_is_stone(tmp_path: Path):
+    path = write(tmp_path / "a.png", np.array([[0, 127, 128, 255]], np.uint8))
+    assert load_mask(path).tolist() == [[False, False, True, True]]
+
+
+def test_masks_of_zero_and_one_show_their_values(tmp_path: Path):
+    path = write(tmp_path / "a.png", MASK.astype(np.uint8))
+    assert np.unique(brightest_channel(path)).tolist() == [0, 1] and not load_mask(path).any()
+
+
+def test_a_mask_of_another_size_is_refused(tmp_path: Path):
+    pair = Pair(write(tmp_path / "a.jpg"), write(tmp_path / "a_mask.png", GREY[:, :7].copy()), "a")
+    message = r"a_mask\.png must have the size of its image a\.jpg, \(6, 8\), got \(6, 7\)"
+    with pytest.raises(ValueError, match=message):
+        load_pair(pair)
