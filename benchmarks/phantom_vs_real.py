@@ -35,10 +35,11 @@ class Measured:
 
 
 def even_patches(image: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The tenth of the soft-tissue patches (n, 16, 16) that vary least, planes removed: what is left is noise."""
+    """The tenth of the soft-tissue patches (n, 16, 16) that vary least, planes removed: noise is left."""
     n_rows, n_columns = (side // PATCH_PX for side in image.shape)
     cut = image[: n_rows * PATCH_PX, : n_columns * PATCH_PX].astype(float)
-    patches = cut.reshape(n_rows, PATCH_PX, n_columns, PATCH_PX).swapaxes(1, 2).reshape(-1, PATCH_PX, PATCH_PX)
+    patches = cut.reshape(n_rows, PATCH_PX, n_columns, PATCH_PX).swapaxes(1, 2)
+    patches = patches.reshape(-1, PATCH_PX, PATCH_PX)
     mean = patches.mean((1, 2))
     patches = patches[(mean > SOFT_TISSUE[0]) & (mean < SOFT_TISSUE[1])]
     ramp = np.arange(PATCH_PX) - (PATCH_PX - 1) / 2
@@ -74,7 +75,7 @@ def measure(folder: Path) -> Measured:
         labels, _ = ndimage.label(mask, np.ones((3, 3)))
         diameters += (2 * np.sqrt(np.bincount(labels.ravel())[1:] / np.pi)).tolist()
         noise.append(noise_of(image))
-    return Measured(np.array(stone), np.array(other), np.array(foreground), np.array(diameters), np.array(noise))
+    return Measured(*(np.array(values) for values in (stone, other, foreground, diameters, noise)))
 
 
 def best_threshold(data: Measured, lowest: int = 128) -> tuple[int, float]:
@@ -105,21 +106,24 @@ def column(data: Measured) -> list[str]:
         f"{len(data.foreground)}", f"{100 * (data.foreground > 0).mean():.0f} %",
         spread(100 * data.foreground[data.foreground > 0], 3), spread(data.diameters_px, 1),
         f"{100 * grey[250:].sum() / grey.sum():.2f} %", f"{100 * grey[:8].sum() / grey.sum():.0f} %",
-        spread(data.noise[:, 0], 1), spread(data.noise[:, 1], 2), spread(data.noise[:, 2], 2), f"{dice:.3f} (at {level})",
+        *(spread(data.noise[:, i], digits) for i, digits in enumerate((1, 2, 2))), f"{dice:.3f} (at {level})",
     ]
 
 
 def table(phantom: Measured, real: Measured) -> str:
     """Markdown table; the yardstick of the grey-level distance is one half of the real set to the other."""
-    names = ["images with a mask", "of them with a stone", "foreground share where there is a stone, %, median (quartiles)",
-             "stone diameter, px", "pixels >= 250", "pixels < 8", "noise in even soft tissue, grey levels",
-             "its correlation, pixel beside", "its correlation, pixel below", "best global threshold: pooled Dice"]
+    names = [
+        "images with a mask", "of them with a stone", "foreground share of those, %, median (quartiles)",
+        "stone diameter, px, median (quartiles)", "pixels >= 250", "pixels < 8",
+        "noise in even soft tissue, grey levels", "its correlation, pixel beside", "its correlation, pixel below",
+        "best global threshold: pooled Dice",
+    ]
     lines = ["| | phantom | real |", "|---|---|---|"]
     lines += [f"| {n} | {a} | {b} |" for n, a, b in zip(names, column(phantom), column(real), strict=True)]
     half = len(real.histograms) // 2  # files sort by time, so that the halves share at most one exam
     halves = grey_distance(real.histograms[:half], real.histograms[half:])
     distance = grey_distance(phantom.histograms, real.histograms)
-    lines.append(f"| earth mover's distance of the grey levels | {distance:.1f} to real | {halves:.1f} between its halves |")
+    lines.append(f"| earth mover's distance of grey levels to real | {distance:.1f} | {halves:.1f} (halves) |")
     return "\n".join(lines)
 
 

@@ -37,7 +37,7 @@ def make_patient(seed: int) -> Patient:
     """Draw a patient; the same seed gives the same patient."""
     r = np.random.default_rng([seed, 1])
     t = Traits(**{name: r.uniform(*limits) for name, limits in TRAITS.items()})
-    t.fatness, t.spurs, t.mirrored = r.beta(1.6, 1.8), r.random() ** 2, r.random() < 0.3
+    t.fatness, t.spurs, t.mirrored = r.beta(1.4, 2.2), r.random() ** 2, r.random() < 0.3
     t.dye, t.tilt = r.uniform(60, 120) * (r.random() < 0.04), t.tilt * (r.random() < 0.45)
     t.skin, t.half, t.deep = 4 + 27 * t.fatness, t.girth + 30 * t.fatness, t.depth + 20 * t.fatness
     waves = []
@@ -56,7 +56,7 @@ def make_patient(seed: int) -> Patient:
 def slice_depths(patient: Patient, n_slices: int) -> list[float]:
     """Depths in mm of n slices, back to front, most of them through a stone if the patient has one."""
     r = np.random.default_rng([patient.seed, 2])
-    depths = r.uniform(-30, 25, n_slices)
+    depths = r.uniform(-28, 36, n_slices)
     for i in np.flatnonzero(r.random(n_slices) < 0.65) if patient.stones else ():
         shape = patient.stones[r.integers(len(patient.stones))].shape
         depths[i] = shape.low[1] + (shape.high[1] - shape.low[1]) * r.uniform(0.2, 0.8)
@@ -68,24 +68,24 @@ def fillings(r: np.random.Generator, t: Traits) -> dict[str, tuple[Layer, ...]]:
     u, L, fat, wall, flank = r.uniform, Layer, t.fat, t.wall, r.uniform(13, 18)
     strip = [L(hu, t.skin + flank * at, 0.5, share, vary_hu=5) for at, hu, share in
              ((0, t.muscle, 1), (0.36, fat, 0.5), (0.43, t.muscle, 1), (0.7, fat, 0.4), (0.75, t.muscle, 1))]
-    names = {name: (L(t.cortex), L(t.marrow * share, shell, 0.8, 1, "fine", 0.12 * t.marrow),
+    names = {name: (L(t.cortex), L(t.marrow * share, shell, 0.8, 1, "fine", 0.16 * t.marrow),
                     L(t.cortex, 4, 9, 0.25, "mid", 0, 1))
-             for name, shell, share in (("vertebra", 1.2, 1.0), ("arch", 1.7, 1.2), ("bone", 1.5, 0.8))}
+             for name, shell, share in (("vertebra", 2.0, 1.0), ("arch", 2.1, 1.2), ("bone", 2.0, 0.8))}
     names |= {
         "stool": (L(wall), L(u(-10, 30), 2.2, 0.5, 1, "fine", 25), L(-500, 3, 1, 0.7, "mid", 0, 1.3)),
         "gas": (L(wall), L(-940, 2), L(30, 2.4, 0, 1, "coarse", 0, 0.8)),
         "oral": (L(wall), L(u(180, 480), 2.4, 1, 1, "mid", 40)), "gut": (L(wall, 0, 1, 1, "mid", 7),),
         "fluid": (L(wall + 8, vary_hu=4), L(wall - 10, 2.6, 0.5, 1, "mid", 5), L(-700, 5, 0, 1, "mid", 0, 2)),
         "body": (L(20), L(fat, 2.2, vary_hu=5), L(fat + 60, 6, 1, 0.25, "streak", 0, 1.2), *strip),
-        "abdomen": (L(t.muscle), L(fat, 3, 1, 1, "mid", 6), L(fat + 90, 3, 2, 0.25, "mid", 0, 0.9)),
-        "lung": (L(-870, 0, 1, 1, "mid", 25),), "sinew": (L(t.muscle - 25, 0, 2, 1, "mid", 12),),
-        "fat": (L(fat, 0, 1.2, 1, "mid", 6), L(fat + 90, 1, 2, 0.25, "mid", 0, 0.9)),
-        "muscle": (L(t.muscle, 0, 0.5, 1, "mid", 3), L(-20, 3, 1, 0.2 + 0.3 * t.fatness, "streak", 0, 1.1)),
+        "abdomen": (L(t.muscle), L(fat + 8, 3, 1, 1, "coarse", 12), L(fat + 80, 3, 2, 0.25, "mid", 0, 0.7)),
+        "lung": (L(-870, 0, 4, 1, "mid", 25),), "sinew": (L(t.muscle - 25, 0, 2, 1, "mid", 12),),
+        "fat": (L(fat + 4, 0, 1.5, 1, "coarse", 8), L(fat + 80, 1, 2, 0.25, "mid", 0, 0.7)),
+        "muscle": (L(t.muscle, 0, 0.5, 1, "mid", 3), L(-30, 2, 1, 0.25 + 0.4 * t.fatness, "streak", 0, 0.9)),
         "vessel": (L(t.blood + t.dye),), "faint": (L(t.blood + t.dye - 12, 0, 2, 0.7),), "metal": (L(2500),),
         "liver": (L(t.liver + 0.5 * t.dye, 0, 1, 1, "coarse", 2),), "bile": (L(36), L(u(2, 16), 2)),
         "spleen": (L(t.spleen + 0.6 * t.dye, 0, 1, 1, "coarse", 2),), "canal": (L(22, 0, 1),),
         "kidney": (L(t.kidney + t.dye, vary_hu=2), L(t.kidney - 3 + 0.7 * t.dye, 8, 4, 0.6, "coarse", 6)),
-        "sinus": (L(fat + 12, 0, 1.2, 1, "mid", 14),), "water": (L(t.water),), "ureter": (L(32), L(14, 1.3)),
+        "sinus": (L(fat + 25, 0, 1.5, 1, "mid", 18),), "water": (L(t.water),), "ureter": (L(32), L(14, 1.3)),
         "disc": (L(t.disc, vary_hu=4),), "cartilage": (L(u(120, 350), 0, 2, 1, "mid", 80),),
         "bright": (L(u(250, 1100)),), "pill": (L(u(250, 1200)),), "gallstone": (L(u(160, 600)),),
     }
@@ -183,14 +183,14 @@ def drainage(r: np.random.Generator, t: Traits, side: int, centre: Vector, size:
 
 def draw_stones(r: np.random.Generator, sites: dict[str, Vector]) -> Iterator[SolidStone]:
     """A stone somewhere in a kidney's collecting system, in a calyx sometimes with smaller neighbours."""
-    kind = str(r.choice(["calyx", "pelvis", "ureter", "staghorn"], p=[0.62, 0.19, 0.15, 0.04]))
+    kind = str(r.choice(["calyx", "pelvis", "ureter", "staghorn"], p=[0.60, 0.19, 0.15, 0.06]))
     hu = r.uniform(220, 1450)
     if kind == "staghorn":
         pelvis, tips = sites["pelvis"][0], r.permutation(sites["calyx"])[:r.integers(2, 6)]
         arms = [tube([pelvis, tip + r.normal(size=3) * 2], r.uniform(3, 6.5, 2)) for tip in tips]
         yield SolidStone(union(*arms, ellipsoid(pelvis, r.uniform(6, 11, 3))), hu, kind)
         return
-    size = np.clip(np.exp(r.normal(log(7.2), 0.55)), 2, {"calyx": 16, "pelvis": 22, "ureter": 9}[kind])
+    size = np.clip(np.exp(r.normal(log(4.4), 0.75)), 2, {"calyx": 17, "pelvis": 24, "ureter": 9}[kind])
     lower = int(len(sites[kind]) * (1 - r.random() ** 1.4) * 0.999)
     centre = sites[kind][lower] + r.normal(size=3) * 1.2
     while True:

@@ -11,13 +11,14 @@ from unet_helpers.phantom.shapes import Array, Grid, Vector, paint, pixel_box
 
 Mask = NDArray[np.bool_]
 AIR_HU, FIELD_PIXELS = -1000.0, 256
+TISSUE_HU, WINDOW_TOP_HU = 30.0, 240.0
 SUBSLICES_MM = (-1.0, 0.0, 1.0)  # a slice 3 mm thick
 GRAINS_MM = {"fine": (1.3, 1.3), "mid": (3.5, 3.5), "coarse": (12, 12), "streak": (7, 1.2)}  # along z, x
 
 
 @dataclass(frozen=True)
 class Stone:
-    """A stone as one slice shows it: diameter of the circle of equal area, centre in pixels."""
+    """A stone as one slice shows it: diameter of the circle of equal area, and its centre in pixels."""
 
     diameter_mm: float
     hu: float
@@ -72,9 +73,11 @@ def filtered_noise(rng: np.random.Generator, response: Array) -> Array:
 
 
 def add_stones(image_hu: Array, patient: Patient, grid: Grid, grain: Array) -> tuple[Mask, list[Stone]]:
-    """Paint the stones by the share of each voxel they fill; the mask is where that is at least half.
+    """Paint the stones by the share of each voxel they fill; the mask is what a reader would outline.
 
-    A slice that only grazes a stone, with fewer than 2 such pixels, is taken to miss it.
+    That is where the blurred stone rises at least half-way from soft tissue to its own HU, or to the top of
+    the soft-tissue window, where the screen is white: a dense stone looks larger than it is. A slice that
+    only grazes a stone, with fewer than 3 such pixels, is taken to miss it.
     """
     mask, stones = np.zeros(image_hu.shape, bool), []
     for stone in patient.stones:
@@ -85,12 +88,16 @@ def add_stones(image_hu: Array, patient: Patient, grid: Grid, grain: Array) -> t
         inside = [stone.shape.distance(fine.x, grid.y + dy, fine.z) > 0 for dy in SUBSLICES_MM]
         n_rows, n_columns = mask[box].shape
         cover = np.mean(inside, 0, np.float32).reshape(n_rows, 4, n_columns, 4).mean((1, 3))
-        if (cover >= 0.5).sum() < 2:
+        blur_px = patient.traits.blur_mm / 2.355 / grid.pixel_mm
+        rise_hu = ndimage.gaussian_filter(cover * (stone.hu - TISSUE_HU), blur_px)
+        outlined = rise_hu >= 0.5 * (min(stone.hu, WINDOW_TOP_HU) - TISSUE_HU)
+        n_pixels = int(outlined.sum())
+        if n_pixels < 3:
             continue
         image_hu[box] += cover * (stone.hu * (1 + 0.06 * grain[box]) - image_hu[box])
-        mask[box] |= cover >= 0.5
+        mask[box] |= outlined
         row, column = np.add(ndimage.center_of_mass(cover), (box[0].start, box[1].start)).tolist()
-        diameter = 2 * float(np.sqrt(cover.sum() / np.pi)) * grid.pixel_mm
+        diameter = 2 * (n_pixels / np.pi) ** 0.5 * grid.pixel_mm
         stones.append(Stone(diameter, stone.hu, stone.location, row, column, patient.seed))
     return mask, stones
 
@@ -102,7 +109,8 @@ def scan(image_hu: Array, patient: Patient, pixel_mm: float, rng: np.random.Gene
     blur = np.exp(-2 * (np.pi * patient.traits.blur_mm / 2.355 * radius) ** 2)
     blurred = fft.irfft2(fft.rfft2(image_hu) * blur, s=image_hu.shape)
     path = (np.clip(image_hu, AIR_HU, 1500) - AIR_HU).mean(1, keepdims=True) / 1000  # in widths of water
-    noise = filtered_noise(rng, np.sqrt(radius + 0.02) * np.exp(-2 * (np.pi * 1.1 * radius) ** 2))
+    smooth = np.exp(-2 * np.pi**2 * ((1.2 * row) ** 2 + (1.5 * column) ** 2))
+    noise = filtered_noise(rng, np.sqrt(radius + 0.02) * smooth)
     dense = np.clip(image_hu - 500, 0, 2000)
     near, far = (ndimage.uniform_filter1d(dense, max(1, int(mm / pixel_mm)), axis=1) for mm in (25, 70))
     rays = rng.normal(size=(len(image_hu), 1)) * 0.12

@@ -28,7 +28,7 @@ class Layer(NamedTuple):
 
     hu: float
     inset_mm: float = 0.0
-    soft_mm: float = 0.6
+    soft_mm: float = 1.0
     opacity: float = 1.0
     grain: str = "mid"
     vary_hu: float = 0.0

@@ -4,25 +4,25 @@ Lengths in mm, angles in radians, attenuation in HU; x to the right of the pictu
 """
 
 TRAITS = {  # every patient draws each between two limits
-    "spacing_mm": (0.98, 1.2), "centre_x": (-6, 6), "centre_z": (-14, 8), "tilt": (-0.15, 0.15),
-    "level": (58, 70), "width": (335, 375), "noise_hu": (2.8, 4.8), "blur_mm": (1.9, 2.8),
+    "spacing_mm": (0.98, 1.2), "centre_x": (-6, 6), "centre_z": (-20, 2), "tilt": (-0.15, 0.15),
+    "level": (58, 70), "width": (335, 375), "noise_hu": (3.6, 5.2), "blur_mm": (2.2, 3.2),
     "girth": (136, 152), "depth": (92, 104), "scoliosis": (-7, 7), "lordosis": (22, 34), "spine_y": (-18, -4),
-    "top": (-92, -70), "breath": (-10, 10), "fat": (-112, -98), "muscle": (46, 60), "blood": (38, 50),
-    "wall": (30, 44), "liver": (46, 66), "spleen": (46, 56), "kidney": (28, 40), "water": (0, 14),
-    "disc": (75, 110), "marrow": (130, 300), "cortex": (450, 900),
+    "top": (-108, -86), "breath": (-10, 10), "fat": (-112, -98), "muscle": (48, 64), "blood": (38, 50),
+    "wall": (30, 44), "liver": (48, 72), "spleen": (48, 60), "kidney": (30, 44), "water": (0, 14),
+    "disc": (75, 110), "marrow": (115, 285), "cortex": (450, 900),
 }
 ORGANS = (  # filling, centre, radii, long axis, unevenness; z moves with the breath; all inside the abdomen
-    ("stomach", (50, 38, -28), (36, 36, 30), (0.6, 0, 1), 0.10),
+    ("stomach", (50, 38, -42), (36, 36, 30), (0.6, 0, 1), 0.10),
     ("gut", (20, 40, -8), (30, 22, 14), (1, 0, 0.3), 0.15),
-    ("spleen", (106, -14, -32), (30, 48, 54), (0.45, 0.1, 1), 0.09),
-    ("bile", (-56, 44, 10), (13, 20, 22), (1, 1, 2), 0.0),
-    ("liver", (-84, 24, -22), (60, 92, 108), (-0.75, -0.1, 1), 0.07),
-    ("liver", (-20, 62, -34), (74, 50, 44), (0, 0, 1), 0.10),
+    ("spleen", (106, -14, -42), (30, 48, 54), (0.45, 0.1, 1), 0.09),
+    ("bile", (-56, 44, 4), (13, 20, 22), (1, 1, 2), 0.0),
+    ("liver", (-84, 24, -32), (60, 92, 108), (-0.75, -0.1, 1), 0.07),
+    ("liver", (-20, 62, -46), (74, 50, 44), (0, 0, 1), 0.10),
     ("vessel", (-48, 8, -30), (5, 9, 11), (-0.3, 0, 1), 0.30),  # adrenal glands
     ("vessel", (52, 0, -26), (5, 9, 12), (0.5, 0, 1), 0.30),
 )
-TUBES = (  # filling, sides, sway, folds, then (x, y, z, radius) along it, x and y counted from the spine
-    ("muscle", 2, 1, 0, (22, 2, -40, 5), (32, -4, 10, 15), (42, -9, 60, 24), (52, -9, 115, 32), (70, -4, 190, 36)),
+TUBES = (  # filling, sides, sway, folds, (x, y, z, radius) along it; x and y from the spine
+    ("muscle", 2, 1, 0, (22, 2, -40, 5), (32, -4, 10, 15), (42, -9, 60, 24), (70, -6, 190, 36)),
     ("muscle", 2, 1, 0, (58, -34, -40, 8), (68, -40, 30, 15), (84, -50, 110, 17)),
     ("muscle", 2, 1, 0, (30, -54, -300, 30), (30, -50, -60, 31), (33, -52, 60, 34), (33, -56, 300, 34)),
     ("sinew", 1, 0, 0, (0, -42, -300, 9), (0, -46, 0, 11), (0, -46, 300, 11)),
