@@ -22,6 +22,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,13 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+FOLDERS = {
+    "JUPYTER_CONFIG_DIR": "config",
+    "JUPYTER_RUNTIME_DIR": "runtime",
+    "JUPYTERLAB_SETTINGS_DIR": "settings",
+    "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+    "IPYTHONDIR": "ipython",
+}
 SETTINGS = {  # no news pop-up; every cell in the page, not only those in view
     "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
     "notebook-extension/tracker": '{"windowingMode": "none"}',
@@ -85,12 +93,12 @@ Path("writing").rename("inspector.pickle")
 """
 
 
-def write_notebook(path: Path, lesson: Path | None) -> None:
+def write_notebook(path: Path, lesson: Path | None, data: str = "toy_data()") -> None:
     """Write a copy of a lesson, or a toy notebook, that stores the data of its `inspector`."""
     code = nbformat.v4.new_code_cell
     if lesson is None:
         imports = "from typing import Any\nimport numpy as np\nfrom unet_helpers.inspector import Inspector"
-        show = "inspector = Inspector(**toy_data())\ninspector"
+        show = f"inspector = Inspector(**{data})\ninspector"
         sources = (imports, inspect.getsource(toy_data), show)
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
         notebook = nbformat.v4.new_notebook(cells=[code(source) for source in sources])
@@ -108,7 +116,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = 20) -> None:
     """Poll a condition; fail, saying what did not happen."""
     end = time.monotonic() + seconds
     while not condition():
@@ -124,47 +132,31 @@ def answers(url: str) -> bool:
         return False
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Callable[[str], str]]]:
-    """A JupyterLab of its own; gives its folder, and what turns a notebook in it into an address."""
-    home = tmp_path_factory.mktemp("lab")
+@contextmanager
+def jupyterlab(home: Path) -> Iterator[Callable[[str], str]]:
+    """Start a JupyterLab of its own in a folder; gives what turns a notebook there into an address."""
     for name, text in SETTINGS.items():
         settings = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         settings.parent.mkdir(parents=True)
         settings.write_text(text)
-    port, token = free_port(), secrets.token_hex(8)
-    own = {
-        "JUPYTER_CONFIG_DIR": "config",
-        "JUPYTER_RUNTIME_DIR": "runtime",
-        "JUPYTERLAB_SETTINGS_DIR": "settings",
-        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
-        "IPYTHONDIR": "ipython",
-    }
-    folders = {name: str(home / folder) for name, folder in own.items()}
+    folders = {name: str(home / folder) for name, folder in FOLDERS.items()}
     environment = os.environ | folders | {"PYTHONPATH": str(ROOT)}
-    command = [
-        sys.executable,
-        "-m",
-        "jupyterlab",
-        "--no-browser",
-        "--allow-root",
-        f"--ServerApp.root_dir={home}",
-        f"--ServerApp.port={port}",
-        f"--IdentityProvider.token={token}",
-    ]
+    port, token = free_port(), secrets.token_hex(8)
+    options = ["--no-browser", "--allow-root", f"--ServerApp.root_dir={home}", f"--ServerApp.port={port}"]
+    command = [sys.executable, "-m", "jupyterlab", *options, f"--IdentityProvider.token={token}"]
     with open(home / "server.log", "w") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=home)
     try:
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/lab?token={token}"), "JupyterLab answers", 60)
-        yield home, lambda name: f"http://127.0.0.1:{port}/lab/tree/{name}?token={token}&reset"
+        yield lambda name: f"http://127.0.0.1:{port}/lab/tree/{name}?token={token}&reset"
     finally:
         server.terminate()
         server.wait(20)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium."""
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """Start a headless Chromium."""
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         pytest.fail("This test needs Chromium or Chrome: apt-get install chromium.", pytrace=False)
@@ -173,9 +165,24 @@ def browser() -> Iterator[Any]:
     except ImportError:
         pytest.fail("This test needs playwright: pip install playwright.", pytrace=False)
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        yield chromium
-        chromium.close()
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def lab(
+    browser: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, Callable[[str], str]]]:
+    home = tmp_path_factory.mktemp("lab")
+    with jupyterlab(home) as address:
+        yield home, address
 
 
 class Screen:
@@ -189,7 +196,10 @@ class Screen:
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         self.picture = self.page.locator("img.widget-image").last
-        self.picture.wait_for(timeout=1000 * run_seconds)
+        error = self.page.locator("[data-mime-type='application/vnd.jupyter.error']")
+        wait_until(lambda: self.picture.count() or error.count(), "the notebook shows a picture", run_seconds)
+        if error.count():
+            pytest.fail(f"The notebook failed: {error.first.inner_text()}")
         self.panel = self.page.locator(
             ".jp-OutputArea-output", has=self.page.locator("img.widget-image")
         ).last
@@ -237,6 +247,21 @@ class Screen:
             new MutationObserver(() => window.nPictures++).observe(image, {attributeFilter: ["src"]});
         }""")
         return lambda: self.page.evaluate("window.nPictures")
+
+    def seconds_to_next_picture(self, key: str) -> float:
+        """Press a key; return the time from the key's event to the frame that shows the next picture."""
+        self.picture.evaluate("""image => {
+            window.wait = new Promise((resolve, reject) => {
+                setTimeout(reject, 20000, "no new picture in 20 s");
+                let start;
+                const started = () => { start = performance.now(); };
+                addEventListener("keydown", started, {once: true, capture: true});
+                image.addEventListener("load", () => requestAnimationFrame(
+                    () => resolve(performance.now() - start)), {once: true});
+            });
+        }""")
+        self.page.keyboard.press(key)
+        return self.page.evaluate("window.wait") / 1000
 
     def pixels(self) -> tuple[int, int, str]:
         """Height, width and hash of the picture's pixels, exactly as the browser has decoded them."""

@@ -1,5 +1,7 @@
 import io
 import math
+import subprocess
+import sys
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -175,6 +177,21 @@ def test_titles_do_not_overlap():
     boxes = [ax.title.get_window_extent() for ax in figure.axes]
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
     assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width for box in boxes)
+
+
+def test_no_window_is_left_open_where_pyplot_is_not_in_use():
+    """Else the command line, which draws one figure an image, would keep them all."""
+    code = """if True:
+        import sys
+        import numpy as np
+        from unet_helpers import plotting
+        ax = plotting.overlay(np.zeros((8, 8), np.uint8), np.eye(8, dtype=bool))
+        plotting.show_pair(np.zeros((8, 8), np.uint8), np.eye(8, dtype=bool))
+        assert plotting.figure_png(ax.figure).startswith(b"\\x89PNG")
+        sys.exit("matplotlib.pyplot" in sys.modules)"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    overlay(IMAGE)
+    assert len(plt.get_fignums()) == 1  # here it is in use, and shows it
 
 
 def test_save_figure_is_atomic(tmp_path, ax):

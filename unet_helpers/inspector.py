@@ -482,8 +482,7 @@ class Inspector:
         Raises:
             ValueError: If lengths, shapes, types or ranges do not fit; the message names the argument.
         """
-        many = isinstance(spacing_mm, Sequence | np.ndarray)
-        spacings = list(spacing_mm) if many else [spacing_mm] * len(images)
+        spacings = list(spacing_mm) if np.ndim(spacing_mm) else [spacing_mm] * len(images)
         _check_lengths(
             len(images),
             targets=targets,

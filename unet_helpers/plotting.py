@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,12 +83,31 @@ def error_codes(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
     return target.astype(np.uint8) + 2 * prediction.astype(np.uint8)
 
 
-def _new_axes(ax: Axes | None, size_inches: tuple[float, float]) -> Axes:
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt  # only here: pyplot keeps the figure, so that a notebook shows it
+def _plain_figure(width_inches: float, height_inches: float) -> Figure:
+    """Return a figure that pyplot does not know: a notebook shows it once, and nothing has to be closed."""
+    figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure._repr_png_ = lambda: figure_png(
+        figure
+    )  # for notebooks that never load pyplot
+    return figure
 
-    return plt.subplots(figsize=size_inches, layout="constrained")[1]
+
+def _in_notebook() -> bool:
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    return hasattr(get_ipython(), "kernel")
+
+
+def _new_figure(width_inches: float, height_inches: float) -> Figure:
+    """Return a pyplot figure where pyplot is in use, so that it is shown; else one that needs no closing."""
+    if "matplotlib.pyplot" in sys.modules or _in_notebook():
+        import matplotlib.pyplot as plt
+
+        return plt.figure(figsize=(width_inches, height_inches), layout="constrained")
+    return _plain_figure(width_inches, height_inches)
 
 
 def _check_image(image: np.ndarray, **masks: np.ndarray | None) -> None:
@@ -145,7 +165,7 @@ def overlay(
         ValueError: If a mask is not bool or not of the image's shape.
     """
     _check_image(image, target=target, prediction=prediction)
-    ax = _new_axes(ax, (5, 5.4))
+    ax = ax or _new_figure(5, 5.4).subplots()
     limits = {"vmin": 0, "vmax": 255} if image.dtype == np.uint8 else {}
     ax.imshow(image, cmap="gray", **limits)
     if target is not None and prediction is not None:
@@ -195,10 +215,7 @@ def show_pair(image: np.ndarray, mask: np.ndarray, axes: Sequence[Axes] | None =
         ValueError: If the mask is not bool or not of the image's shape.
     """
     _check_image(image, mask=mask)
-    if axes is None:
-        import matplotlib.pyplot as plt
-
-        axes = plt.subplots(1, 3, figsize=(12, 4.4), layout="constrained")[1]
+    axes = _new_figure(12, 4.4).subplots(1, 3) if axes is None else axes
     n_pixels, share = int(mask.sum()), 100 * mask.mean()
     overlay(image, ax=axes[0], title=f"image, {image.shape[0]} x {image.shape[1]} pixels")
     axes[1].imshow(mask, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
@@ -218,7 +235,7 @@ def plot_history(history: Sequence[dict[str, float]], ax: Axes | None = None) ->
     Returns:
         The axes of the loss; the Dice is on a twin axis that shares its steps.
     """
-    ax = _new_axes(ax, (7, 3.8))
+    ax = ax or _new_figure(7, 3.8).subplots()
     loss, score = STYLES["miss"].hex, "#0072b2"  # vermillion and blue of the same colour set
     steps = [entry["step"] for entry in history]
     losses = [entry["train_loss"] for entry in history]
@@ -314,16 +331,6 @@ def contact_sheet(
     return figure
 
 
-def _plain_figure(width_inches: float, height_inches: float) -> Figure:
-    """Return a figure that pyplot does not know: a notebook shows it once, and nothing has to be closed."""
-    figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure._repr_png_ = lambda: figure_png(
-        figure
-    )  # pyplot, which teaches notebooks to show figures, may not be loaded
-    return figure
-
-
 def figure_png(figure: Figure, dpi: int = 100) -> bytes:
     """Return a figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
@@ -380,11 +387,3 @@ class LiveCurves:
             self._handle = display(image, display_id=True)
         else:
             self._handle.update(image)
-
-
-def _in_notebook() -> bool:
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return False
-    return hasattr(get_ipython(), "kernel")
