@@ -15,8 +15,8 @@ grey_value = Exercise(
         215.0: "this is the distance from the black end in HU; it still has to be stretched to 255 greys.",
         29.14: "you measured from the level; grey 0 lies at the lower end of the window.",
     }),
-    hint_text="First find the HU that becomes black: level - width / 2. How far above it is the lymph node, as a "
-              "share of the width? That share of 255 is the grey value.",
+    hint_text="First find the HU that becomes black: level - width / 2. How far above it is the lymph node, "
+              "as a share of the width? That share of 255 is the grey value.",
     solution_text="answer = (90 - (50 - 350 / 2)) * 255 / 350  # 215 of the 350 HU: 156.6, stored as 156\n",
 )
 
