@@ -88,8 +88,8 @@ def kaggle_dataset(n_tries: int = 3) -> Path:
 
 def _check_members(members: list[zipfile.ZipInfo], path: Path, free_bytes: int) -> None:
     for member in members:
-        parts = PurePosixPath(member.filename.replace("\\", "/")).parts
-        if not parts or parts[0] == "/" or ".." in parts or ":" in parts[0]:
+        inside = PurePosixPath(member.filename.replace("\\", "/"))
+        if inside.is_absolute() or not inside.parts or ".." in inside.parts or ":" in inside.parts[0]:
             raise ValueError(f"{path} must only hold files inside its own folder, got {member.filename!r}. "
                              "Do not use this zip.")
         if member.flag_bits & 1:

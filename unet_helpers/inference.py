@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 import torch
@@ -57,21 +57,35 @@ def predict_all(model: nn.Module, images: Sequence[np.ndarray], batch_size: int 
         if image.ndim != 2 or image.dtype != np.uint8 or not image.size:
             raise ValueError(f"image must be a uint8 array (H, W), got {image.dtype} {image.shape}. Use "
                              "data.load_image.")
+    probabilities: list[np.ndarray] = [np.empty(0)] * len(images)
+    batches = _same_size_batches(images, batch_size)
+    with _evaluating(model):
+        for size, indices in progress_bar(batches, desc="predicting", unit="batch", disable=not progress):
+            small = shrink_size(size, max_size)
+            whole = [images[i] for i in indices]
+            batch = np.stack(whole if small == size else [resize_image(image, small) for image in whole])
+            for i, probability in zip(indices, _forward(model, batch), strict=True):
+                probabilities[i] = probability if small == size else resize_image(probability, size)
+    return probabilities
+
+
+def _same_size_batches(images: Sequence[np.ndarray], batch_size: int) \
+        -> list[tuple[tuple[int, int], list[int]]]:
     by_size: dict[tuple[int, int], list[int]] = {}
     for i, image in enumerate(images):
         by_size.setdefault(image.shape, []).append(i)
-    batches = [(size, indices[k:k + batch_size])
-               for size, indices in by_size.items() for k in range(0, len(indices), batch_size)]
-    probabilities: list[np.ndarray] = [np.empty(0)] * len(images)
+    return [(size, indices[k:k + batch_size])
+            for size, indices in by_size.items() for k in range(0, len(indices), batch_size)]
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
     was_training = model.training
     model.eval()
-    for size, indices in progress_bar(batches, desc="predicting", unit="batch", disable=not progress):
-        small = shrink_size(size, max_size)
-        batch = np.stack([images[i] if small == size else resize_image(images[i], small) for i in indices])
-        for i, probability in zip(indices, _forward(model, batch), strict=True):
-            probabilities[i] = probability if small == size else resize_image(probability, size)
-    model.train(was_training)
-    return probabilities
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 @torch.inference_mode()

@@ -1,0 +1,68 @@
+"""The first look at a data set: every number against a folder built for it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unet_helpers.check import check_folder
+
+
+def save(path: Path, array: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array.astype(np.uint8)).save(path)
+
+
+@pytest.fixture
+def messy(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    mask = np.zeros((10, 20))
+    mask[:2, :3] = 1  # 6 of 200 pixels: 3 %
+    images = [rng.integers(0, 255, (10, 20)) for _ in range(3)]
+    save(tmp_path / "a.png", images[0])
+    save(tmp_path / "a_mask.png", mask * 255)
+    save(tmp_path / "b.png", images[1])
+    save(tmp_path / "b_mask.png", mask)  # 0 and 1: no stone above 127
+    save(tmp_path / "c.png", images[0])  # the same image as a, in another group
+    save(tmp_path / "c_mask.png", np.arange(200).reshape(10, 20))  # grey: 72 pixels above 127
+    save(tmp_path / "d.png", rng.integers(0, 255, (8, 8)))
+    save(tmp_path / "d_mask.png", np.zeros((8, 8)))
+    save(tmp_path / "e.png", images[2])
+    save(tmp_path / "e_mask.png", np.zeros((8, 8)))  # another size
+    (tmp_path / "f.jpg").write_bytes(b"")
+    save(tmp_path / "f_mask.png", mask)
+    save(tmp_path / "g.png", images[2])
+    (tmp_path / "h.png").write_text("no picture")
+    save(tmp_path / "i_mask.png", mask)
+    (tmp_path / "j_mask.png").write_text("no picture")
+    return tmp_path
+
+
+def test_the_report_counts_everything(messy: Path):
+    report = check_folder(messy, progress=False)
+    assert json.loads(json.dumps(report)) == report
+    assert {key: report[key] for key in ("n_pairs", "n_positive", "n_groups", "n_ungrouped")} == {
+        "n_pairs": 6, "n_positive": 2, "n_groups": 6, "n_ungrouped": 6}
+    assert report["images_without_mask"] == ["g.png", "h.png"]
+    assert report["masks_without_image"] == ["i_mask.png", "j_mask.png"]
+    assert report["mask_values"] == {"0, 255": 1, "0, 1": 1, "0 to 199 (200 values)": 1, "0": 1}
+    assert report["sizes"] == {"20x10": 3, "8x8": 1}
+    assert report["foreground_share"] == pytest.approx({"median": 0.195, "min": 0.03, "max": 0.36})
+    assert report["identical_images_in_two_groups"] == ["c.png = a.png"]
+    assert [item["file"] for item in report["broken"]] == ["e.png", "f.jpg", "h.png", "j_mask.png"]
+    assert "e_mask.png must have the size of its image" in report["broken"][0]["reason"]
+
+
+def test_without_any_stone_there_is_no_share(tmp_path: Path):
+    save(tmp_path / "a.png", np.zeros((4, 4)))
+    save(tmp_path / "a_mask.png", np.ones((4, 4)))
+    report = check_folder(tmp_path, progress=False)
+    assert report["foreground_share"] is None and report["n_positive"] == 0
+    assert report["mask_values"] == {"1": 1}
+
+
+def test_progress_goes_to_standard_output(messy: Path, capsys: pytest.CaptureFixture):
+    check_folder(messy)
+    assert "reading pairs" in capsys.readouterr().out

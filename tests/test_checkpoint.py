@@ -1,0 +1,147 @@
+"""Checkpoints survive, and files that are none are refused without being run."""
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from unet_helpers import files
+from unet_helpers.checkpoint import load_checkpoint, load_state, save_state, store_threshold
+from unet_helpers.model import UNet
+
+resource = pytest.importorskip("resource") if os.name == "posix" else None
+
+
+def make_state(**settings) -> dict:
+    torch.manual_seed(0)
+    model = UNet(**{"base_channels": 1, "depth": 2, **settings})
+    return {"model_settings": model.settings, "model": model.state_dict(), "config": {"minutes": None},
+            "split": {"train": ["a"], "val": ["b"]}, "threshold": 0.5, "min_pixels": 0, "step": 3,
+            "val_dice": 0.25}
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    save_state(tmp_path / "best.pt", make_state())
+    return tmp_path / "best.pt"
+
+
+def test_what_was_saved_is_loaded(saved: Path):
+    checkpoint = load_checkpoint(saved)
+    assert not checkpoint.model.training and checkpoint.model.settings["base_channels"] == 1
+    for name, values in make_state()["model"].items():
+        assert torch.equal(checkpoint.model.state_dict()[name], values)
+    assert (checkpoint.threshold, checkpoint.min_pixels) == (0.5, 0)
+    assert (checkpoint.step, checkpoint.val_dice, checkpoint.config) == (3, 0.25, {"minutes": None})
+    assert checkpoint.split == {"train": ["a"], "val": ["b"]}
+
+
+def test_the_threshold_is_stored_beside_the_weights(saved: Path):
+    store_threshold(saved, 0.35, 4)
+    checkpoint = load_checkpoint(saved)
+    assert (checkpoint.threshold, checkpoint.min_pixels, checkpoint.step) == (0.35, 4, 3)
+
+
+def test_a_pickle_that_runs_code_is_refused_and_not_run(tmp_path: Path):
+    class Malicious:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path / 'executed'}",)
+
+    state = {**make_state(), "format": "unet_helpers checkpoint 1", "config": Malicious()}
+    torch.save(state, tmp_path / "a.pt")
+    (tmp_path / "b.pt").write_bytes(pickle.dumps(Malicious()))
+    for name in ("a.pt", "b.pt"):
+        with pytest.raises(ValueError, match="cannot be read safely"):
+            load_checkpoint(tmp_path / name)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_cut_files_are_refused(saved: Path):
+    whole = saved.read_bytes()
+    for n_bytes in (0, 1, 10, 100, len(whole) // 4, len(whole) // 2, len(whole) - 30, len(whole) - 1):
+        saved.write_bytes(whole[:n_bytes])
+        with pytest.raises(ValueError, match=r"best\.pt must be a whole checkpoint of this package"):
+            load_checkpoint(saved)
+
+
+@pytest.mark.filterwarnings("default")  # torch warns of some of the damage before it fails
+def test_damaged_bytes_end_in_a_network_or_one_sentence(saved: Path):
+    whole, start = saved.read_bytes(), saved.read_bytes().find(b"data.pkl")
+    for position in range(start, start + 1500, 12):
+        saved.write_bytes(whole[:position] + bytes([whole[position] ^ 0x15]) + whole[position + 1 :])
+        try:
+            load_checkpoint(saved)
+        except ValueError as error:
+            assert str(saved) in str(error)
+
+
+@pytest.mark.parametrize("content", [
+    b"no checkpoint at all", b"\x89PNG\r\n\x1a\n" + bytes(200), pickle.dumps({}), bytes(5000),
+])
+def test_other_files_are_refused(tmp_path: Path, content: bytes):
+    (tmp_path / "a.pt").write_bytes(content)
+    with pytest.raises(ValueError, match="a.pt must be a"):
+        load_checkpoint(tmp_path / "a.pt")
+
+
+def test_checkpoints_of_other_programs_are_refused(tmp_path: Path):
+    for other in ({"model": {}}, make_state()["model"], torch.zeros(3), [1]):
+        torch.save(other, tmp_path / "a.pt")
+        with pytest.raises(ValueError, match="must be a checkpoint written by unet_helpers, got another"):
+            load_checkpoint(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("change", [
+    {"model_settings": {**make_state()["model_settings"], "base_channels": 2}},
+    {"model_settings": {**make_state()["model_settings"], "depth": 3}},
+    {"model_settings": {"layers": 4}}, {"model_settings": None}, {"model": {}}, {"model": None},
+])
+def test_weights_of_another_architecture_are_refused(tmp_path: Path, change: dict):
+    save_state(tmp_path / "a.pt", {**make_state(), **change})
+    with pytest.raises(ValueError, match="a.pt must hold the weights of the U-Net it names"):
+        load_checkpoint(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("key", ["threshold", "split", "model", "model_settings"])
+def test_a_missing_entry_is_named(tmp_path: Path, key: str):
+    state = make_state()
+    del state[key]
+    save_state(tmp_path / "a.pt", state)
+    with pytest.raises(ValueError, match=f"got: '{key}'"):
+        load_checkpoint(tmp_path / "a.pt")
+
+
+def test_a_missing_file_says_how_to_get_one(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match="checkpoint must exist, got .*best.pt. Train one first"):
+        load_state(tmp_path / "best.pt")
+    with pytest.raises(FileNotFoundError):
+        load_state(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a limit on file sizes needs POSIX")
+@pytest.mark.parametrize("n_bytes", [10, 3000, 8000])
+def test_a_full_disk_leaves_the_old_file(saved: Path, n_bytes: int):
+    before, limits = saved.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    assert len(before) > n_bytes
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"best\.pt could not be written: .* the previous file is intact"):
+            save_state(saved, {**make_state(), "step": 9})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert saved.read_bytes() == before and list(saved.parent.iterdir()) == [saved]
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, RuntimeError("unexpected pos 64")])
+def test_an_interrupted_write_leaves_the_old_file(saved: Path, monkeypatch: pytest.MonkeyPatch, interruption):
+    before = saved.read_bytes()
+
+    def stop(source, target):
+        raise interruption
+
+    monkeypatch.setattr(files.os, "replace", stop)
+    with pytest.raises((KeyboardInterrupt, OSError)):
+        save_state(saved, make_state())
+    assert saved.read_bytes() == before and list(saved.parent.iterdir()) == [saved]

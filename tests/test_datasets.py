@@ -1,0 +1,228 @@
+"""Where the data comes from: home, phantom, Kaggle, folders, and zips of every kind."""
+
+import io
+import os
+import sys
+import types
+import zipfile
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from unet_helpers import datasets
+from unet_helpers.datasets import home, kaggle_dataset, open_dataset, phantom_dataset, unpack
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("UNET_HOME", str(tmp_path / "home"))
+    return tmp_path / "home" / "data"
+
+
+def make_zip(path: Path, *names: str, content: bytes = b"content") -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            archive.writestr(name, content)
+    return path
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+# ---------------------------------------------------------------------------------- home and sources
+def test_home_is_the_variable_else_the_checkout_else_the_working_folder(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert home() == tmp_path / "home"
+    monkeypatch.setenv("UNET_HOME", "~/runs here")
+    assert home() == Path.home() / "runs here"
+    monkeypatch.setenv("UNET_HOME", "")
+    monkeypatch.chdir(tmp_path)
+    package = tmp_path / "site" / "unet_helpers" / "datasets.py"
+    monkeypatch.setattr(datasets, "__file__", str(package))
+    assert home() == tmp_path
+    (tmp_path / "site" / "notebooks").mkdir(parents=True)
+    assert home() == tmp_path / "site"
+
+
+def test_the_source_is_named_or_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(datasets, "phantom_dataset", lambda: Path("the phantom"))
+    monkeypatch.setattr(datasets, "kaggle_dataset", lambda: Path("the Kaggle set"))
+    assert open_dataset() == open_dataset("phantom") == Path("the phantom")
+    assert open_dataset("kaggle") == Path("the Kaggle set")
+    assert open_dataset(tmp_path) == tmp_path.resolve()
+    monkeypatch.setenv("UNET_DATA", "kaggle")
+    assert open_dataset() == Path("the Kaggle set")
+    assert open_dataset("phantom") == Path("the phantom")
+    monkeypatch.setenv("UNET_DATA", "")
+    assert open_dataset() == Path("the phantom")
+    monkeypatch.setenv("UNET_DATA", str(tmp_path / "nowhere"))
+    message = 'must be "phantom", "kaggle" or an existing folder or zip, got .*nowhere'
+    with pytest.raises(FileNotFoundError, match=message):
+        open_dataset()
+
+
+def test_a_zip_opens_like_its_folder(tmp_path: Path, own_folder: Path):
+    folder = open_dataset(make_zip(tmp_path / "mine.zip", "a.jpg", "a_mask.png"))
+    assert folder.parent == own_folder and files_in(folder) == ["a.jpg", "a_mask.png"]
+
+
+def test_the_phantom_is_written_once_and_keyed_by_its_content(monkeypatch: pytest.MonkeyPatch):
+    calls = []
+
+    def write(folder: Path, **settings) -> None:
+        calls.append(settings)
+        folder.mkdir(parents=True)
+
+    monkeypatch.setattr(datasets.phantom, "write_dataset", write)
+    first = phantom_dataset(n_patients=3, n_slices=2, size=64)
+    assert first.is_dir() and phantom_dataset(n_patients=3, n_slices=2, size=64) == first and len(calls) == 1
+    others = {phantom_dataset(n_patients=3, n_slices=2, size=64, seed=1), phantom_dataset(3, 3, 64)}
+    monkeypatch.setattr(datasets.phantom, "source_hash", lambda: "another version")
+    others.add(phantom_dataset(n_patients=3, n_slices=2, size=64))
+    assert len({first, *others}) == 4 and len(calls) == 4
+
+
+# ------------------------------------------------------------------------------------------- Kaggle
+class FakeKagglehub(types.ModuleType):
+    def __init__(self, *answers: Exception | str):
+        super().__init__("kagglehub")
+        self.answers, self.handles = list(answers), []
+
+    def dataset_download(self, handle: str) -> str:
+        self.handles.append(handle)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def test_kaggle_download_tries_again(monkeypatch: pytest.MonkeyPatch):
+    fake, waits = FakeKagglehub(ConnectionError("reset"), "/cache/versions/1"), []
+    monkeypatch.setitem(sys.modules, "kagglehub", fake)
+    monkeypatch.setattr(datasets.time, "sleep", waits.append)
+    assert kaggle_dataset() == Path("/cache/versions/1")
+    assert fake.handles == ["bemorekgg/kidney-stone-segmentation-dataset"] * 2 and waits == [2]
+
+
+def test_kaggle_failure_says_what_to_do_instead(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "kagglehub", FakeKagglehub(*[ValueError("no zip")] * 3))
+    monkeypatch.setattr(datasets.time, "sleep", lambda seconds: None)
+    message = r"could not be downloaded in 3 tries \(ValueError: no zip\).*UNET_DATA"
+    with pytest.raises(RuntimeError, match=message):
+        kaggle_dataset()
+    with pytest.raises(ValueError, match="n_tries must be at least 1, got 0"):
+        kaggle_dataset(n_tries=0)
+
+
+def test_kagglehub_missing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "kagglehub", None)
+    with pytest.raises(RuntimeError, match="pip install kagglehub"):
+        kaggle_dataset()
+
+
+# ---------------------------------------------------------------------------------------------- zips
+def test_a_zip_is_unpacked_once(tmp_path: Path, own_folder: Path, monkeypatch: pytest.MonkeyPatch):
+    names = ["set/images/ü 1.png", "set/masks/ü 1.png"]
+    path = make_zip(tmp_path / "my set.zip", *names, "__MACOSX/set/._x.png")
+    folder = unpack(path)
+    assert folder.name.startswith("my set-") and files_in(folder) == names
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", None)  # a second extraction would fail
+    assert unpack(path) == folder
+    (tmp_path / "moved").mkdir()
+    assert unpack(path.rename(tmp_path / "moved" / path.name)) == folder
+    assert [p.name for p in own_folder.iterdir()] == [folder.name]
+
+
+def test_another_content_under_the_same_name_is_another_folder(tmp_path: Path):
+    first = unpack(make_zip(tmp_path / "a.zip", "1.png"))
+    assert unpack(make_zip(tmp_path / "a.zip", "2.png")) != first
+
+
+@pytest.mark.parametrize("name", [
+    "../out.png", "a/../../out.png", "/etc/out.png", "C:/out.png", "..\\out.png", "C:\\out.png",
+    "\\\\host\\share\\out.png", ".",
+])
+def test_a_path_that_leaves_the_folder_is_refused(tmp_path: Path, own_folder: Path, name: str):
+    before = files_in(tmp_path)
+    path = make_zip(tmp_path / "evil.zip", "good.png", name)
+    with pytest.raises(ValueError, match=r"must only hold files inside its own folder, got '.+'\. Do not"):
+        unpack(path)
+    assert files_in(tmp_path) == [*before, "evil.zip"] and list(own_folder.iterdir()) == []
+
+
+def test_a_zip_larger_than_the_disk_is_refused_before_unpacking(
+        tmp_path: Path, own_folder: Path, monkeypatch: pytest.MonkeyPatch):
+    path = make_zip(tmp_path / "bomb.zip", *[f"{n}.png" for n in range(10)], content=b"0" * 1_000_000)
+    assert path.stat().st_size < 100_000
+    usage = namedtuple("usage", "total used free")(10**9, 0, 11_000_000)
+    monkeypatch.setattr(datasets.shutil, "disk_usage", lambda folder: usage)
+    with pytest.raises(ValueError, match=r"must fit on the disk, got 0\.0 GB unpacked and 0\.0 GB free"):
+        unpack(path)
+    assert list(own_folder.iterdir()) == []
+
+
+def encrypted(raw: bytes) -> bytes:
+    """The same archive with the encryption flag set in both headers."""
+    raw = bytearray(raw)
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        raw[raw.find(signature) + offset] |= 1
+    return bytes(raw)
+
+
+def flipped(raw: bytes, start: int) -> bytes:
+    return raw[:start] + bytes(255 - value for value in raw[start : start + 20]) + raw[start + 20 :]
+
+
+@pytest.mark.parametrize(("damage", "message"), [
+    (encrypted, "must not be encrypted, got a password-protected 'a.png'"),
+    (lambda raw: b"", "must be a whole zip file"),
+    (lambda raw: b"Rar!" + raw[4:60], "must be a whole zip file"),
+    (lambda raw: raw[: len(raw) // 2], "must be a whole zip file"),
+    (lambda raw: raw[:-1], "must be a whole zip file"),
+    (lambda raw: flipped(raw, 40), "must be a whole zip file"),
+    (lambda raw: flipped(raw, 35), "must be a whole zip file"),
+    (lambda raw: b"<html>sign in</html>", "must be a whole zip file"),
+], ids=["encrypted", "empty", "rar", "half", "last byte", "data", "data start", "html"])
+def test_damaged_zips_leave_nothing(tmp_path: Path, own_folder: Path, damage, message: str):
+    content = os.urandom(300) + b"a" * 3000
+    path = make_zip(tmp_path / "a.zip", "a.png", content=content)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=message):
+        unpack(path)
+    assert list(own_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_every_flipped_byte_ends_in_a_folder_or_one_sentence(tmp_path: Path, method: int):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("a/b.txt", "stone " * 20)
+    raw = buffer.getvalue()
+    for position in range(0, len(raw), 2):
+        path = tmp_path / "a.zip"
+        path.write_bytes(raw[:position] + bytes([raw[position] ^ 0x55]) + raw[position + 1 :])
+        try:
+            assert unpack(path).is_dir()
+        except ValueError as error:
+            assert "a.zip must" in str(error)  # nothing else may escape: zlib.error, LZMAError, EOFError, ...
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_interrupted_unpacking_leaves_nothing(
+        tmp_path: Path, own_folder: Path, monkeypatch: pytest.MonkeyPatch, interruption: BaseException):
+    path = make_zip(tmp_path / "a.zip", "1.png", "2.png")
+    extract = zipfile.ZipFile._extract_member
+
+    def stop_at_the_second(self, member, *args):
+        if member.filename == "2.png":
+            raise interruption
+        return extract(self, member, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zipfile.ZipFile, "_extract_member", stop_at_the_second)
+        with pytest.raises(type(interruption) if isinstance(interruption, Exception) else interruption):
+            unpack(path)
+    assert list(own_folder.iterdir()) == []
+    assert files_in(unpack(path)) == ["1.png", "2.png"]

@@ -1,0 +1,41 @@
+"""Files are written whole or not at all."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from unet_helpers.files import write_json, written_whole
+
+
+def test_the_file_appears_at_the_end(tmp_path: Path):
+    target = tmp_path / "new folder" / "a.txt"
+    with written_whole(target) as scratch:
+        scratch.write_text("new")
+        assert not target.exists() and scratch.suffix == ".txt" and scratch.parent == target.parent
+    assert target.read_text() == "new" and list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("interruption", [OSError, KeyboardInterrupt])
+def test_after_an_interruption_the_old_file_stands(tmp_path: Path, interruption: type[BaseException]):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(interruption), written_whole(target) as scratch:
+        scratch.write_text("half")
+        raise interruption
+    assert target.read_text() == "old" and list(tmp_path.iterdir()) == [target]
+
+
+def test_json_has_no_nan(tmp_path: Path):
+    write_json(tmp_path / "a.json", {"a": [1.5, math.nan, (math.inf, "ü")], "b": {"c": None, "d": True}})
+    text = (tmp_path / "a.json").read_text("utf-8")
+    assert json.loads(text) == {"a": [1.5, None, [None, "ü"]], "b": {"c": None, "d": True}}
+    assert "NaN" not in text and "Infinity" not in text
+
+
+def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path: Path):
+    write_json(tmp_path / "a.json", 1)
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "a.json", {"a": object()})
+    assert json.loads((tmp_path / "a.json").read_text()) == 1 and len(list(tmp_path.iterdir())) == 1

@@ -1,0 +1,160 @@
+"""Resizing, normalising, patches and their augmentation."""
+
+import numpy as np
+import pytest
+import torch
+
+from unet_helpers.transforms import (
+    PatchSampler,
+    augment,
+    normalise,
+    resize_image,
+    resize_mask,
+    shrink_size,
+    to_tensor,
+)
+
+RNG = np.random.default_rng(0)
+
+
+# ------------------------------------------------------------------------------------------ resizing
+def test_halving_an_image_averages_and_halving_a_mask_picks():
+    image = np.array([[0, 0, 200, 200], [0, 0, 200, 200]], np.uint8).repeat(4, 0).repeat(4, 1)
+    small = resize_image(image, (4, 8))
+    assert small.dtype == np.uint8 and small.shape == (4, 8)
+    assert small[:, :3].max() == 0 and small[:, 5:].min() == 200
+    assert 0 < resize_image(np.eye(8, dtype=np.uint8) * 255, (4, 4))[0, 0] < 255  # no pixel is skipped
+    mask = resize_mask(image > 0, (4, 8))
+    assert mask.dtype == bool and mask.tolist() == [[False] * 4 + [True] * 4] * 4
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 50), (40, 2)])
+def test_sizes_are_height_and_width(size: tuple[int, int]):
+    assert resize_image(np.zeros((5, 9), np.uint8), size).shape == size
+    assert resize_image(np.zeros((5, 9), np.float32), size).dtype == np.float32
+    assert resize_mask(np.ones((5, 9), bool), size).all()
+
+
+@pytest.mark.parametrize(("size", "max_size", "expected"), [
+    ((256, 256), 512, (256, 256)), ((512, 100), 512, (512, 100)), ((1024, 512), 512, (512, 256)),
+    ((391, 320), 100, (100, 82)), ((10_000, 3), 100, (100, 1)), ((1, 1), 512, (1, 1)),
+])
+def test_shrinking_keeps_the_shape_and_never_enlarges(size, max_size: int, expected):
+    assert shrink_size(size, max_size) == expected
+
+
+def test_normalise_is_one_fixed_rule_for_arrays_and_tensors():
+    grey = np.array([[0, 255], [51, 204]], np.uint8)
+    expected = [[-1, 1], [-0.6, 0.6]]
+    assert normalise(grey).dtype == np.float32 and np.allclose(normalise(grey), expected)
+    assert torch.allclose(normalise(torch.from_numpy(grey)), torch.tensor(expected))
+    tensor = to_tensor(grey)
+    assert tensor.shape == (1, 2, 2) and tensor.dtype == torch.float32
+    tensor[0, 0, 0] = 5
+    assert grey[0, 0] == 0
+
+
+# ------------------------------------------------------------------------------------------- patches
+def coded(height: int, width: int, number: int) -> np.ndarray:
+    """Image whose grey values tell which image and which pixel they are."""
+    return (np.arange(height * width).reshape(height, width) * 7 + number * 31).astype(np.uint8)
+
+
+def make_sampler(stone_fraction: float = 0.5, **options) -> tuple[PatchSampler, list, list]:
+    images = [coded(40, 50, 0), coded(64, 33, 1), coded(10, 12, 2)]
+    masks = [np.zeros(image.shape, bool) for image in images]
+    masks[0][0, 0] = masks[0][39, 49] = masks[1][30:33, 5:9] = masks[2][9, 11] = True
+    return PatchSampler(images, masks, 32, stone_fraction, **options), images, masks
+
+
+def draw(sampler: PatchSampler, n: int = 200, seed: int = 0):
+    return sampler.sample(n, torch.Generator().manual_seed(seed))
+
+
+def test_every_patch_is_cut_from_its_image_and_mask():
+    sampler, images, masks = make_sampler()
+    patches, patch_masks, which = draw(sampler, 60)
+    assert patches.shape == patch_masks.shape == (60, 1, 32, 32)
+    assert patches.dtype == torch.uint8 and patch_masks.dtype == torch.bool and which.shape == (60,)
+    assert set(which.tolist()) == {0, 1, 2}
+    for patch, mask, i in zip(patches[:, 0].numpy(), patch_masks[:, 0].numpy(), which.tolist(), strict=True):
+        height, width = (max(32, side) for side in images[i].shape)
+        image, truth = np.zeros((height, width), np.uint8), np.zeros((height, width), bool)
+        image[: images[i].shape[0], : images[i].shape[1]] = images[i]
+        truth[: masks[i].shape[0], : masks[i].shape[1]] = masks[i]
+        places = [(r, c) for r in range(height - 31) for c in range(width - 31)]
+        assert any(np.array_equal(patch, image[r:r + 32, c:c + 32])
+                   and np.array_equal(mask, truth[r:r + 32, c:c + 32]) for r, c in places)
+
+
+def test_the_share_on_stones_really_shows_one_even_in_the_corner():
+    sampler, *_ = make_sampler(stone_fraction=1.0)
+    _, masks, which = draw(sampler)
+    assert masks.any((1, 2, 3)).all()
+    share = torch.bincount(which) / len(which)
+    assert torch.allclose(share, torch.tensor([0.5, 0.25, 0.25]), atol=0.1)  # stone by stone: image 0 has two
+    _, masks, _ = draw(make_sampler(stone_fraction=0.25)[0], 8)
+    assert masks[:2].any((1, 2, 3)).all()
+
+
+def test_a_stone_lands_all_over_the_patch_and_blind_patches_all_over_the_image():
+    image, mask = np.zeros((200, 200), np.uint8), np.zeros((200, 200), bool)
+    mask[100, 100] = True
+    _, masks, _ = draw(PatchSampler([image], [mask], 32, 1.0), 400)
+    rows, columns = masks[:, 0].nonzero()[:, 1:].T
+    for place in (rows, columns):
+        assert place.min() <= 5 and place.max() >= 26 and 4 <= place.min() and place.max() <= 28
+    image = np.tile(np.arange(200, dtype=np.uint8), (200, 1))
+    patches, *_ = draw(PatchSampler([image], [mask], 32, 0.0), 400)
+    assert patches[..., 0].min() == 0 and patches[..., -1].max() == 199
+
+
+def test_the_same_generator_gives_the_same_patches():
+    sampler, *_ = make_sampler()
+    first, again, other = draw(sampler, 16), draw(sampler, 16), draw(sampler, 16, seed=1)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], other[0])
+
+
+def test_an_epoch_has_as_many_pixels_as_the_images():
+    sampler, *_ = make_sampler()
+    assert sampler.patches_per_epoch == (40 * 50 + 64 * 33 + 32 * 32) // 32**2
+    assert PatchSampler([np.zeros((2, 2), np.uint8)], [np.ones((2, 2), bool)], 32).patches_per_epoch == 1
+
+
+def test_masks_without_a_stone_are_refused_with_the_likely_reason():
+    image = np.zeros((8, 8), np.uint8)
+    message = r"at least one stone, got none .* If they hold 0 and 1, multiply them by 255"
+    with pytest.raises(ValueError, match=message):
+        PatchSampler([image], [np.zeros((8, 8), bool)])
+    with pytest.raises(ValueError, match="equally many and at least one, got 0 and 0"):
+        PatchSampler([], [])
+    with pytest.raises(ValueError, match="got 1 and 2"):
+        PatchSampler([image], [np.ones((8, 8), bool)] * 2)
+
+
+# -------------------------------------------------------------------------------------- augmentation
+def test_image_and_mask_move_together_and_every_mirror_occurs():
+    squares = torch.zeros(64, 1, 32, 32, dtype=torch.bool)
+    squares[..., 6:14, 8:15] = True
+    images, masks = augment(squares * 2.0 - 1, squares, torch.Generator().manual_seed(0))
+    assert masks.dtype == torch.bool and masks.shape == squares.shape
+    overlap = ((images > 0) & masks).sum((1, 2, 3)) / ((images > 0) | masks).sum((1, 2, 3))
+    assert overlap.min() > 0.8
+    centres = [tuple((mask[0].nonzero().float().mean(0) > 15.5).tolist()) for mask in masks]
+    assert set(centres) == {(False, False), (False, True), (True, False), (True, True)}
+
+
+def test_grey_values_change_within_their_range_and_by_patch():
+    images, _ = augment(torch.ones(500, 1, 8, 8), torch.zeros(500, 1, 8, 8), torch.Generator().manual_seed(0))
+    values = images.mean((1, 2, 3))
+    assert 0.6 <= values.min() < 0.75 and 1.25 < values.max() <= 1.4 and len(values.unique()) > 400
+
+
+def test_augmentation_leaves_its_input_alone_and_repeats():
+    images, masks = torch.rand(8, 1, 5, 5), torch.rand(8, 1, 5, 5) > 0.5
+    kept = images.clone(), masks.clone()
+    first = augment(images, masks, torch.Generator().manual_seed(3))
+    again = augment(images, masks, torch.Generator().manual_seed(3))
+    assert torch.equal(images, kept[0]) and torch.equal(masks, kept[1])
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
