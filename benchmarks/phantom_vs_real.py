@@ -115,7 +115,8 @@ def table(phantom: Measured, real: Measured) -> str:
     names = [
         "images with a mask", "of them with a stone", "foreground share of those, %, median (quartiles)",
         "stone diameter, px, median (quartiles)", "pixels >= 250", "pixels < 8",
-        "noise in even soft tissue, grey levels", "its correlation, pixel beside", "its correlation, pixel below",
+        "noise in even soft tissue, grey levels", "its correlation, pixel beside",
+        "its correlation, pixel below",
         "best global threshold: pooled Dice",
     ]
     lines = ["| | phantom | real |", "|---|---|---|"]
@@ -123,7 +124,7 @@ def table(phantom: Measured, real: Measured) -> str:
     half = len(real.histograms) // 2  # files sort by time, so that the halves share at most one exam
     halves = grey_distance(real.histograms[:half], real.histograms[half:])
     distance = grey_distance(phantom.histograms, real.histograms)
-    lines.append(f"| earth mover's distance of grey levels to real | {distance:.1f} | {halves:.1f} (halves) |")
+    lines.append(f"| earth mover's distance of greys to real | {distance:.1f} | {halves:.1f} (its halves) |")
     return "\n".join(lines)
 
 

@@ -77,7 +77,7 @@ def test_solids_combine_as_sets() -> None:
 
 def test_an_edge_pixel_is_blended_by_its_covered_share() -> None:
     grid = shapes.Grid(np.float32([[0, 1, 2, 3, 4]]), 0.0, np.zeros((1, 5), np.float32), 1.0,
-                       lambda x, z: np.array([z, x]))
+                       lambda points: points[:, ::-1])
     image = np.zeros((1, 5), np.float32)
     wall = shapes.ellipsoid((-98, 0, 0), (100, 1e4, 1e4))  # ends at x = 2, so that pixel 2 is half covered
     shapes.paint(image, grid, wall, (shapes.Layer(100.0, soft_mm=0.0),), {"mid": np.zeros_like(image)})

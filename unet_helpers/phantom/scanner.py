@@ -53,8 +53,8 @@ def make_grid(patient: Patient, depth_mm: float, size: int, box: tuple[slice, sl
     x, z = (centre[i] + right * turn[0, i] + down[:, None] * turn[1, i]
             + np.einsum("hn,wn->hw", rows * np.tile(shifts[i], 2), columns) for i in (0, 1))
 
-    def to_pixel(world_x: float, world_z: float) -> Vector:
-        return (turn @ (world_x - centre[0], world_z - centre[1]))[::-1] / pixel_mm + middle
+    def to_pixel(points: Vector) -> Vector:  # (n, 2) of x and z in mm to row and column
+        return ((points - centre) @ turn.T)[:, ::-1] / pixel_mm + middle
 
     return Grid(x.astype(np.float32), depth_mm, z.astype(np.float32), pixel_mm, to_pixel)
 

@@ -36,13 +36,13 @@ class Layer(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """Pixel centres of one slice in the patient's bent space: x and z (H, W), one y; `to_pixel` goes back."""
+    """Pixel centres of one slice in bent space: x and z (H, W), one y; `to_pixel` leads back."""
 
     x: Array
     y: float
     z: Array
     pixel_mm: float
-    to_pixel: Callable[[float, float], Vector]
+    to_pixel: Callable[[Vector], Vector]
 
 
 def frame(axis: ArrayLike, front: ArrayLike = (0.0, 1.0, 0.0)) -> Vector:
@@ -117,9 +117,9 @@ def pixel_box(grid: Grid, shape: Shape) -> tuple[slice, slice] | None:
     """Rows and columns of the grid that the shape can touch; None if it misses the slice."""
     if not shape.low[1] - 2 < grid.y < shape.high[1] + 2:
         return None
-    corners = [grid.to_pixel(x, z) for x in (shape.low[0] - BEND_MM, shape.high[0] + BEND_MM)
-               for z in (shape.low[2] - BEND_MM, shape.high[2] + BEND_MM)]
-    low, high = np.clip([np.min(corners, 0), np.max(corners, 0) + 2], 0, grid.x.shape).astype(int)
+    (left, _, top), (right, _, bottom) = shape.low - BEND_MM, shape.high + BEND_MM
+    corners = grid.to_pixel(np.array([(left, top), (left, bottom), (right, top), (right, bottom)]))
+    low, high = np.clip([corners.min(0), corners.max(0) + 2], 0, grid.x.shape).astype(int)
     return (slice(low[0], high[0]), slice(low[1], high[1])) if (low < high).all() else None
 
 
