@@ -42,6 +42,7 @@ class TrainConfig:
         batch_size: Patches a step.
         patch_size: Side of a patch in pixels.
         stone_fraction: Share of the patches that are placed on a stone.
+        lookalike_fraction: Share of the patches that are placed on something as bright that is no stone.
         learning_rate: Highest learning rate, reached after `warm_up` of the run, then lowered along a cosine to zero.
         warm_up: Share of the run.
         weight_decay: Of AdamW.
@@ -54,8 +55,9 @@ class TrainConfig:
     n_epochs: int | None = None
     minutes: float | None = None
     batch_size: int = 16
-    patch_size: int = 128
+    patch_size: int = 96
     stone_fraction: float = 0.5
+    lookalike_fraction: float = 0.25
     learning_rate: float = 4e-3
     warm_up: float = 0.2
     weight_decay: float = 1e-2
@@ -272,7 +274,7 @@ def fit(train_pairs: list[Pair], val_pairs: list[Pair], run_dir: str | os.PathLi
         if run.progress >= 1:
             return run.history
     images, masks = load_arrays(train_pairs)
-    sampler = PatchSampler(images, masks, config.patch_size, config.stone_fraction, device)
+    sampler = PatchSampler(images, masks, config.patch_size, config.stone_fraction, config.lookalike_fraction, device)
     del images, masks
     val_images, val_masks = load_arrays(val_pairs)
     if not any(mask.any() for mask in val_masks):

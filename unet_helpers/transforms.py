@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from PIL import Image
+from scipy import ndimage
 from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
 
 from unet_helpers.metrics import label_stones
 
@@ -61,29 +63,36 @@ def to_tensor(image: np.ndarray) -> Tensor:
 
 
 class PatchSampler:
-    """Cuts random patches from a stack of images, part of them placed on a stone.
+    """Cuts random patches from a stack of images, most of them placed on a stone or on a look-alike.
 
-    Stones cover about one pixel in a thousand, so patches drawn blindly would hardly ever show one. A share
-    `stone_fraction` of every batch is placed so that a randomly chosen stone lies inside; stones are chosen
-    stone by stone, so that a small one is seen as often as a large one.
+    Stones cover about one pixel in a thousand, so patches drawn blindly would hardly ever show one. Every patch
+    is placed around an anchor: a share `stone_fraction` of a batch around a stone, a share `lookalike_fraction`
+    around a region that is as bright as most stones and is none (bone, a calcified vessel), the rest around any
+    pixel. Stones and look-alikes are chosen region by region, so that a small one is seen as often as a large one.
 
     Args:
         images: Uint8 arrays (H, W), sizes may differ.
         masks: Bool arrays of the same shapes.
         patch_size: Side of the square patches in pixels.
-        stone_fraction: Share of a batch that is centred near a stone, in [0, 1].
+        stone_fraction: Share of a batch in [0, 1].
+        lookalike_fraction: Share of a batch in [0, 1]; both together at most 1.
         device: Where the stack is kept and the patches are cut.
 
     Raises:
         ValueError: If there are no images, or no mask has a pixel.
     """
 
-    def __init__(self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray], patch_size: int = 128,
-                 stone_fraction: float = 0.5, device: torch.device | str = "cpu") -> None:
+    def __init__(self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray], patch_size: int = 96,
+                 stone_fraction: float = 0.5, lookalike_fraction: float = 0.25,
+                 device: torch.device | str = "cpu") -> None:
         if not len(images) or len(images) != len(masks):
             raise ValueError(f"images and masks must be equally many and at least one, got {len(images)} "
                              f"and {len(masks)}.")
-        self.patch_size, self.stone_fraction = patch_size, stone_fraction
+        if not any(mask.any() for mask in masks):
+            raise ValueError("masks must hold at least one stone, got none above the threshold of 127. "
+                             "If they hold 0 and 1, multiply them by 255.")
+        self.patch_size = patch_size
+        self.stone_fraction, self.lookalike_fraction = stone_fraction, lookalike_fraction
         self.sizes = torch.tensor([[max(side, patch_size) for side in image.shape] for image in images])
         shape = (len(images), *self.sizes.amax(0).tolist())
         # smaller images are padded with black
@@ -92,11 +101,8 @@ class PatchSampler:
             stack[i, : image.shape[0], : image.shape[1]] = image
             mask_stack[i, : mask.shape[0], : mask.shape[1]] = mask
         self.images, self.masks = torch.from_numpy(stack).to(device), torch.from_numpy(mask_stack).to(device)
-        centres = [(i, *centre) for i, mask in enumerate(masks) for centre in _stone_centres(mask)]
-        self.stones = torch.tensor(centres)  # (n_stones, 3): image, row, column
-        if not len(self.stones):
-            raise ValueError("masks must hold at least one stone, got none above the threshold of 127. "
-                             "If they hold 0 and 1, multiply them by 255.")
+        self.stones = _anchors(masks)  # (n, 3): image, row, column
+        self.lookalikes = _anchors(_lookalikes(images, masks))
 
     @property
     def patches_per_epoch(self) -> int:
@@ -114,51 +120,75 @@ class PatchSampler:
             Images uint8 (B, 1, P, P), masks bool (B, 1, P, P) on `device`, and the int64 index (B,) of the
             image that each patch comes from.
         """
-        side, n_stone = self.patch_size, round(batch_size * self.stone_fraction)
+        side = self.patch_size
         which = torch.randint(len(self.sizes), (batch_size,), generator=generator)
-        corner = torch.rand(batch_size, 2, generator=generator)
-        stone = self.stones[torch.randint(len(self.stones), (n_stone,), generator=generator)]
-        which[:n_stone] = stone[:, 0]
-        room = self.sizes[which] - side
-        start = (corner * (room + 1)).long()
-        # the stone's centre lands anywhere in the patch but its outermost eighth
-        offset = side / 8 + corner[:n_stone] * (side * 3 / 4)
-        start[:n_stone] = torch.minimum((stone[:, 1:] - offset).round().long().clamp(min=0), room[:n_stone])
-        rows, columns = (start[:, axis, None] + torch.arange(side) for axis in (0, 1))  # (B, P)
-        index = (which[:, None, None], rows[:, :, None], columns[:, None, :])
+        anywhere = (torch.rand(batch_size, 2, generator=generator) * self.sizes[which]).long()
+        anchors = torch.cat([which[:, None], anywhere], 1)  # (B, 3)
+        n_stone = round(batch_size * self.stone_fraction)
+        n_bright = round(batch_size * self.lookalike_fraction) if len(self.lookalikes) else 0
+        for known, start, stop in ((self.stones, 0, n_stone), (self.lookalikes, n_stone, n_stone + n_bright)):
+            if stop > start:
+                anchors[start:stop] = known[torch.randint(len(known), (stop - start,), generator=generator)]
+        # the anchor lands anywhere in the patch but its outermost eighth, unless the image ends there
+        offset = side / 8 + torch.rand(batch_size, 2, generator=generator) * (side * 3 / 4)
+        room = self.sizes[anchors[:, 0]] - side
+        corner = torch.minimum((anchors[:, 1:] - offset).round().long().clamp(min=0), room)
+        rows, columns = (corner[:, axis, None] + torch.arange(side) for axis in (0, 1))  # (B, P)
+        index = (anchors[:, 0, None, None], rows[:, :, None], columns[:, None, :])
         index = tuple(part.to(self.images.device) for part in index)
-        return self.images[index][:, None], self.masks[index][:, None], which
+        return self.images[index][:, None], self.masks[index][:, None], anchors[:, 0]
 
 
-def _stone_centres(mask: np.ndarray) -> list[tuple[int, int]]:
-    """A pixel of every stone: the one nearest to the mean of its pixels."""
-    labels, n_stones = label_stones(mask)
-    centres = []
-    for number in range(1, n_stones + 1):
-        pixels = np.argwhere(labels == number)
-        centres.append(tuple(int(c) for c in pixels[np.abs(pixels - pixels.mean(0)).sum(1).argmin()]))
-    return centres
+def _anchors(masks: Sequence[np.ndarray]) -> Tensor:
+    """Image, row and column of the middle of every connected region: int64 (n, 3)."""
+    anchors = []
+    for i, mask in enumerate(masks):
+        labels, n_regions = label_stones(mask)
+        middles = ndimage.center_of_mass(mask, labels, range(1, n_regions + 1))
+        anchors += [(i, round(row), round(column)) for row, column in middles]
+    return torch.tensor(anchors, dtype=torch.int64).reshape(-1, 3)
+
+
+def _lookalikes(images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Regions as bright as nine in ten stone pixels that touch no stone, as masks."""
+    stone_greys = np.concatenate([image[mask] for image, mask in zip(images, masks, strict=True)])
+    bright = np.percentile(stone_greys, 10)
+    found = []
+    for image, mask in zip(images, masks, strict=True):
+        labels, n_regions = label_stones(image >= bright)
+        other = ~np.isin(np.arange(n_regions + 1), [0, *np.unique(labels[mask])])
+        found.append(other[labels])
+    return found
 
 
 def augment(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Flip and change contrast and brightness, differently for every patch of a batch.
+    """Flip, turn, scale and change contrast, brightness and noise, differently for every patch of a batch.
 
-    Geometry changes image and mask alike; grey values change in the image alone.
+    Geometry changes image and mask alike; grey values change in the image alone. Turns reach 15 degrees and
+    scales 0.8 to 1.25; what comes in from outside the patch repeats its edge.
 
     Args:
         images: Float tensor (B, 1, P, P) in [-1, 1].
-        masks: Tensor (B, 1, P, P).
+        masks: Bool tensor (B, 1, P, P).
         generator: CPU generator.
 
     Returns:
-        New tensors of the same shapes.
+        New tensors of the same shapes and types.
     """
-    flips = torch.rand(len(images), 2, generator=generator) < 0.5
-    grey = torch.rand(2, len(images), generator=generator)
-    for axis in (0, 1):
-        choose = flips[:, axis, None, None, None].to(images.device)
-        images = torch.where(choose, images.flip(2 + axis), images)
-        masks = torch.where(choose, masks.flip(2 + axis), masks)
-    contrast, brightness = 0.8 + 0.4 * grey[0], -0.15 + 0.3 * grey[1]
-    contrast, brightness = (v[:, None, None, None].to(images.device) for v in (contrast, brightness))
-    return images * contrast + brightness, masks
+    n, device = len(images), images.device
+    flip = torch.randint(0, 2, (2, n), generator=generator) * 2 - 1
+    turn, scale, contrast, brightness, noise = torch.rand(5, n, generator=generator)
+    turn, scale = (turn - 0.5) * torch.pi / 6, 0.8 * (1.25 / 0.8) ** scale
+    cos, sin, zero = turn.cos() / scale, turn.sin() / scale, torch.zeros(n)
+    matrix = torch.stack([torch.stack([cos * flip[0], -sin * flip[1], zero], 1),
+                          torch.stack([sin * flip[0], cos * flip[1], zero], 1)], 1)  # (B, 2, 3)
+    grid = affine_grid(matrix, list(images.shape), align_corners=False).to(device)
+    images = grid_sample(images, grid, padding_mode="border", align_corners=False)
+    masks = grid_sample(masks.float(), grid, padding_mode="border", align_corners=False) > 0.5
+
+    def per_image(values: Tensor) -> Tensor:
+        return values[:, None, None, None].to(device)
+
+    images = images * per_image(0.8 + 0.4 * contrast) + per_image(0.3 * brightness - 0.15)
+    grain = torch.randn(images.shape, generator=generator).to(device)
+    return images + grain * per_image(0.08 * noise), masks

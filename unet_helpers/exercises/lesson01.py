@@ -17,7 +17,7 @@ grey_value = Exercise(
     }),
     hint_text="First find the HU that becomes black: level - width / 2. How far above it is the lymph node, "
               "as a share of the width? That share of 255 is the grey value.",
-    solution_text="answer = (90 - (50 - 350 / 2)) * 255 / 350  # 215 of the 350 HU: 156.6, stored as 156\n",
+    solution_text="answer = (90 - (50 - 350 / 2)) * 255 / 350  # 215 of the 350 HU: 156.6, stored as 157\n",
 )
 
 diameter_mm = Exercise(

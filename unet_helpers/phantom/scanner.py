@@ -152,4 +152,4 @@ def window(image_hu: Array, level: float, width: float) -> NDArray[np.uint8]:
     """Map level - width / 2 to 0 and level + width / 2 to 255 and clip: the picture a radiologist sees."""
     if not width > 0:
         raise ValueError(f"width must be positive, got {width}.")
-    return np.clip((image_hu - (level - width / 2)) * (255 / width), 0, 255).astype(np.uint8)
+    return np.rint(np.clip((image_hu - (level - width / 2)) * (255 / width), 0, 255)).astype(np.uint8)
