@@ -15,7 +15,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Exercise"]
+__all__ = ["Exercise", "NotAttempted"]
+
+
+NOT_ATTEMPTED = "⏳ Not attempted yet: put your answer in place of the three dots, then run this cell again."
+
+
+class NotAttempted(Exception):
+    """Raised by a judge when the answer still holds the three dots, for example in a function's body."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +30,8 @@ class Exercise:
     """One question with its judge.
 
     Attributes:
-        judge: Takes the answer and returns None if it is right, else one sentence that says what is wrong with it
-            without giving the answer away.
+        judge: Takes the answer and returns None if it is right, else one sentence that says what is
+            wrong with it without giving the answer away.
         hint_text: A push in the right direction.
         solution_text: Code or words that `check` accepts, with the reason.
     """
@@ -35,11 +42,13 @@ class Exercise:
 
     def check(self, answer: Any) -> None:
         """Print the verdict on an answer; `...` and None mean that nothing was tried yet."""
-        if answer is ... or answer is None:
-            print("⏳ Not attempted yet: put your answer in place of the three dots, then run this cell again.")
-            return
         try:
+            if answer is ... or answer is None:
+                raise NotAttempted
             verdict = self.judge(answer)
+        except NotAttempted:
+            print(NOT_ATTEMPTED)
+            return
         except Exception as error:  # the student's own function may raise anything
             verdict = f"your answer raised {type(error).__name__}: {error}"
         print("✅ Correct." if verdict is None else f"❌ Not yet: {verdict}")
