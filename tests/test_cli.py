@@ -1,0 +1,308 @@
+"""Every sub-command in this process, on a data set that trains in a second; Ctrl-C in a real one."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_data import write_tiny
+
+from unet_helpers import cli
+from unet_helpers.checkpoint import load_checkpoint, load_state
+from unet_helpers.cli import main
+from unet_helpers.data import load_image, load_mask
+from unet_helpers.training import TrainConfig
+
+TRAIN = ("--epochs", "2", "--base-channels", "2", "--device", "cpu")
+ROOT = Path(__file__).resolve().parents[1]
+SCORES = {"n_images", "n_positive", "dice_positive_mean", "iou_positive_mean", "dice_pooled", "iou_pooled",
+          "clean_negative_rate", "false_positives_per_image", "stone_sensitivity", "threshold"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny(tmp_path_factory.mktemp("cli") / "data")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = TrainConfig(n_steps=4, steps_per_epoch=2, batch_size=4, patch_size=32, learning_rate=1e-2)
+    monkeypatch.setattr(cli, "default_config", lambda device: small)
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli, "default_config", lambda device: TrainConfig(
+            n_steps=4, steps_per_epoch=2, batch_size=4, patch_size=32, learning_rate=1e-2))
+        assert call("train", data, "--out", folder, *TRAIN) == 0
+    return folder
+
+
+def call(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def masks_of_0_and_1(folder: Path) -> None:
+    for path in folder.glob("*_mask.png"):
+        Image.fromarray(load_mask(path).astype(np.uint8)).save(path)
+
+
+def usage_error(*arguments: object) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        call(*arguments)
+    assert exit_.value.code == 2
+
+
+# ------------------------------------------------------------------------------------------------ phantom
+def test_phantom_writes_a_new_folder_only(tmp_path: Path, capsys):
+    out = tmp_path / "phantom"
+    assert call("phantom", out, "--patients", 1, "--slices", 2, "--size", 64, "--seed", 3) == 0
+    assert len(list(out.glob("*_mask.png"))) == 2
+    assert "2 image-mask pairs of 1 patients" in capsys.readouterr().out
+    before = sorted(path.name for path in out.iterdir())
+    assert call("phantom", out, "--patients", 1, "--slices", 2, "--size", 64) == 1
+    assert "error: OUT must be a new folder" in capsys.readouterr().err
+    assert sorted(path.name for path in out.iterdir()) == before
+    assert call("phantom", tmp_path / "b", "--size", 7) == 1 and not (tmp_path / "b").exists()
+    usage_error("phantom", tmp_path / "b", "--patients", 0)
+    usage_error("phantom", tmp_path / "b", "--size", "large")
+
+
+# -------------------------------------------------------------------------------------------------- check
+def test_check_reports_and_exits_0_on_a_whole_data_set(data: Path, tmp_path: Path, capsys):
+    assert call("check", data, "--json", tmp_path / "new" / "report.json") == 0
+    report = json.loads((tmp_path / "new" / "report.json").read_text())
+    assert (report["n_pairs"], report["n_groups"], report["broken"]) == (12, 6, [])
+    out = capsys.readouterr().out
+    assert "12 pairs in 6 groups, 12 with a stone" in out and "48x48: 6" in out and "0, 255: 12 masks" in out
+    assert "0 broken files" in out
+
+
+def test_check_exits_1_and_names_what_is_wrong(data: Path, tmp_path: Path, capsys):
+    copy = shutil.copytree(data, tmp_path / "data")
+    first, second, third = sorted(copy.glob("*.jpg"))[:3]
+    first.write_bytes(first.read_bytes()[:200])
+    second.rename(copy / "plain.jpg")
+    masks_of_0_and_1(copy)
+    assert call("check", copy) == 1
+    out = capsys.readouterr().out
+    assert "1 broken files" in out and first.name in out
+    assert "1 images without mask\n  plain.jpg" in out
+    assert f"1 masks without image\n  {second.stem}_mask.png" in out
+    assert "NO mask has a pixel above 127" in out and "0, 1: 10 masks" in out
+
+
+def test_check_of_nothing(tmp_path: Path, capsys):
+    assert call("check", tmp_path / "nowhere") == 1
+    assert 'error: data set must be "phantom", "kaggle" or an existing folder' in capsys.readouterr().err
+    (tmp_path / "a.zip").write_text("no zip")
+    assert call("check", tmp_path / "a.zip") == 1
+    assert call("check", tmp_path) == 1
+    assert "must hold image-mask pairs" in capsys.readouterr().err
+    usage_error("check")
+
+
+# -------------------------------------------------------------------------------------------------- train
+def test_train_writes_the_run(run: Path, data: Path):
+    names = sorted(path.name for path in run.iterdir())
+    assert names == ["best.pt", "curves.png", "history.json", "last.pt", "split.json"]
+    split = json.loads((run / "split.json").read_text())
+    assert sorted(sum(split.values(), [])) == sorted(path.name for path in data.glob("*.jpg"))
+    assert {name: len(images) for name, images in split.items()} == {"train": 8, "val": 2, "test": 2}
+    assert len(json.loads((run / "history.json").read_text())) == 2
+    assert load_image(run / "curves.png").shape[1] > 300
+    checkpoint = load_checkpoint(run / "best.pt")
+    assert checkpoint.model.settings["base_channels"] == 2 and checkpoint.config["n_epochs"] == 2
+
+
+def test_train_again_needs_resume_and_the_same_settings(run: Path, data: Path, tmp_path: Path, capsys):
+    copy = shutil.copytree(run, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    assert call("train", data, "--out", copy, *TRAIN) == 1
+    assert "Add --resume to continue it" in capsys.readouterr().err
+    assert call("train", data, "--out", copy, *TRAIN, "--resume", "--seed", 1) == 1
+    assert "must come from a run on the same exams" in capsys.readouterr().err
+    assert call("train", data, "--out", copy, *TRAIN, "--epochs", 3, "--resume") == 1
+    assert "n_epochs 2 there, 3 here" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+    assert call("train", data, "--out", copy, *TRAIN, "--resume") == 0
+    assert "finished at step 4" in capsys.readouterr().out
+    assert load_checkpoint(copy / "best.pt").threshold == load_checkpoint(run / "best.pt").threshold
+
+
+def test_the_seed_reaches_split_and_weights(data: Path, tmp_path: Path):
+    weights = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert call("train", data, "--out", tmp_path / name, *TRAIN, "--seed", seed) == 0
+        weights.append(load_state(tmp_path / name / "last.pt")["model"]["head.weight"].tolist())
+    assert weights[0] == weights[1] != weights[2]
+    assert (tmp_path / "a" / "split.json").read_text() != (tmp_path / "c" / "split.json").read_text()
+
+
+def test_train_refuses_masks_of_0_and_1_with_the_remedy(data: Path, tmp_path: Path, capsys):
+    copy = shutil.copytree(data, tmp_path / "data")
+    masks_of_0_and_1(copy)
+    assert call("train", copy, "--out", tmp_path / "run", *TRAIN) == 1
+    assert "If they hold 0 and 1, multiply them by 255" in capsys.readouterr().err
+
+
+def test_train_usage(data: Path, tmp_path: Path, capsys):
+    usage_error("train", data)
+    usage_error("train", data, "--out", tmp_path / "a", "--minutes", 1, "--epochs", 1)
+    for bad in ("0", "-1", "nan", "soon"):
+        usage_error("train", data, "--out", tmp_path / "a", "--minutes", bad)
+    assert "invalid positive float value: 'soon'" in capsys.readouterr().err
+    assert call("train", data, "--out", tmp_path / "a", "--device", "warp") == 1
+    assert not (tmp_path / "a").exists()
+
+
+# ----------------------------------------------------------------------------------------------- evaluate
+def test_evaluate_writes_scores_and_figure(run: Path, data: Path, tmp_path: Path, capsys):
+    assert call("evaluate", data, "--checkpoint", run / "best.pt", "--device", "cpu",
+                "--json", tmp_path / "a" / "scores.json", "--figure", tmp_path / "b" / "cases.png") == 0
+    scores = json.loads((tmp_path / "a" / "scores.json").read_text())
+    assert set(scores) >= SCORES and scores["n_images"] == 2 and scores["split"] == "test"
+    assert scores["clean_negative_rate"] is None  # no stone-free image: not a number, and JSON has no NaN
+    assert load_image(tmp_path / "b" / "cases.png").shape[1] > 300
+    assert "dice_positive_mean" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("split", "n_images"), [("train", 8), ("val", 2), ("all", 12)])
+def test_evaluate_a_part(run: Path, data: Path, tmp_path: Path, split: str, n_images: int):
+    assert call("evaluate", data, "--checkpoint", run / "best.pt", "--split", split,
+                "--json", tmp_path / "scores.json") == 0
+    assert json.loads((tmp_path / "scores.json").read_text())["n_images"] == n_images
+
+
+@pytest.mark.filterwarnings("always")
+def test_foreign_data_needs_split_all(run: Path, data: Path, tmp_path: Path, capsys):
+    for n, path in enumerate(sorted(data.glob("*.jpg"))[:3]):
+        (tmp_path / f"foreign{n}.jpg").write_bytes(path.read_bytes())
+        (tmp_path / f"foreign{n}_mask.png").write_bytes((data / f"{path.stem}_mask.png").read_bytes())
+    for split, code in (("test", 1), ("train", 1), ("all", 0)):
+        assert call("evaluate", tmp_path, "--checkpoint", run / "best.pt", "--split", split) == code
+    err = capsys.readouterr().err
+    assert "--split must be all for data that the checkpoint was not trained on, got test" in err
+    assert "note: 3 of 3 images name no exam" in err
+
+
+def test_evaluate_without_a_usable_checkpoint(data: Path, tmp_path: Path, capsys):
+    assert call("evaluate", data, "--checkpoint", tmp_path / "best.pt") == 1
+    assert "error: checkpoint must exist" in capsys.readouterr().err
+    (tmp_path / "best.pt").write_text("no checkpoint")
+    assert call("evaluate", data, "--checkpoint", tmp_path / "best.pt") == 1
+    assert "must be a whole checkpoint" in capsys.readouterr().err
+    usage_error("evaluate", data)
+    usage_error("evaluate", data, "--checkpoint", tmp_path / "best.pt", "--split", "everything")
+
+
+# ------------------------------------------------------------------------------------------------ predict
+def test_predict_goes_on_after_a_broken_image(run: Path, data: Path, tmp_path: Path, capsys):
+    good, other = sorted(data.glob("*.jpg"))[:2]
+    broken = tmp_path / "broken.png"
+    broken.write_text("no picture")
+    out = tmp_path / "out"
+    assert call("predict", good, broken, other, "--checkpoint", run / "best.pt", "--out", out) == 1
+    captured = capsys.readouterr()
+    assert "2 masks and overlays in" in captured.out and f"error: {broken} must be a readable" in captured.err
+    names = sorted(path.name for path in out.iterdir())
+    endings = ("mask", "overlay")
+    assert names == sorted(f"{path.stem}_{what}.png" for path in (good, other) for what in endings)
+    mask = load_image(out / f"{good.stem}_mask.png")
+    assert mask.shape == (48, 48) and set(np.unique(mask)) <= {0, 255}
+
+
+def test_predict_never_overwrites_a_mask(run: Path, data: Path, tmp_path: Path, capsys):
+    copy = shutil.copytree(data, tmp_path / "data")
+    image = sorted(copy.glob("*.jpg"))[0]
+    truth = (copy / f"{image.stem}_mask.png").read_bytes()
+    assert call("predict", image, "--checkpoint", run / "best.pt", "--out", copy) == 1
+    assert "--out must hold no mask of these images yet" in capsys.readouterr().err
+    assert (copy / f"{image.stem}_mask.png").read_bytes() == truth
+
+
+def test_predict_usage(run: Path, data: Path, tmp_path: Path, capsys):
+    image = sorted(data.glob("*.jpg"))[0]
+    usage_error("predict", tmp_path / "nowhere.png", "--checkpoint", run / "best.pt", "--out", tmp_path)
+    usage_error("predict", run / "history.json", "--checkpoint", run / "best.pt", "--out", tmp_path)
+    usage_error("predict", data, "--checkpoint", run / "best.pt", "--out", tmp_path)
+    usage_error("predict", "--checkpoint", run / "best.pt", "--out", tmp_path)
+    assert call("predict", image, image, "--checkpoint", run / "best.pt", "--out", tmp_path / "out") == 1
+    assert "images must have different names" in capsys.readouterr().err
+
+
+# ----------------------------------------------------------------------------------------- the whole of it
+def test_without_a_sub_command_the_pipeline_runs(data: Path, tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setenv("UNET_DATA", str(data))
+    monkeypatch.setenv("UNET_HOME", str(tmp_path))
+    assert main([]) == 0
+    run = tmp_path / "runs" / "pipeline"
+    assert {path.name for path in run.iterdir()} >= {"best.pt", "last.pt", "scores.json", "examples.png"}
+    assert set(json.loads((run / "scores.json").read_text())) >= SCORES
+    out = capsys.readouterr().out
+    assert "everything of grey value >=" in out and "U-Net on test data" in out
+    assert main([]) == 0 and "finished" in capsys.readouterr().out
+
+
+def test_errors_are_one_sentence_unless_a_traceback_is_asked_for(tmp_path: Path, monkeypatch, capsys):
+    assert call("check", tmp_path / "nowhere") == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ") and "Traceback" not in captured.err + captured.out
+    monkeypatch.setenv("UNET_TRACEBACK", "1")
+    with pytest.raises(FileNotFoundError):
+        call("check", tmp_path / "nowhere")
+
+
+def test_ctrl_c_outside_training_is_130(monkeypatch, capsys):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "open_dataset", stop)
+    assert main(["check", "phantom"]) == 130 and capsys.readouterr().err == "stopped\n"
+
+
+@pytest.mark.parametrize("name", ["", "phantom", "check", "train", "evaluate", "predict"])
+def test_help_explains_every_option(name: str, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main([*name.split(), "--help"])
+    text = capsys.readouterr().out
+    assert exit_.value.code == 0 and "usage: python -m unet_helpers" in text
+    for line in text.splitlines():
+        assert not line.strip().startswith("--") or len(line.split()) > 1
+
+
+# ------------------------------------------------------------------------------------------ real processes
+def start(*arguments: object) -> subprocess.Popen:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen([sys.executable, "-m", "unet_helpers", *map(str, arguments)], env=environment,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_the_module_can_be_run():
+    out, err = start("--help").communicate(timeout=120)
+    assert "sub-commands" in out and err == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+def test_ctrl_c_in_a_real_process_saves_everything(data: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    process = start("train", data, "--out", run, "--minutes", 5, "--base-channels", 1, "--device", "cpu")
+    deadline = time.monotonic() + 200
+    while not (run / "last.pt").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0 and "everything is saved" in out, err
+    state = load_state(run / "last.pt")
+    assert state["step"] >= 1 and state["config"]["minutes"] == 5
+    assert (run / "curves.png").exists() and (run / "split.json").exists()
+    assert call("evaluate", data, "--checkpoint", run / "best.pt") == 0

@@ -1,0 +1,348 @@
+"""Training that stops and goes on, refuses what cannot work, and repeats itself."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_data import tiny_pairs, write_tiny
+
+from unet_helpers import training
+from unet_helpers.checkpoint import load_checkpoint, load_state
+from unet_helpers.data import Pair, scan_folder
+from unet_helpers.model import UNet
+from unet_helpers.training import (
+    TrainConfig,
+    choose_device,
+    default_config,
+    fit,
+    learning_rate_factor,
+    load_arrays,
+    mean_positive_dice,
+)
+
+CPU = torch.device("cpu")
+CONFIG = TrainConfig(n_steps=6, steps_per_epoch=2, batch_size=4, patch_size=32, learning_rate=1e-2)
+Pairs = tuple[list[Pair], list[Pair]]
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Pairs:
+    return tiny_pairs(tmp_path_factory.mktemp("tiny"))
+
+
+def small_model(seed: int = 0) -> UNet:
+    torch.manual_seed(seed)
+    return UNet(base_channels=2, depth=3)
+
+
+def train(pairs: Pairs, run: Path, config: TrainConfig = CONFIG, **options) -> list[dict]:
+    options = {"model": small_model(), "device": CPU, "progress": False, **options}
+    return fit(*pairs, run, config, **options)
+
+
+def without_seconds(history: list[dict]) -> list[dict]:
+    return [{key: value for key, value in epoch.items() if key != "seconds"} for epoch in history]
+
+
+@pytest.fixture(scope="module")
+def whole(pairs: Pairs, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
+    """The run that nobody interrupts."""
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    return run, train(pairs, run)
+
+
+def assert_same_run(run: Path, history: list[dict], whole: tuple[Path, list[dict]]) -> None:
+    assert without_seconds(history) == without_seconds(whole[1])
+    for name in ("last.pt", "best.pt"):
+        mine, theirs = load_state(run / name), load_state(whole[0] / name)
+        assert mine["step"] == theirs["step"] and torch.equal(mine["generator"], theirs["generator"])
+        for key, value in theirs["model"].items():
+            assert torch.equal(mine["model"][key], value), f"{key} of {name} differs"
+
+
+# ---------------------------------------------------------------------------------------- one whole run
+def test_a_run_leaves_history_and_checkpoints(whole: tuple[Path, list[dict]]):
+    run, history = whole
+    assert sorted(path.name for path in run.iterdir()) == ["best.pt", "history.json", "last.pt"]
+    assert json.loads((run / "history.json").read_text()) == history
+    assert [epoch["step"] for epoch in history] == [2, 4, 6]
+    for epoch in history:
+        assert set(epoch) == {"step", "seconds", "train_loss", "val_dice", "learning_rate"}
+        assert 0 <= epoch["val_dice"] <= 1 and epoch["train_loss"] > 0
+    best = load_checkpoint(run / "best.pt")
+    assert best.val_dice == max(epoch["val_dice"] for epoch in history)
+    assert load_checkpoint(run / "last.pt").step == 6
+    assert len(best.split["train"]) == 4 and len(best.split["val"]) == 1 and best.config["batch_size"] == 4
+
+
+def test_the_saved_weights_score_what_the_history_says(whole: tuple[Path, list[dict]], pairs: Pairs):
+    from unet_helpers.inference import predict_all
+
+    images, masks = load_arrays(pairs[1])
+    best = load_checkpoint(whole[0] / "best.pt")
+    score = mean_positive_dice(predict_all(best.model, images), masks)
+    assert score == pytest.approx(best.val_dice, abs=1e-6)
+
+
+def test_a_finished_run_is_returned_at_once(whole, pairs: Pairs, monkeypatch, capsys):
+    monkeypatch.setattr(training, "load_arrays", None)  # reading the images again would fail
+    model = small_model(seed=5)
+    assert train(pairs, whole[0], model=model) == whole[1]
+    assert "finished at step 6" in capsys.readouterr().out
+    assert torch.equal(model.head.weight, load_state(whole[0] / "last.pt")["model"]["head.weight"])
+
+
+def test_the_same_seed_repeats_the_run_and_another_seed_does_not(whole, pairs: Pairs, tmp_path: Path):
+    torch.rand(7)  # what was drawn before must not matter
+    assert_same_run(tmp_path / "a", train(pairs, tmp_path / "a"), whole)
+    other = train(pairs, tmp_path / "b", replace(CONFIG, seed=1))
+    assert without_seconds(other) != without_seconds(whole[1])
+
+
+def test_the_default_model_is_seeded(pairs: Pairs, tmp_path: Path):
+    config = replace(CONFIG, n_steps=1)
+    torch.rand(3)
+    first = train(pairs, tmp_path / "a", config, model=None)
+    torch.rand(5)
+    assert without_seconds(train(pairs, tmp_path / "b", config, model=None)) == without_seconds(first)
+
+
+def test_it_learns(pairs: Pairs, tmp_path: Path):
+    config = replace(CONFIG, n_steps=80, steps_per_epoch=40, batch_size=8)
+    model = UNet(base_channels=4, depth=2)
+    history = train(pairs, tmp_path, config, model=model)
+    assert max(epoch["val_dice"] for epoch in history) > 0.7
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+
+
+def test_restart_on_demand(whole, pairs: Pairs, tmp_path: Path):
+    train(pairs, tmp_path, replace(CONFIG, seed=3))
+    assert_same_run(tmp_path, train(pairs, tmp_path, resume=False), whole)
+
+
+# ---------------------------------------------------------------------------- interrupted and resumed
+@pytest.mark.parametrize("stop_at", [1, 2, 3, 5])
+def test_interrupted_and_resumed_equals_uninterrupted(
+        whole, pairs: Pairs, tmp_path: Path, monkeypatch, capsys, stop_at: int):
+    real, calls = training.augment, []
+
+    def press_ctrl_c(*args):
+        calls.append(1)
+        if len(calls) == stop_at:
+            signal.raise_signal(signal.SIGINT)
+        return real(*args)
+
+    monkeypatch.setattr(training, "augment", press_ctrl_c)
+    before = signal.getsignal(signal.SIGINT)
+    train(pairs, tmp_path)
+    assert load_state(tmp_path / "last.pt")["step"] == stop_at and signal.getsignal(signal.SIGINT) is before
+    assert f"Stopped at step {stop_at}; everything is saved" in capsys.readouterr().out
+    assert_same_run(tmp_path, train(pairs, tmp_path, model=small_model(seed=9)), whole)
+    assert f"continued at step {stop_at}" in capsys.readouterr().out
+    assert len(calls) == 6
+
+
+def test_an_error_in_the_callback_loses_at_most_one_epoch(whole, pairs: Pairs, tmp_path: Path):
+    def fail(history: list[dict]) -> None:
+        if len(history) == 2:
+            raise RuntimeError("drawing failed")
+
+    with pytest.raises(RuntimeError, match="drawing failed"):
+        train(pairs, tmp_path, on_epoch=fail)
+    assert load_state(tmp_path / "last.pt")["step"] == 2
+    assert_same_run(tmp_path, train(pairs, tmp_path), whole)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+sys.path.insert(0, sys.argv[3])
+from test_training import CONFIG, CPU, small_model
+from tiny_data import tiny_pairs
+from unet_helpers import files, training
+
+def kill(*args):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def nth(n, function):
+    count = []
+    def call(*args, **options):
+        count.append(1)
+        return kill() if len(count) == n else function(*args, **options)
+    return call
+
+def strike(moment):
+    if moment == "step":                    # in the middle of an epoch
+        training._train_step = nth(4, training._train_step)
+    if moment == "between":                 # best.pt is new, last.pt is old
+        return lambda history: kill() if len(history) == 2 else None
+    if moment == "write":                   # the file is written, but not yet in its place
+        files.os.replace = nth(6, os.replace)
+
+pairs = tiny_pairs(Path(sys.argv[1]) / "data")
+torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # imports half of PyTorch, once for all children
+for moment in sys.argv[2].split(","):
+    child = os.fork()                       # this process never computes, so its children may
+    if not child:
+        training.fit(*pairs, Path(sys.argv[1]) / moment, CONFIG, small_model(), CPU, progress=False,
+                     on_epoch=strike(moment))
+        os._exit(0)
+    print(moment, -os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX")
+def test_killed_at_any_moment_and_resumed_equals_uninterrupted(whole, tmp_path: Path):
+    command = [sys.executable, "-c", KILLED, str(tmp_path), "step,between,write", str(Path(__file__).parent)]
+    root = str(Path(__file__).resolve().parents[1])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.stdout.split() == ["step", "9", "between", "9", "write", "9"], done.stderr
+    pairs = scan_folder(tmp_path / "data").pairs
+    for moment in ("step", "between", "write"):
+        run = tmp_path / moment
+        assert 0 < load_state(run / "last.pt")["step"] < 6
+        assert_same_run(run, train((pairs[:8], pairs[8:10]), run), whole)
+
+
+def test_training_outside_the_main_thread(pairs: Pairs, tmp_path: Path):
+    histories = []
+    config = replace(CONFIG, n_steps=1)
+    thread = threading.Thread(target=lambda: histories.append(train(pairs, tmp_path, config)))
+    thread.start()
+    thread.join()
+    assert len(histories[0]) == 1
+
+
+# --------------------------------------------------------------------------------------------- budgets
+def test_minutes_end_in_time(pairs: Pairs, tmp_path: Path):
+    history = train(pairs, tmp_path, replace(CONFIG, minutes=0.02))  # 1.2 s
+    assert 1.2 <= history[-1]["seconds"] < 10
+    assert history[-1]["learning_rate"] < 0.2 * CONFIG.learning_rate  # the cosine came down with the clock
+    assert train(pairs, tmp_path, replace(CONFIG, minutes=0.02)) == history
+
+
+def test_epochs_cut_all_images_once(pairs: Pairs, tmp_path: Path):
+    config = replace(CONFIG, n_epochs=2, n_steps=999, steps_per_epoch=None, batch_size=2)
+    steps = (4 * 48 * 48 + 4 * 40 * 56) // 32**2 // 2
+    assert [epoch["step"] for epoch in train(pairs, tmp_path, config)] == [steps, 2 * steps]
+
+
+def test_the_learning_rate_climbs_then_falls():
+    rates = [learning_rate_factor(step / 100, 0.2) for step in range(101)]
+    assert rates[20] == 1.0 == max(rates) and rates[10] == rates[60] == pytest.approx(0.5)
+    assert 0 < rates[0] < 0.05 and rates[100] == pytest.approx(0) and learning_rate_factor(1.3, 0.2) == 0
+    assert learning_rate_factor(0.0, 0.0) == 1.0
+
+
+# ------------------------------------------------------------------------------------- data of all sizes
+def test_images_smaller_than_a_patch_and_larger_than_the_limit(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(training, "load_arrays", lambda pairs: load_arrays(pairs, max_size=70))
+    mixed = tiny_pairs(tmp_path / "data", sizes=((9, 20), (100, 130), (64, 64)))
+    assert len(train(mixed, tmp_path / "run", replace(CONFIG, n_steps=2))) == 1
+
+
+def test_load_arrays_shrinks_image_and_mask_alike(pairs: Pairs):
+    images, masks = load_arrays(pairs[1], max_size=24)
+    assert [image.shape for image in images] == [mask.shape for mask in masks] == [(24, 24), (17, 24)]
+    assert images[0].dtype == np.uint8 and masks[0].dtype == bool and masks[0].any()
+    images, _ = load_arrays(pairs[1])
+    assert [image.shape for image in images] == [(48, 48), (40, 56)]
+
+
+def test_mean_positive_dice_leaves_stone_free_images_out():
+    stone, empty = np.eye(3, dtype=bool), np.zeros((3, 3), bool)
+    assert mean_positive_dice([stone * 0.5, stone * 1.0, empty * 1.0], [stone, empty, stone]) == 0.5
+    assert mean_positive_dice([stone * 0.5], [stone], threshold=0.6) == 0.0
+    assert math.isnan(mean_positive_dice([stone * 1.0], [empty]))
+
+
+# --------------------------------------------------------------------------------------------- refusals
+def test_groups_in_both_parts_are_refused(pairs: Pairs, tmp_path: Path):
+    with pytest.raises(ValueError, match=r"must share no group, got \['exam-\d+'\] in both\. Use split"):
+        train((pairs[0], pairs[0][:1]), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_data_without_stones_is_refused_with_the_hint(pairs: Pairs, tmp_path: Path):
+    empty = scan_folder(write_tiny(tmp_path / "data", stones=False)).pairs
+    with pytest.raises(ValueError, match="at least one stone.* If they hold 0 and 1, multiply them by 255"):
+        train((empty[:8], pairs[1]), tmp_path / "run")
+    with pytest.raises(ValueError, match="val_pairs must hold at least one stone, got 4 images without"):
+        train((pairs[0], empty[8:]), tmp_path / "run")
+
+
+def test_another_run_in_the_folder_is_refused_and_kept(whole, pairs: Pairs):
+    before = (whole[0] / "last.pt").read_bytes()
+    with pytest.raises(ValueError, match=r"same settings, got batch_size 4 there, 8 here\. Give another"):
+        train(pairs, whole[0], replace(CONFIG, batch_size=8))
+    with pytest.raises(ValueError, match="base_channels 2 there, 3 here"):
+        train(pairs, whole[0], model=UNet(base_channels=3, depth=3))
+    with pytest.raises(ValueError, match="must come from a run on the same exams, got others"):
+        train((pairs[0][:6], pairs[1]), whole[0])
+    assert (whole[0] / "last.pt").read_bytes() == before
+
+
+def test_a_broken_file_is_named_before_training(tmp_path: Path):
+    broken = tiny_pairs(tmp_path / "data")
+    broken[0][3].image.write_bytes(b"")
+    with pytest.raises(ValueError, match=f"{broken[0][3].image.name} must be a readable image"):
+        train(broken, tmp_path / "run")
+
+
+def test_a_loss_that_is_not_finite_stops_with_names_and_keeps_the_checkpoint(
+        pairs: Pairs, tmp_path: Path, monkeypatch):
+    real, calls = training.bce_dice_loss, []
+
+    def broken_loss(logits, target):
+        calls.append(1)
+        return real(logits, target) * (math.nan if len(calls) == 4 else 1)
+
+    monkeypatch.setattr(training, "bce_dice_loss", broken_loss)
+    with pytest.raises(FloatingPointError, match=r"loss must be finite, got nan at step 3, .*\.jpg"):
+        train(pairs, tmp_path)
+    state = load_state(tmp_path / "last.pt")
+    assert state["step"] == 2 and all(value.isfinite().all() for value in state["model"].values())
+
+
+def test_a_full_disk_is_reported_and_the_old_checkpoint_stays(pairs: Pairs, tmp_path: Path, monkeypatch):
+    real, calls = torch.save, []
+
+    def full(state, file):
+        calls.append(1)
+        if len(calls) > 2:
+            raise OSError(28, "No space left on device")
+        real(state, file)
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="could not be written: .*No space left"):
+        train(pairs, tmp_path)
+    assert load_state(tmp_path / "last.pt")["step"] == 2
+
+
+# ---------------------------------------------------------------------------------------------- devices
+def test_devices_that_do_not_work_are_refused_or_passed_over(monkeypatch, capsys):
+    assert choose_device("cpu") == CPU
+    for name in ("warp drive", "cuda:77"):
+        with pytest.raises(ValueError, match=f"device must be one that works here, got '{name}': .* Try cpu"):
+            choose_device(name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # reports itself, then refuses to compute
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    real = torch.device
+    monkeypatch.setattr(training.torch, "device", lambda name: real("cuda:77" if name == "cuda" else name))
+    assert choose_device() == CPU
+    assert "cuda is present but does not work" in capsys.readouterr().out
+
+
+def test_default_settings_take_more_steps_on_a_gpu():
+    assert default_config(torch.device("cuda")).n_steps > default_config(CPU).n_steps
