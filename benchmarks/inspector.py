@@ -8,6 +8,7 @@ figure that is drawn again. `--browser` also measures from the key press to the 
 from __future__ import annotations
 
 import argparse
+import itertools
 import platform
 import sys
 import tempfile
@@ -33,9 +34,9 @@ N_MOVES = 200
 
 def make_slice(size: int) -> dict[str, Any]:
     """One phantom slice with stones and a smooth probability that misses them by a pixel."""
-    patient = phantom.make_patient(0)
-    slices = (phantom.render(patient, depth, size) for depth in phantom.slice_depths(patient, 8))
-    shown = max(slices, key=lambda one: one.mask.sum())
+    patients = map(phantom.make_patient, itertools.count())
+    slices = (phantom.render(one, depth, size) for one in patients for depth in phantom.slice_depths(one, 4))
+    shown = next(one for one in slices if one.mask.sum() > 100)
     probability = ndimage.gaussian_filter(np.roll(shown.mask, 1, axis=0).astype(np.float32), 1.0)
     return {"images": [phantom.window(shown.image_hu, 40, 400)], "targets": [shown.mask],
             "probabilities": [np.clip(1.2 * probability, 0, 1)], "spacing_mm": shown.spacing_mm}  # fmt: skip

@@ -480,7 +480,7 @@ def test_display_shows_the_widget(data, monkeypatch):
 
 
 def test_a_move_at_512_pixels_is_quick():
-    """The contract is 30 ms on a quiet machine (benchmarks/inspector.py); here room for a busy one."""
+    """The contract is 30 ms (benchmarks/inspector.py); processor time: others do not count."""
     rng = np.random.default_rng(0)
     rows, columns = np.indices((512, 512))
     target = (rows - 200) ** 2 + (columns - 300) ** 2 < 64
@@ -488,10 +488,10 @@ def test_a_move_at_512_pixels_is_quick():
     inspector = Inspector([rng.integers(0, 256, (512, 512)).astype(np.uint8)], [target], [probability])
     seconds = []
     for i in range(20):
-        start = time.perf_counter()
+        start = time.process_time()
         inspector.threshold.value = 0.1 + 0.04 * i
-        seconds.append(time.perf_counter() - start)
-    assert median(seconds) < 0.15
+        seconds.append(time.process_time() - start)
+    assert median(seconds) < 0.1
 
 
 def test_importing_the_inspector_loads_no_torch():

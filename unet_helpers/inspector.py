@@ -438,6 +438,9 @@ def _arrays(values: Sequence[np.ndarray]) -> list[np.ndarray]:
 class Inspector:
     """Interactive view of predictions: put it on the last line of a cell, or `display` it.
 
+    A picture is composed before the kernel answers, and the browser's side of ipywidgets holds a slider's
+    moves back until it has the answer, then sends only the newest. So a drag does not pile up old moves.
+
     Every attribute below is a plain ipywidgets control, so that code can move it as a hand does:
     `inspector.threshold.value = 0.3`.
 
@@ -514,7 +517,7 @@ class Inspector:
         display(self.widget)
 
     def _make_controls(self, threshold: float) -> None:
-        self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
+        self.picture = widgets.Image(format="png", layout=widgets.Layout(flex="0 1 auto", min_width="280px"))
         self.score, self.stones, self.message = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.index = _slider(widgets.IntSlider, "image", 1, 1, len(self._images), 1)
         self.threshold = _slider(widgets.FloatSlider, "threshold", threshold, 0.0, 1.0, 0.01)
@@ -553,8 +556,10 @@ class Inspector:
             widgets.HTML(legend_html()),
             self.stones,
         ]
-        column = widgets.VBox(panel, layout=widgets.Layout(width="300px", margin="0 0 0 10px"))
-        row = widgets.Layout(display="flex", flex_flow="row wrap", align_items="flex-start")
+        column = widgets.VBox(
+            panel, layout=widgets.Layout(flex="0 0 auto", width="300px", margin="0 0 0 10px")
+        )
+        row = widgets.Layout(display="flex", flex_flow="row nowrap", align_items="flex-start")
         return widgets.Box([self.picture, column], layout=row)
 
     def _observe(self) -> None:
