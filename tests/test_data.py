@@ -384,9 +384,9 @@ def test_several_pages_are_refused(tmp_path: Path, name: str):
 
 # ---------------------------------------------------------------------------------- reading masks
 def palette_mask(colour: tuple[int, int, int]) -> Image.Image:
-    picture = Image.fromarray(MASK.astype(np.uint8), "L").convert("P")
-    picture.putdata(MASK.ravel().astype(int).tolist())
+    picture = Image.new("P", MASK.shape[::-1])
     picture.putpalette([0, 0, 0, *colour])
+    picture.paste(1, mask=Image.fromarray(MASK))
     return picture
 
 

@@ -64,7 +64,7 @@ def make_sampler(stone_fraction: float = 0.5, **options) -> tuple[PatchSampler, 
     images = [coded(40, 50, 0), coded(64, 33, 1), coded(10, 12, 2)]
     masks = [np.zeros(image.shape, bool) for image in images]
     masks[0][0, 0] = masks[0][39, 49] = masks[1][30:33, 5:9] = masks[2][9, 11] = True
-    return PatchSampler(images, masks, 32, stone_fraction, **options), images, masks
+    return PatchSampler(images, masks, 32, stone_fraction, 0.0, **options), images, masks
 
 
 def draw(sampler: PatchSampler, n: int = 200, seed: int = 0):
@@ -100,13 +100,34 @@ def test_the_share_on_stones_really_shows_one_even_in_the_corner():
 def test_a_stone_lands_all_over_the_patch_and_blind_patches_all_over_the_image():
     image, mask = np.zeros((200, 200), np.uint8), np.zeros((200, 200), bool)
     mask[100, 100] = True
-    _, masks, _ = draw(PatchSampler([image], [mask], 32, 1.0), 400)
+    _, masks, _ = draw(PatchSampler([image], [mask], 32, 1.0, 0.0), 400)
     rows, columns = masks[:, 0].nonzero()[:, 1:].T
     for place in (rows, columns):
         assert place.min() <= 5 and place.max() >= 26 and 4 <= place.min() and place.max() <= 28
     image = np.tile(np.arange(200, dtype=np.uint8), (200, 1))
-    patches, *_ = draw(PatchSampler([image], [mask], 32, 0.0), 400)
+    patches, *_ = draw(PatchSampler([image], [mask], 32, 0.0, 0.0), 400)
     assert patches[..., 0].min() == 0 and patches[..., -1].max() == 199
+
+
+def test_look_alikes_are_as_bright_as_stones_and_touch_none():
+    image, mask = np.full((100, 100), 50, np.uint8), np.zeros((100, 100), bool)
+    image[10:14, 10:14], mask[10:13, 10:13] = 200, True  # a stone, with one bright row around it
+    image[80:90, 5:8] = 250  # bone
+    image[80:90, 70:80] = 190  # bright, but darker than the stones
+    sampler = PatchSampler([image], [mask], 24, 0.0, 1.0)
+    patches, masks, _ = draw(sampler)
+    assert (patches == 250).any((1, 2, 3)).all() and not masks.any()
+    dark = PatchSampler([np.minimum(image, 200) * mask], [mask], 24, 0.0, 1.0)  # no look-alike anywhere
+    assert draw(dark, 5)[0].shape == (5, 1, 24, 24)
+
+
+@pytest.mark.parametrize(("stones", "lookalikes", "n"), [(0.5, 0.5, 3), (1.0, 0.0, 1), (0.75, 0.25, 2)])
+def test_shares_are_rounded_into_the_batch(stones: float, lookalikes: float, n: int):
+    image, mask = np.zeros((40, 40), np.uint8), np.zeros((40, 40), bool)
+    image[3:5, 3:5], mask[3:5, 3:5], image[30:33, 30:33] = 200, True, 220
+    assert draw(PatchSampler([image], [mask], 16, stones, lookalikes), n)[0].shape == (n, 1, 16, 16)
+    with pytest.raises(ValueError, match="must be shares that sum to at most 1, got 0.8 and 0.3"):
+        PatchSampler([image], [mask], 16, 0.8, 0.3)
 
 
 def test_the_same_generator_gives_the_same_patches():

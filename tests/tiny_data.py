@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from unet_helpers.data import Pair, scan_folder
+
+torch.set_num_threads(1)  # arrays this small: waiting for a second thread costs more than it brings
 
 
 def write_tiny(folder: Path, n_exams: int = 6, sizes: tuple[tuple[int, int], ...] = ((48, 48), (40, 56)),

@@ -65,10 +65,11 @@ def to_tensor(image: np.ndarray) -> Tensor:
 class PatchSampler:
     """Cuts random patches from a stack of images, most of them placed on a stone or on a look-alike.
 
-    Stones cover about one pixel in a thousand, so patches drawn blindly would hardly ever show one. Every patch
-    is placed around an anchor: a share `stone_fraction` of a batch around a stone, a share `lookalike_fraction`
-    around a region that is as bright as most stones and is none (bone, a calcified vessel), the rest around any
-    pixel. Stones and look-alikes are chosen region by region, so that a small one is seen as often as a large one.
+    Stones cover about one pixel in a thousand, so patches drawn blindly would hardly ever show one. Every
+    patch is placed around an anchor: a share `stone_fraction` of a batch around a stone, a share
+    `lookalike_fraction` around a region that is as bright as most stones and is none (bone, a calcified
+    vessel), the rest around any pixel. Stones and look-alikes are chosen region by region, so that a small one
+    is seen as often as a large one.
 
     Args:
         images: Uint8 arrays (H, W), sizes may differ.
@@ -79,7 +80,7 @@ class PatchSampler:
         device: Where the stack is kept and the patches are cut.
 
     Raises:
-        ValueError: If there are no images, or no mask has a pixel.
+        ValueError: If there are no images, no mask has a pixel, or the shares sum to more than 1.
     """
 
     def __init__(self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray], patch_size: int = 96,
@@ -91,6 +92,9 @@ class PatchSampler:
         if not any(mask.any() for mask in masks):
             raise ValueError("masks must hold at least one stone, got none above the threshold of 127. "
                              "If they hold 0 and 1, multiply them by 255.")
+        if not 0 <= stone_fraction <= stone_fraction + lookalike_fraction <= 1:
+            raise ValueError("stone_fraction and lookalike_fraction must be shares that sum to at most 1, "
+                             f"got {stone_fraction} and {lookalike_fraction}.")
         self.patch_size = patch_size
         self.stone_fraction, self.lookalike_fraction = stone_fraction, lookalike_fraction
         self.sizes = torch.tensor([[max(side, patch_size) for side in image.shape] for image in images])
@@ -125,7 +129,8 @@ class PatchSampler:
         anywhere = (torch.rand(batch_size, 2, generator=generator) * self.sizes[which]).long()
         anchors = torch.cat([which[:, None], anywhere], 1)  # (B, 3)
         n_stone = round(batch_size * self.stone_fraction)
-        n_bright = round(batch_size * self.lookalike_fraction) if len(self.lookalikes) else 0
+        n_bright = min(round(batch_size * self.lookalike_fraction), batch_size - n_stone)
+        n_bright = n_bright if len(self.lookalikes) else 0
         for known, start, stop in ((self.stones, 0, n_stone), (self.lookalikes, n_stone, n_stone + n_bright)):
             if stop > start:
                 anchors[start:stop] = known[torch.randint(len(known), (stop - start,), generator=generator)]
