@@ -239,7 +239,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = add("phantom", phantom_command, "write synthetic CT slices with kidney stones")
     sub.add_argument("out", metavar="OUT", type=Path, help="new folder")
-    for name, default, text in (("patients", 60, "number of patients"), ("slices", 8, "slices a patient"),
+    for name, default, text in (("patients", 96, "number of patients"), ("slices", 8, "slices a patient"),
                                 ("size", 256, "side of a slice in pixels")):
         sub.add_argument(f"--{name}", metavar="N", type=_positive(int), default=default,
                          help=f"{text} (default {default})")

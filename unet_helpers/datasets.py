@@ -32,7 +32,7 @@ def home() -> Path:
     return checkout if (checkout / "notebooks").is_dir() else Path.cwd()
 
 
-def phantom_dataset(n_patients: int = 60, n_slices: int = 8, size: int = 256, seed: int = 0) -> Path:
+def phantom_dataset(n_patients: int = 96, n_slices: int = 8, size: int = 256, seed: int = 0) -> Path:
     """Write the synthetic CT data set once, and return its folder.
 
     The folder's name holds a hash of the arguments and of the phantom's source, so that a changed phantom is

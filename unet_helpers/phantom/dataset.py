@@ -59,7 +59,7 @@ def fill_folder(folder: Path, jobs: list[tuple], workers: int, progress: bool) -
             csv.writer(file, lineterminator="\n").writerows([fields, *(row for r in rows for row in r[name])])
 
 
-def write_dataset(folder: str | os.PathLike[str], n_patients: int = 60, n_slices: int = 8, size: int = 256,
+def write_dataset(folder: str | os.PathLike[str], n_patients: int = 96, n_slices: int = 8, size: int = 256,
                   seed: int = 0, workers: int | None = None, progress: bool = True) -> Path:
     """Write `<stem>.jpg`, `<stem>_mask.png` (0 or 255), slices.csv and stones.csv.
 
