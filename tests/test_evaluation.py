@@ -64,21 +64,30 @@ def test_unequal_numbers_are_refused(score):
 
 
 # ----------------------------------------------------------------------------------------- threshold
-def test_the_threshold_that_fits_is_chosen():
+def test_the_threshold_that_fits_is_chosen_and_of_equal_ones_the_nearest_to_half():
     target = np.zeros((6, 6), bool)
     target[1:4, 1:4] = True
-    probability = np.where(target, 0.42, 0.33).astype(np.float32)
-    assert choose_threshold([probability], [target]) == (0.35, 0)
+    probability = np.where(target, 0.42, 0.28).astype(np.float32)  # 0.30, 0.35 and 0.40 all give Dice 1
+    assert choose_threshold([probability], [target])[0] == 0.4
 
 
-def test_specks_in_stone_free_images_raise_the_smallest_size():
+def test_the_smallest_size_never_costs_a_stone_that_was_found():
+    target = np.zeros((8, 8), bool)
+    target[1, 1:4] = True  # three pixels, found
+    target[6, 6] = True  # one pixel, missed
+    probability = np.zeros((8, 8), np.float32)
+    probability[1, 1:4] = 0.9
+    assert choose_threshold([probability], [target]) == (0.5, 3)
+    probability[6, 6] = 0.9  # now the single pixel is found, and no size may remove it
+    assert choose_threshold([probability], [target]) == (0.5, 0)
+
+
+def test_stone_free_images_do_not_move_the_threshold():
     target = np.zeros((8, 8), bool)
     target[1:4, 1:4] = True
-    speck = np.zeros((8, 8), np.float32)
-    speck[6, 5:7] = 0.95  # two pixels, surer than the stone itself
-    threshold, min_pixels = choose_threshold([np.where(target, 0.6, 0).astype(np.float32), speck],
-                                             [target, np.zeros_like(target)])
-    assert threshold <= 0.6 and min_pixels == 3
+    speck = np.full((8, 8), 0.95, np.float32)  # surer than the stone itself
+    stone = np.where(target, 0.6, 0).astype(np.float32)
+    assert choose_threshold([stone, speck], [target, np.zeros_like(target)]) == choose_threshold([stone], [target])
 
 
 def test_no_stone_no_threshold():
