@@ -156,10 +156,11 @@ def jupyterlab(home: Path) -> Iterator[Callable[[str], str]]:
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """Start a headless Chromium."""
+    """Start a headless Chromium; a laptop without one skips and says so, continuous integration fails."""
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
-        pytest.fail("This test needs Chromium or Chrome: apt-get install chromium.", pytrace=False)
+        without = pytest.fail if os.environ.get("CI") else pytest.skip
+        without("needs Chromium or Chrome on the PATH, for example: apt-get install chromium")
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
