@@ -330,6 +330,8 @@ def with_address(markdown: str, address: str) -> str:
         return f"<!-- colab {match[1]} -->{badge(match[1], address)}<!-- /colab -->"
 
     markdown = re.sub(r"<!-- colab (\S+) -->.*?<!-- /colab -->", colab, markdown, flags=re.DOTALL)
+    # A line that begins with a comment is HTML, in which Markdown links do not work.
+    markdown = re.sub(r"^<!-- colab ", "Online: <!-- colab ", markdown, flags=re.MULTILINE)
     clone = f"<!-- clone -->\n{clone_command(address)}\n<!-- /clone -->"
     return re.sub(r"<!-- clone -->.*?<!-- /clone -->", lambda _: clone, markdown, flags=re.DOTALL)
 

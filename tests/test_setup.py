@@ -144,7 +144,8 @@ def test_lesson_begins_with_the_set_up_cell(name: str) -> None:
     first_code = next(cell for cell in cells if cell["cell_type"] == "code")
     tagged = [cell for cell in cells if "setup" in cell["metadata"].get("tags", [])]
     assert tagged == [first_code]
-    assert f"<!-- colab {name} -->" in "".join(cells[0]["source"])
+    opening = ["".join(cell["source"]) for cell in cells[: cells.index(first_code)]]
+    assert any(f"<!-- colab {name} -->" in text for text in opening)
 
 
 @pytest.mark.parametrize("name", LESSONS)
@@ -180,7 +181,11 @@ def test_address_is_written_into_lesson_and_readme(tmp_path: Path) -> None:
     assert tutorial.address(root) == 0
     cells = json.loads((root / "notebooks" / "01_a.ipynb").read_text(encoding="utf-8"))["cells"]
     link = "https://colab.research.google.com/github/anna/stones/blob/main/notebooks/01_a.ipynb"
-    assert f"]({link})<!-- /colab -->\né" in "".join(cells[0]["source"])
+    opening = "".join(cells[0]["source"])
+    assert opening.startswith(
+        "Online: <!-- colab 01_a.ipynb -->[!["
+    )  # a line that began with <!-- would be HTML
+    assert f"]({link})<!-- /colab -->\né" in opening
     assert 'REPOSITORY = "https://github.com/anna/stones"\n' in "".join(cells[1]["source"])
     assert cells[2]["source"] == ["print('<!-- colab b --><!-- /colab -->')"]
     readme = (root / "README.md").read_text()
