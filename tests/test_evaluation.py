@@ -64,30 +64,22 @@ def test_unequal_numbers_are_refused(score):
 
 
 # ----------------------------------------------------------------------------------------- threshold
-def test_the_threshold_that_fits_is_chosen_and_of_equal_ones_the_nearest_to_half():
+def test_the_threshold_that_fits_is_chosen_and_of_equal_ones_the_nearest_to_a_half():
     target = np.zeros((6, 6), bool)
     target[1:4, 1:4] = True
-    probability = np.where(target, 0.42, 0.28).astype(np.float32)  # 0.30, 0.35 and 0.40 all give Dice 1
-    assert choose_threshold([probability], [target])[0] == 0.4
+    low = np.where(target, 0.42, 0.33).astype(np.float32)  # 0.35 and 0.40 both fit
+    assert choose_threshold([low], [target])[0] == 0.4
+    high = np.where(target, 0.85, 0.62).astype(np.float32)  # 0.65 to 0.85 fit
+    assert choose_threshold([high], [target])[0] == 0.65
+    stone_free = np.full((6, 6), 0.88, np.float32)  # chosen on stone-bearing images alone
+    assert choose_threshold([high, stone_free], [target, np.zeros_like(target)])[0] == 0.65
 
 
-def test_the_smallest_size_never_costs_a_stone_that_was_found():
-    target = np.zeros((8, 8), bool)
-    target[1, 1:4] = True  # three pixels, found
-    target[6, 6] = True  # one pixel, missed
-    probability = np.zeros((8, 8), np.float32)
-    probability[1, 1:4] = 0.9
-    assert choose_threshold([probability], [target]) == (0.5, 3)
-    probability[6, 6] = 0.9  # now the single pixel is found, and no size may remove it
-    assert choose_threshold([probability], [target]) == (0.5, 0)
-
-
-def test_stone_free_images_do_not_move_the_threshold():
-    target = np.zeros((8, 8), bool)
-    target[1:4, 1:4] = True
-    speck = np.full((8, 8), 0.95, np.float32)  # surer than the stone itself
-    stone = np.where(target, 0.6, 0).astype(np.float32)
-    assert choose_threshold([stone, speck], [target, np.zeros_like(target)]) == choose_threshold([stone], [target])
+@pytest.mark.parametrize(("n_pixels", "expected"), [(1, 0), (2, 2), (3, 3), (4, 4), (9, 5)])
+def test_the_smallest_size_is_the_largest_that_loses_no_stone(n_pixels: int, expected: int):
+    target = np.zeros((8, 12), bool)
+    target[1:4, 1:4] = target[6, 1 : 1 + n_pixels] = True  # one stone of 9 pixels, one of n
+    assert choose_threshold([target.astype(np.float32)], [target])[1] == expected
 
 
 def test_no_stone_no_threshold():

@@ -68,8 +68,8 @@ class PatchSampler:
     Stones cover about one pixel in a thousand, so patches drawn blindly would hardly ever show one. Every
     patch is placed around an anchor: a share `stone_fraction` of a batch around a stone, a share
     `lookalike_fraction` around a region that is as bright as most stones and is none (bone, a calcified
-    vessel), the rest around any pixel. Stones and look-alikes are chosen region by region, so that a small one
-    is seen as often as a large one.
+    vessel), the rest around any pixel. Stones and look-alikes are chosen region by region, so that a small
+    one is seen as often as a large one.
 
     Args:
         images: Uint8 arrays (H, W), sizes may differ.
