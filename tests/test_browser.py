@@ -141,6 +141,7 @@ def jupyterlab(home: Path) -> Iterator[Callable[[str], str]]:
         settings.write_text(text)
     folders = {name: str(home / folder) for name, folder in FOLDERS.items()}
     environment = os.environ | folders | {"PYTHONPATH": str(ROOT)}
+    environment.pop("UNET_HOME", None)  # lesson 5 shows the network that lesson 4 trained in this checkout
     port, token = free_port(), secrets.token_hex(8)
     options = ["--no-browser", "--allow-root", f"--ServerApp.root_dir={home}", f"--ServerApp.port={port}"]
     command = [sys.executable, "-m", "jupyterlab", *options, f"--IdentityProvider.token={token}"]

@@ -45,7 +45,9 @@ def test_the_value_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) ->
 def test_the_shape_is_that_of_a_batch_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     mask = np.zeros((130, 140), bool)
     mask[50:53, 60:63] = True
-    images, _, _ = PatchSampler([mask.astype(np.uint8)], [mask], patch_size=128).sample(16, torch.Generator().manual_seed(0))
+    images, _, _ = PatchSampler([mask.astype(np.uint8)], [mask], patch_size=128).sample(
+        16, torch.Generator().manual_seed(0)
+    )
     assert verdict(lesson02.batch_shape, images.shape, capsys) == "✅ Correct."
     assert verdict(lesson02.batch_shape, [16, 1, 128, 128], capsys) == "✅ Correct."
 

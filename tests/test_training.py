@@ -309,10 +309,26 @@ def test_a_loss_that_is_not_finite_stops_with_names_and_keeps_the_checkpoint(
         return real(logits, target) * (math.nan if len(calls) == 4 else 1)
 
     monkeypatch.setattr(training, "bce_dice_loss", broken_loss)
-    with pytest.raises(FloatingPointError, match=r"loss must be finite, got nan at step 3, .*\.jpg"):
+    with pytest.raises(FloatingPointError, match=r"must be finite, got nan and nan at step 3, .*\.jpg"):
         train(pairs, tmp_path)
     state = load_state(tmp_path / "last.pt")
     assert state["step"] == 2 and all(value.isfinite().all() for value in state["model"].values())
+
+
+def test_a_gradient_that_is_not_finite_stops_before_it_reaches_the_weights(
+        pairs: Pairs, tmp_path: Path, monkeypatch):
+    real, calls = training.bce_dice_loss, []
+
+    def steep_loss(logits, target):
+        calls.append(1)
+        loss = real(logits, target)
+        # the slope of the root at 0 is infinite
+        return loss + (0 * logits.sum()).sqrt() if len(calls) == 4 else loss
+
+    monkeypatch.setattr(training, "bce_dice_loss", steep_loss)
+    with pytest.raises(FloatingPointError, match=r"must be finite, got \d\.\d+ and nan at step 3"):
+        train(pairs, tmp_path)
+    assert all(value.isfinite().all() for value in load_state(tmp_path / "last.pt")["model"].values())
 
 
 def test_a_full_disk_is_reported_and_the_old_checkpoint_stays(pairs: Pairs, tmp_path: Path, monkeypatch):

@@ -42,12 +42,12 @@ class TrainConfig:
         batch_size: Patches a step.
         patch_size: Side of a patch in pixels.
         stone_fraction: Share of the patches that are placed on a stone.
-        lookalike_fraction: Share of the patches that are placed on something as bright that is no stone.
-        learning_rate: Highest learning rate, reached after `warm_up` of the run, then lowered along a cosine to zero.
+        lookalike_fraction: Share of the patches on something as bright that is no stone.
+        learning_rate: Highest rate, reached after `warm_up` of the run, then lowered along a cosine to zero.
         warm_up: Share of the run.
         weight_decay: Of AdamW.
         max_gradient_norm: Longer gradients are shortened to this norm.
-        steps_per_epoch: Steps between two validations; None takes as many as cut all pixels of the images once.
+        steps_per_epoch: Steps between two validations; None takes as many as cut all pixels once.
         seed: Of weights, patches and augmentation.
     """
 
@@ -84,7 +84,9 @@ def choose_device(name: str | None = None) -> torch.device:
     Raises:
         ValueError: If the named device does not work.
     """
-    candidates = [name] if name else ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
+    candidates = (
+        [name] if name else ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
+    )
     for candidate in candidates:
         try:
             device = torch.device(candidate)
@@ -93,13 +95,16 @@ def choose_device(name: str | None = None) -> torch.device:
         except (RuntimeError, AssertionError) as error:
             reason = str(error).strip().partition("\n")[0]
             if name:
-                raise ValueError(f"device must be one that works here, got {name!r}: {reason}. Try cpu.") from error
+                raise ValueError(
+                    f"device must be one that works here, got {name!r}: {reason}. Try cpu."
+                ) from error
             print(f"{candidate} is present but does not work ({reason}); going on without it.")
     return torch.device("cpu")
 
 
-def load_arrays(pairs: list[Pair], max_size: int = MAX_SIZE, progress: bool = False) \
-        -> tuple[list[np.ndarray], list[np.ndarray]]:
+def load_arrays(
+    pairs: list[Pair], max_size: int = MAX_SIZE, progress: bool = False
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Read pairs into memory, shrunk so that the longer side is at most `max_size` pixels.
 
     Returns:
@@ -117,14 +122,16 @@ def load_arrays(pairs: list[Pair], max_size: int = MAX_SIZE, progress: bool = Fa
     return images, masks
 
 
-def mean_positive_dice(probabilities: list[np.ndarray], masks: list[np.ndarray], threshold: float = 0.5) -> float:
+def mean_positive_dice(
+    probabilities: list[np.ndarray], masks: list[np.ndarray], threshold: float = 0.5
+) -> float:
     """Mean Dice over the images that hold a stone; NaN if none does."""
     scores = [dice(p >= threshold, m) for p, m in zip(probabilities, masks, strict=True) if m.any()]
     return float(np.mean(scores)) if scores else float("nan")
 
 
 def learning_rate_factor(progress: float, warm_up: float) -> float:
-    """Share of the highest learning rate when `progress` (0 to 1) of the run is done: up a line, down a cosine."""
+    """Share of the highest rate when `progress` (0 to 1) of the run is done: up a line, down a cosine."""
     if progress < warm_up:
         return max(progress / warm_up, 0.01)
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warm_up) / (1 - warm_up))))
@@ -133,10 +140,14 @@ def learning_rate_factor(progress: float, warm_up: float) -> float:
 class _Run:
     """Everything that changes during training, and how it is saved and restored."""
 
-    def __init__(self, config: TrainConfig, model: UNet, device: torch.device, split: dict[str, list[str]]) -> None:
+    def __init__(
+        self, config: TrainConfig, model: UNet, device: torch.device, split: dict[str, list[str]]
+    ) -> None:
         self.config, self.device, self.split = config, device, split
         self.model = model.to(device, memory_format=torch.channels_last)
-        self.optimiser = torch.optim.AdamW(self.model.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+        self.optimiser = torch.optim.AdamW(
+            self.model.parameters(), config.learning_rate, weight_decay=config.weight_decay
+        )
         self.scaler = torch.amp.GradScaler(device.type, enabled=sixteen_bit_type(device) == torch.float16)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.steps_per_epoch = config.steps_per_epoch or 1
@@ -147,30 +158,50 @@ class _Run:
     def progress(self) -> float:
         if self.config.minutes is not None:
             return self.seconds / (60 * self.config.minutes)
-        return self.step / (self.config.n_epochs * self.steps_per_epoch if self.config.n_epochs else self.config.n_steps)
+        return self.step / (
+            self.config.n_epochs * self.steps_per_epoch if self.config.n_epochs else self.config.n_steps
+        )
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds."""
         return {
-            "model_settings": self.model.settings, "model": self.model.state_dict(),
-            "config": asdict(self.config), "split": self.split, "threshold": 0.5, "min_pixels": 0,
-            "step": self.step, "val_dice": self.history[-1]["val_dice"] if self.history else float("nan"),
-            "optimiser": self.optimiser.state_dict(), "scaler": self.scaler.state_dict(),
-            "generator": self.generator.get_state(), "seconds": self.seconds, "epoch_loss": self.epoch_loss,
-            "epoch_steps": self.epoch_steps, "steps_per_epoch": self.steps_per_epoch, "best": self.best,
+            "model_settings": self.model.settings,
+            "model": self.model.state_dict(),
+            "config": asdict(self.config),
+            "split": self.split,
+            "threshold": 0.5,
+            "min_pixels": 0,
+            "step": self.step,
+            "val_dice": self.history[-1]["val_dice"] if self.history else float("nan"),
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "generator": self.generator.get_state(),
+            "seconds": self.seconds,
+            "epoch_loss": self.epoch_loss,
+            "epoch_steps": self.epoch_steps,
+            "steps_per_epoch": self.steps_per_epoch,
+            "best": self.best,
             "history": self.history,
         }
 
     def restore(self, state: dict[str, Any], path: Path) -> None:
         """Continue from `state`; ValueError if it belongs to another run."""
         if state["split"] != self.split:
-            raise ValueError(f"{path} must come from a run on the same exams, got others. Give another run folder.")
+            raise ValueError(
+                f"{path} must come from a run on the same exams, got others. Give another run folder."
+            )
         mine = {**asdict(self.config), **self.model.settings}
         theirs = {**state["config"], **state["model_settings"]}
-        other = [f"{name} {theirs.get(name)} there, {value} here" for name, value in mine.items() if theirs.get(name) != value]
+        other = [
+            f"{name} {theirs.get(name)} there, {value} here"
+            for name, value in mine.items()
+            if theirs.get(name) != value
+        ]
         if other:
-            raise ValueError(f"{path} must come from a run with the same settings, got {'; '.join(other)}. "
-                             "Give another run folder, or start again with resume=False.")
+            raise ValueError(
+                f"{path} must come from a run with the same settings, got {'; '.join(other)}. "
+                "Give another run folder, or start again with resume=False."
+            )
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
@@ -206,14 +237,17 @@ def _train_step(run: _Run, sampler: PatchSampler, train_pairs: list[Pair]) -> fl
         logits = run.model(images.contiguous(memory_format=torch.channels_last))  # (B, 1, P, P)
     loss = bce_dice_loss(logits, masks)
     value = loss.item()
-    if not np.isfinite(value):
-        names = ", ".join(sorted({train_pairs[i].image.name for i in which.tolist()}))
-        raise FloatingPointError(f"loss must be finite, got {value} at step {run.step}, learning rate {rate:.2g}, images {names}. "
-                                 "Try half the learning rate; the last good checkpoint is kept.")
     run.optimiser.zero_grad(set_to_none=True)
     run.scaler.scale(loss).backward()
     run.scaler.unscale_(run.optimiser)
-    nn.utils.clip_grad_norm_(run.model.parameters(), config.max_gradient_norm)
+    norm = nn.utils.clip_grad_norm_(run.model.parameters(), config.max_gradient_norm).item()
+    # with a gradient scaler a gradient that overflows is normal: the scaler leaves that step out
+    if not math.isfinite(value) or not (math.isfinite(norm) or run.scaler.is_enabled()):
+        names = ", ".join(sorted({train_pairs[i].image.name for i in which.tolist()}))
+        raise FloatingPointError(
+            f"loss and gradient must be finite, got {value} and {norm} at step {run.step}, learning rate "
+            f"{rate:.2g}, images {names}. Try half the learning rate; the last good checkpoint is kept."
+        )
     run.scaler.step(run.optimiser)
     run.scaler.update()
     return value
@@ -222,10 +256,15 @@ def _train_step(run: _Run, sampler: PatchSampler, train_pairs: list[Pair]) -> fl
 def _validate(run: _Run, images: list[np.ndarray], masks: list[np.ndarray], run_dir: Path) -> None:
     """End of an epoch: score the weights, extend the history, save best.pt if they are the best so far."""
     score = mean_positive_dice(predict_all(run.model, images), masks)
-    run.history.append({
-        "step": run.step, "seconds": round(run.seconds, 1), "train_loss": run.epoch_loss / run.epoch_steps,
-        "val_dice": score, "learning_rate": run.optimiser.param_groups[0]["lr"],
-    })
+    run.history.append(
+        {
+            "step": run.step,
+            "seconds": round(run.seconds, 1),
+            "train_loss": run.epoch_loss / run.epoch_steps,
+            "val_dice": score,
+            "learning_rate": run.optimiser.param_groups[0]["lr"],
+        }
+    )
     run.epoch_loss, run.epoch_steps = 0.0, 0
     if score > run.best:
         run.best = score
@@ -233,14 +272,22 @@ def _validate(run: _Run, images: list[np.ndarray], masks: list[np.ndarray], run_
     write_json(run_dir / "history.json", run.history)
 
 
-def fit(train_pairs: list[Pair], val_pairs: list[Pair], run_dir: str | os.PathLike[str], config: TrainConfig | None = None,
-        model: UNet | None = None, device: torch.device | None = None, resume: bool = True, progress: bool = True,
-        on_epoch: Callable[[list[dict[str, float]]], None] | None = None) -> list[dict[str, float]]:
+def fit(
+    train_pairs: list[Pair],
+    val_pairs: list[Pair],
+    run_dir: str | os.PathLike[str],
+    config: TrainConfig | None = None,
+    model: UNet | None = None,
+    device: torch.device | None = None,
+    resume: bool = True,
+    progress: bool = True,
+    on_epoch: Callable[[list[dict[str, float]]], None] | None = None,
+) -> list[dict[str, float]]:
     """Train a U-Net on patches, validate it on whole images, and keep the best weights.
 
-    Writes `best.pt` (best validation Dice), `last.pt` (every epoch and at least every minute) and `history.json`
-    into `run_dir`. Ctrl-C, or the stop button of a notebook, ends the training after the current step with
-    everything saved; the same call continues it. A finished run is returned as it is.
+    Writes `best.pt` (best validation Dice), `last.pt` (every epoch and at least every minute) and
+    `history.json` into `run_dir`. Ctrl-C, or the stop button of a notebook, ends the training after the
+    current step with everything saved; the same call continues it. A finished run is returned as it is.
 
     Args:
         train_pairs: Pairs to learn from.
@@ -257,39 +304,63 @@ def fit(train_pairs: list[Pair], val_pairs: list[Pair], run_dir: str | os.PathLi
         One dict an epoch: step, seconds, train_loss, val_dice, learning_rate.
 
     Raises:
-        ValueError: If the pairs of training and validation share a group, a file is broken, no validation image
-            holds a stone, or `run_dir` holds a run with other settings.
+        ValueError: If the pairs of training and validation share a group, a file is broken, no validation
+            image holds a stone, or `run_dir` holds a run with other settings.
         FloatingPointError: If the loss is not finite.
     """
     run_dir, device = Path(run_dir), device or choose_device()
     config = config or default_config(device)
     split = {"train": sorted({p.group for p in train_pairs}), "val": sorted({p.group for p in val_pairs})}
     if shared := set(split["train"]) & set(split["val"]):
-        raise ValueError(f"train_pairs and val_pairs must share no group, got {sorted(shared)[:3]} in both. Use split_by_group.")
+        raise ValueError(
+            f"train_pairs and val_pairs must share no group, got {sorted(shared)[:3]} in both. "
+            "Use split_by_group."
+        )
     torch.manual_seed(config.seed)
     run = _Run(config, model or UNet(), device, split)
     if resume and (run_dir / "last.pt").is_file():
         run.restore(load_state(run_dir / "last.pt", device), run_dir / "last.pt")
-        print(f"Run in {run_dir.name}: {'finished' if run.progress >= 1 else 'continued'} at step {run.step}.")
+        print(
+            f"Run in {run_dir.name}: {'finished' if run.progress >= 1 else 'continued'} at step {run.step}."
+        )
         if run.progress >= 1:
             return run.history
     images, masks = load_arrays(train_pairs)
-    sampler = PatchSampler(images, masks, config.patch_size, config.stone_fraction, config.lookalike_fraction, device)
+    sampler = PatchSampler(
+        images, masks, config.patch_size, config.stone_fraction, config.lookalike_fraction, device
+    )
     del images, masks
     val_images, val_masks = load_arrays(val_pairs)
     if not any(mask.any() for mask in val_masks):
-        raise ValueError(f"val_pairs must hold at least one stone, got {len(val_pairs)} images without. Try another split seed.")
+        raise ValueError(
+            f"val_pairs must hold at least one stone, got {len(val_pairs)} images without. "
+            "Try another split seed."
+        )
     _loop(run, sampler, train_pairs, (val_images, val_masks), run_dir, progress, on_epoch)
     return run.history
 
 
-def _loop(run: _Run, sampler: PatchSampler, train_pairs: list[Pair], val: tuple[list[np.ndarray], list[np.ndarray]],
-          run_dir: Path, progress: bool, on_epoch: Callable[[list[dict[str, float]]], None] | None) -> None:
-    run.steps_per_epoch = run.config.steps_per_epoch or max(1, sampler.patches_per_epoch // run.config.batch_size)
+def _loop(
+    run: _Run,
+    sampler: PatchSampler,
+    train_pairs: list[Pair],
+    val: tuple[list[np.ndarray], list[np.ndarray]],
+    run_dir: Path,
+    progress: bool,
+    on_epoch: Callable[[list[dict[str, float]]], None] | None,
+) -> None:
+    run.steps_per_epoch = run.config.steps_per_epoch or max(
+        1, sampler.patches_per_epoch // run.config.batch_size
+    )
     started, saved_at = time.perf_counter() - run.seconds, time.perf_counter()
     run.model.train()
-    bar = progress_bar(total=100, initial=round(100 * run.progress), desc="training", disable=not progress,
-                       bar_format="{desc} {percentage:3.0f}%|{bar:20}| {elapsed}<{remaining} {postfix}")
+    bar = progress_bar(
+        total=100,
+        initial=round(100 * run.progress),
+        desc="training",
+        disable=not progress,
+        bar_format="{desc} {percentage:3.0f}%|{bar:20}| {elapsed}<{remaining} {postfix}",
+    )
     with _stop_on_interrupt() as interrupted, bar:
         while run.progress < 1 and not interrupted():
             run.epoch_loss += _train_step(run, sampler, train_pairs)
@@ -306,10 +377,19 @@ def _loop(run: _Run, sampler: PatchSampler, train_pairs: list[Pair], val: tuple[
             _draw(bar, run)
         save_state(run_dir / "last.pt", run.state())
         if run.progress < 1:
-            bar.write(f"Stopped at step {run.step}; everything is saved. Run the same call again to continue.")
+            bar.write(
+                f"Stopped at step {run.step}; everything is saved. Run the same call again to continue."
+            )
 
 
 def _draw(bar: Any, run: _Run) -> None:
-    last = run.history[-1] if run.history else {"train_loss": run.epoch_loss / max(1, run.epoch_steps), "val_dice": float("nan")}
-    bar.set_postfix_str(f"loss {last['train_loss']:.3f}, validation Dice {last['val_dice']:.3f}, step {run.step}", refresh=False)
+    last = (
+        run.history[-1]
+        if run.history
+        else {"train_loss": run.epoch_loss / max(1, run.epoch_steps), "val_dice": float("nan")}
+    )
+    bar.set_postfix_str(
+        f"loss {last['train_loss']:.3f}, validation Dice {last['val_dice']:.3f}, step {run.step}",
+        refresh=False,
+    )
     bar.update(min(100, int(100 * run.progress)) - bar.n)

@@ -51,13 +51,13 @@ VERTEBRA = (  # (x, y, z) along the arch and radius: pedicle, transverse process
     (((12, -34, 4), (1, -44, 10)), 4.0),
 )
 LOOKALIKES = (  # bright, and no stones: share of patients, at most, low and high corner of where, radius
-    ("bright", 0.60, 7, (-72, -20, 100), (72, 25, 190), (1.2, 3.2)),     # phleboliths
-    ("bright", 0.25, 3, (-125, -25, -90), (-40, 30, -5), (1.2, 3.5)),    # granulomas of the liver
-    ("bright", 0.15, 3, (90, -25, -70), (120, 20, -15), (1.2, 3.0)),     # and of the spleen
-    ("bright", 0.30, 4, (-60, 0, 10), (60, 40, 120), (1.5, 4.5)),        # lymph nodes
-    ("bright", 0.30, 4, (-50, 0, -20), (50, 20, 20), (0.9, 2.0)),        # plaques of the renal arteries
-    ("gallstone", 0.20, 5, (-62, 34, 4), (-50, 48, 18), (1.5, 6.0)),
-    ("metal", 0.12, 5, (-70, 0, -25), (70, 25, 15), (0.9, 2.2)),         # surgical clips
-    ("pill", 0.30, 2, (-118, -20, 20), (-98, 15, 130), (2.0, 4.5)),
-    ("pill", 0.30, 2, (98, -20, 0), (118, 15, 130), (2.0, 4.5)),
+    ("bright", 0.45, 7, (-72, -20, 100), (72, 25, 190), (1.2, 3.2)),     # phleboliths
+    ("bright", 0.12, 3, (-125, -25, -90), (-40, 30, -5), (1.2, 3.5)),    # granulomas of the liver
+    ("bright", 0.08, 3, (90, -25, -70), (120, 20, -15), (1.2, 3.0)),     # and of the spleen
+    ("bright", 0.12, 4, (-60, 0, 10), (60, 40, 120), (1.5, 4.5)),        # lymph nodes
+    ("bright", 0.20, 4, (-50, 0, -20), (50, 20, 20), (0.9, 2.0)),        # plaques of the renal arteries
+    ("gallstone", 0.15, 5, (-62, 34, 4), (-50, 48, 18), (1.5, 6.0)),
+    ("metal", 0.08, 5, (-70, 0, -25), (70, 25, 15), (0.9, 2.2)),         # surgical clips
+    ("pill", 0.12, 2, (-118, -20, 20), (-98, 15, 130), (2.0, 4.5)),
+    ("pill", 0.12, 2, (98, -20, 0), (118, 15, 130), (2.0, 4.5)),
 )
