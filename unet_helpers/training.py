@@ -51,7 +51,7 @@ class TrainConfig:
         seed: Of weights, patches and augmentation.
     """
 
-    n_steps: int = 1500
+    n_steps: int = 3500
     n_epochs: int | None = None
     minutes: float | None = None
     batch_size: int = 16
@@ -68,7 +68,7 @@ class TrainConfig:
 
 def default_config(device: torch.device) -> TrainConfig:
     """Settings that the lessons use: a few minutes on two CPU cores, more steps on a GPU."""
-    return TrainConfig() if device.type == "cpu" else TrainConfig(n_steps=6000)
+    return TrainConfig() if device.type == "cpu" else TrainConfig(n_steps=10_000)
 
 
 def choose_device(name: str | None = None) -> torch.device:
