@@ -75,11 +75,17 @@ def test_the_threshold_that_fits_is_chosen_and_of_equal_ones_the_nearest_to_a_ha
     assert choose_threshold([high, stone_free], [target, np.zeros_like(target)])[0] == 0.65
 
 
-@pytest.mark.parametrize(("n_pixels", "expected"), [(1, 0), (2, 2), (3, 3), (4, 4), (9, 5)])
-def test_the_smallest_size_is_the_largest_that_loses_no_stone(n_pixels: int, expected: int):
+@pytest.mark.parametrize(
+    ("n_stone", "n_speck", "expected"),
+    [(9, 0, 0), (9, 1, 2), (9, 2, 3), (2, 1, 2), (2, 2, 0), (1, 1, 0)],  # the last two: a size would cost a stone
+)
+def test_the_smallest_size_removes_specks_and_no_stone(n_stone: int, n_speck: int, expected: int):
     target = np.zeros((8, 12), bool)
-    target[1:4, 1:4] = target[6, 1 : 1 + n_pixels] = True  # one stone of 9 pixels, one of n
-    assert choose_threshold([target.astype(np.float32)], [target])[1] == expected
+    target[2, 1 : 1 + n_stone] = True
+    speck = np.zeros_like(target)
+    speck[5, 1 : 1 + n_speck] = True  # a false alarm in a stone-free image
+    probabilities = [target.astype(np.float32), speck.astype(np.float32)]
+    assert choose_threshold(probabilities, [target, np.zeros_like(target)])[1] == expected
 
 
 def test_no_stone_no_threshold():

@@ -12,7 +12,7 @@ from unet_helpers.metrics import dice, iou, match_stones, pooled_dice, pooled_io
 __all__ = ["THRESHOLDS", "choose_grey_threshold", "choose_threshold", "evaluate", "score_masks"]
 
 THRESHOLDS = tuple(round(0.1 + 0.05 * step, 2) for step in range(17))  # 0.10, 0.15, ... 0.90
-MIN_PIXELS = (0, 2, 3, 4, 5)
+MIN_PIXELS = (0, 2, 3)
 
 
 def _check_lengths(predictions: Sequence[Any], targets: Sequence[Any]) -> None:
@@ -85,7 +85,8 @@ def choose_threshold(probabilities: Sequence[np.ndarray], targets: Sequence[np.n
 
     First the threshold: of all whose mean Dice over the stone-bearing images comes within 0.01 of the best one,
     the nearest to 0.5. A few validation patients cannot tell such small differences from chance. Then the
-    smallest region, as large as it can be without losing a stone that was found: it only removes specks.
+    smallest region: the size with the fewest false alarms that loses no stone found, and of equal ones the
+    least, because an unseen patient may have a smaller stone.
 
     Args:
         probabilities: Float arrays (H, W) of the validation images.
@@ -106,13 +107,16 @@ def choose_threshold(probabilities: Sequence[np.ndarray], targets: Sequence[np.n
     def mean_dice(threshold: float) -> float:
         return float(np.mean([dice(p >= threshold, t) for p, t in positive]))
 
-    def n_found(min_pixels: int) -> int:
-        return sum(match_stones(predicted_mask(p, threshold, min_pixels), t).n_found for p, t in positive)
+    def errors(min_pixels: int) -> tuple[int, int]:
+        matches = [match_stones(predicted_mask(p, threshold, min_pixels), t)
+                   for p, t in zip(probabilities, targets, strict=True)]
+        return (sum(match.n_stones - match.n_found for match in matches),
+                sum(match.n_false_positives for match in matches))
 
     scores = {candidate: mean_dice(candidate) for candidate in THRESHOLDS}
     as_good = [candidate for candidate, score in scores.items() if score >= max(scores.values()) - 0.01]
     threshold = min(as_good, key=lambda candidate: abs(candidate - 0.5))
-    return threshold, max(n for n in MIN_PIXELS if n_found(n) == n_found(0))
+    return threshold, min(MIN_PIXELS, key=errors)  # the first, and so the least, of equal ones
 
 
 def choose_grey_threshold(images: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> tuple[int, float]:

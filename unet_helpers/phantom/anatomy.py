@@ -38,7 +38,7 @@ def make_patient(seed: int) -> Patient:
     r = np.random.default_rng([seed, 1])
     t = Traits(**{name: r.uniform(*limits) for name, limits in TRAITS.items()})
     t.fatness, t.spurs, t.mirrored = r.beta(1.4, 2.2), r.random() ** 2, r.random() < 0.3
-    t.dye, t.tilt = r.uniform(20, 60) * (r.random() < 0.10), t.tilt * (r.random() < 0.45)
+    t.dye, t.tilt = r.uniform(10, 35) * (r.random() < 0.10), t.tilt * (r.random() < 0.45)
     t.skin, t.half, t.deep = 4 + 27 * t.fatness, t.girth + 30 * t.fatness, t.depth + 20 * t.fatness
     waves = []
     for length_mm, shift_mm, n in ((170, 7.0, 4), (75, 2.4, 5), (32, 0.6, 4)):
