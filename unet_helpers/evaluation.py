@@ -83,10 +83,10 @@ def evaluate(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray],
 def choose_threshold(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> tuple[float, int]:
     """Threshold and smallest region to use, chosen on validation data in two steps.
 
-    First the threshold: of all whose mean Dice over the stone-bearing images comes within 0.01 of the best one,
+    First the threshold: of all whose mean Dice over the stone-bearing images is within 0.01 of the best one,
     the nearest to 0.5. A few validation patients cannot tell such small differences from chance. Then the
-    smallest region: the size with the fewest false alarms that loses no stone found, and of equal ones the
-    least, because an unseen patient may have a smaller stone.
+    smallest region: the size with the fewest false alarms that loses no stone found, and of equal ones
+    the least, because an unseen patient may have a smaller stone.
 
     Args:
         probabilities: Float arrays (H, W) of the validation images.
