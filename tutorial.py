@@ -213,7 +213,8 @@ async def execute(notebook: Path, copy: Path) -> None:
             show(end="\r")
             await asyncio.sleep(1)
 
-    client = NotebookClient(book, timeout=None, resources={"metadata": {"path": str(notebook.parent)}})
+    place = {"metadata": {"path": str(notebook.parent)}}
+    client = NotebookClient(book, timeout=None, coalesce_streams=True, resources=place)
     client.on_cell_executed = count
     client.extra_arguments = ["--log-level=50"]  # the kernel's own warnings would tear the line
     client.on_notebook_start = cancel_on_signal(task)
