@@ -26,7 +26,8 @@ from scipy import ndimage
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from unet_helpers import phantom
-from unet_helpers.inspector import Inspector, predicted_mask
+from unet_helpers.inspector import Inspector
+from unet_helpers.metrics import predicted_mask
 from unet_helpers.plotting import figure_png, overlay
 
 N_MOVES = 200

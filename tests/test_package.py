@@ -22,11 +22,14 @@ EXPORTS = {
     "files": "write_json written_whole",
     "groups": "exam_names join_groups read_groups_csv",
     "inference": "MAX_SIZE fast_precision predict predict_all",
+    "inspector": "AS_GIVEN BY_HAND Inspector RenderSettings WHOLE WORST_FIRST render",
     "losses": "bce_dice_loss bce_loss dice_loss",
     "metrics": "StoneMatch confusion_counts dice iou label_stones match_stones pooled_dice pooled_iou "
                "predicted_mask",
     "model": "UNet UNet2015 n_parameters",
     "progress": "progress_bar",
+    "rendering": "ImageScore Region RenderSettings check_arrays encode_png false_alarms find_regions "
+                 "legend_html picture_shape render score_html score_image stones_html view_box",
     "training": "TrainConfig choose_device default_config fit load_arrays mean_positive_dice",
     "transforms": "PatchSampler augment normalise resize_image resize_mask shrink_size to_tensor",
 }
@@ -76,7 +79,7 @@ def test_imports_run_one_way():
 @pytest.mark.parametrize(("low", "high"), [
     ("data", "transforms"), ("transforms", "training"), ("model", "training"), ("losses", "training"),
     ("metrics", "training"), ("training", "evaluation"), ("evaluation", "plotting"),
-    ("plotting", "inspector"), ("inspector", "cli"), ("phantom", "data"),
+    ("plotting", "rendering"), ("rendering", "inspector"), ("inspector", "cli"), ("phantom", "data"),
 ])
 def test_lower_layers_know_nothing_of_higher_ones(low: str, high: str):
     graph, reached, front = import_graph(), set(), {low}
