@@ -23,8 +23,11 @@ def test_all_scores_by_hand():
     assert scores == pytest.approx({
         "n_images": 4, "n_positive": 2, "n_stones": 3,
         "dice_positive_mean": (6 / 9 + 0) / 2, "iou_positive_mean": (3 / 6 + 0) / 2,
+        "precision_positive_mean": (3 / 4 + 0) / 2, "recall_positive_mean": (3 / 5 + 0) / 2,
         "dice_pooled": 6 / (6 + 3 + 4), "iou_pooled": 3 / (3 + 3 + 4),
+        "precision_pooled": 3 / (3 + 3), "recall_pooled": 3 / (3 + 4),
         "clean_negative_rate": 1 / 2, "false_positives_per_image": 2 / 4, "stone_sensitivity": 2 / 3,
+        "stone_sensitivity_iou01": 2 / 3, "n_merged": 0, "n_split": 0,
     })
     assert all(type(value) in (int, float) for value in scores.values())  # json can write them
 
@@ -33,8 +36,9 @@ def test_scores_without_an_image_to_stand_on_are_nan():
     empty = np.zeros((3, 3), bool)
     scores = score_masks([empty], [empty])
     nans = sorted(name for name, value in scores.items() if math.isnan(value))
-    assert nans == ["dice_pooled", "dice_positive_mean", "iou_pooled", "iou_positive_mean",
-                    "stone_sensitivity"]
+    overlaps = [f"{name}_{how}" for name in ("dice", "iou", "precision", "recall")
+                for how in ("pooled", "positive_mean")]
+    assert nans == [*overlaps, "stone_sensitivity", "stone_sensitivity_iou01"]
     assert scores["clean_negative_rate"] == 1 and scores["false_positives_per_image"] == 0
     assert math.isnan(score_masks([~empty], [~empty])["clean_negative_rate"])
 

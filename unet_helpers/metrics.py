@@ -1,4 +1,4 @@
-"""Dice, IoU and stone-level scores on bool masks.
+"""Dice, IoU, precision, recall and stone-level scores on bool masks.
 
 Conventions, held by the tests: both masks empty -> NaN (the image says nothing about overlap and is left
 out of means, always with n), exactly one empty -> 0, and no epsilon anywhere. Counts are kept per image and
@@ -7,6 +7,7 @@ reduced at the end, because a mean of batch means is wrong when the last batch i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,12 +18,15 @@ __all__ = [
     "StoneMatch",
     "confusion_counts",
     "dice",
+    "equal_area_diameter",
     "iou",
     "label_stones",
     "match_stones",
     "pooled_dice",
     "pooled_iou",
+    "precision",
     "predicted_mask",
+    "recall",
 ]
 
 EIGHT_CONNECTED = np.ones((3, 3), bool)  # a diagonal line is one stone; SciPy's default sees single pixels
@@ -101,6 +105,33 @@ def iou(prediction: np.ndarray, target: np.ndarray) -> np.ndarray | float:
     return _ratio(tp, tp + fp + fn)
 
 
+def precision(prediction: np.ndarray, target: np.ndarray) -> np.ndarray | float:
+    """Share of the predicted stone pixels that are stone, TP / (TP + FP), of each image.
+
+    Args:
+        prediction: Bool array (H, W), or a stack (N, H, W).
+        target: Bool array of the same shape.
+
+    Returns:
+        As `dice`: a float or an array (N,), NaN where both masks are empty, 0.0 where exactly one is. (An
+        empty prediction over a stone is 0 / 0; it counts as 0 here, or missing everything would be left out.)
+
+    Raises:
+        ValueError: If a mask is not bool or the shapes differ.
+    """
+    tp, fp, fn = confusion_counts(prediction, target)
+    return _ratio(tp, tp + fp + fn * (tp + fp == 0))
+
+
+def recall(prediction: np.ndarray, target: np.ndarray) -> np.ndarray | float:
+    """Share of the stone pixels that are predicted, TP / (TP + FN), of each image.
+
+    Args, Returns, Raises: As `precision`; 0.0 also for a false alarm where there is no stone.
+    """
+    tp, fp, fn = confusion_counts(prediction, target)
+    return _ratio(tp, tp + fn + fp * (tp + fn == 0))
+
+
 def _pooled_counts(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> np.ndarray:
     if len(predictions) != len(targets):
         raise ValueError(f"predictions must be as many as targets, got {len(predictions)} and "
@@ -165,6 +196,21 @@ def predicted_mask(probability: np.ndarray, threshold: float, min_pixels: int = 
     return large[labels]
 
 
+def equal_area_diameter(n_pixels: float, spacing_mm: tuple[float, float] = (1.0, 1.0)) -> float:
+    """Diameter of the circle that has the area of so many pixels.
+
+    A clinical report gives the longest diameter instead, which is larger for every stone that is not round.
+
+    Args:
+        n_pixels: Area in pixels.
+        spacing_mm: Height and width of a pixel in millimetres; by default the diameter is in pixels.
+
+    Returns:
+        Diameter in millimetres (or pixels).
+    """
+    return 2 * math.sqrt(n_pixels * spacing_mm[0] * spacing_mm[1] / math.pi)
+
+
 @dataclass(frozen=True)
 class StoneMatch:
     """Which stones of one image were found.
@@ -172,12 +218,20 @@ class StoneMatch:
     Attributes:
         found: For each true stone, in the order of `label_stones`, whether a predicted region hit it.
         n_pixels: The area of each true stone in pixels, in the same order.
+        n_predicted_pixels: The area of the predicted regions that hit it, together; 0 where it is missed.
+        centres: Row and column of the middle of each true stone (mean over its pixels).
         n_false_positives: Predicted regions that hit no true stone.
+        n_merged: Predicted regions that hit more than one true stone: these stones became one.
+        n_split: True stones that more than one predicted region hit: one stone became several.
     """
 
     found: tuple[bool, ...]
     n_pixels: tuple[int, ...]
     n_false_positives: int
+    n_predicted_pixels: tuple[int, ...] = ()
+    centres: tuple[tuple[float, float], ...] = ()
+    n_merged: int = 0
+    n_split: int = 0
 
     @property
     def n_stones(self) -> int:
@@ -209,12 +263,36 @@ def match_stones(prediction: np.ndarray, target: np.ndarray, min_iou: float = 0.
     prediction, target = _check(prediction, target)
     predicted, n_predicted = label_stones(prediction)
     true, n_true = label_stones(target)
-    shape = (n_true + 1, n_predicted + 1)
-    pairs_of_labels = np.ravel_multi_index((true.ravel(), predicted.ravel()), shape)
-    overlap = np.bincount(pairs_of_labels, minlength=shape[0] * shape[1]).reshape(shape)
-    area_true, area_predicted = overlap.sum(1), overlap.sum(0)
-    overlap = overlap[1:, 1:]
-    union = area_true[1:, None] + area_predicted[None, 1:] - overlap
-    hit = (overlap > 0) & (overlap >= min_iou * union)
-    found = tuple(bool(h) for h in hit.any(1))
-    return StoneMatch(found, tuple(int(a) for a in area_true[1:]), int(n_predicted - hit.any(0).sum()))
+    area_predicted = np.bincount(predicted[prediction], minlength=n_predicted + 1)
+    area_true = np.bincount(true[target], minlength=n_true + 1)
+    stone, region = _hits(true, predicted, area_true, area_predicted, min_iou)
+    regions_of_stone = np.bincount(stone, minlength=n_true + 1)[1:]
+    stones_of_region = np.bincount(region, minlength=n_predicted + 1)[1:]
+    predicted_pixels = np.bincount(stone, area_predicted[region], minlength=n_true + 1)[1:]
+    return StoneMatch(
+        found=tuple((regions_of_stone > 0).tolist()),
+        n_pixels=tuple(area_true[1:].tolist()),
+        n_false_positives=int((stones_of_region == 0).sum()),
+        n_predicted_pixels=tuple(predicted_pixels.astype(int).tolist()),
+        centres=_centres(true, area_true),
+        n_merged=int((stones_of_region > 1).sum()),
+        n_split=int((regions_of_stone > 1).sum()),
+    )
+
+
+def _hits(true: np.ndarray, predicted: np.ndarray, area_true: np.ndarray, area_predicted: np.ndarray,
+          min_iou: float) -> tuple[np.ndarray, np.ndarray]:
+    """Label of the stone and label of the region of every pair that overlaps enough."""
+    both = (true > 0) & (predicted > 0)
+    codes = true[both].astype(np.int64) * len(area_predicted) + predicted[both]
+    pairs, shared = np.unique(codes, return_counts=True)
+    stone, region = np.divmod(pairs, len(area_predicted))
+    enough = shared >= min_iou * (area_true[stone] + area_predicted[region] - shared)
+    return stone[enough], region[enough]
+
+
+def _centres(labels: np.ndarray, areas: np.ndarray) -> tuple[tuple[float, float], ...]:
+    rows, columns = np.nonzero(labels)
+    inside = labels[rows, columns]
+    sums = (np.bincount(inside, where, minlength=len(areas))[1:] for where in (rows, columns))
+    return tuple(zip(*((total / areas[1:]).tolist() for total in sums), strict=True))

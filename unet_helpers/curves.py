@@ -1,0 +1,187 @@
+"""Curves that say more than one number: FROC, precision and recall, calibration, agreement of sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from unet_helpers.metrics import label_stones
+
+__all__ = ["CALIBRATION_EDGES", "FROC_THRESHOLDS", "agreement", "calibration", "froc", "froc_counts",
+           "precision_recall"]
+
+# even steps of the logit, and far up: after a training with Dice most stones have more than 0.999
+FROC_THRESHOLDS = tuple((1 / (1 + np.exp(-np.arange(-8, 14.5, 0.5)))).tolist())
+CALIBRATION_EDGES = np.linspace(0, 1, 11)
+N_CURVE_POINTS = 200
+
+
+# ------------------------------------------------------------------------------------------------- FROC
+def _squeezed(candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns that hold a candidate, and the one after each: what did not touch stays apart."""
+    kept = []
+    for axis in (1, 0):
+        some = candidates.any(axis)
+        some[1:] |= some[:-1]
+        kept.append(np.flatnonzero(some))
+    return kept[0], kept[1]
+
+
+def _found_and_false(mask: np.ndarray, stones: np.ndarray, min_pixels: int) -> tuple[int, int]:
+    """Numbers of true stones hit, and of predicted regions that hit none."""
+    regions, n_regions = label_stones(mask)
+    large = np.bincount(regions.ravel(), minlength=n_regions + 1) >= max(min_pixels, 1)
+    large[0] = False
+    hit = (stones > 0) & large[regions]
+    return len(np.unique(stones[hit])), int(large.sum()) - len(np.unique(regions[hit]))
+
+
+def froc_counts(probability: np.ndarray, target: np.ndarray, thresholds: Sequence[float] = FROC_THRESHOLDS,
+                min_pixels: int = 0) -> tuple[np.ndarray, np.ndarray, int]:
+    """Stones found and false alarms of one image at each threshold, by the rules of `metrics.match_stones`.
+
+    Args:
+        probability: Float array (H, W).
+        target: Bool array (H, W).
+        thresholds: T probabilities in any order.
+        min_pixels: Smaller predicted regions are dropped.
+
+    Returns:
+        Int64 arrays (T,) of stones found and of false positive regions, and the number of true stones.
+    """
+    stones, n_stones = label_stones(target)
+    rows, columns = _squeezed(probability >= min(thresholds))
+    probability, stones = (array[rows][:, columns] for array in (probability, stones))
+    counts = [_found_and_false(probability >= threshold, stones, min_pixels) for threshold in thresholds]
+    found, false = np.array(counts, np.int64).T
+    return found, false, n_stones
+
+
+def froc(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray],
+         thresholds: Sequence[float] = FROC_THRESHOLDS, min_pixels: int = 0) -> dict[str, list[float]]:
+    """Free-response ROC: what share of the stones is found at what price in false alarms.
+
+    Args:
+        probabilities: Float arrays (H, W), one an image.
+        targets: Bool arrays of the same shapes.
+        thresholds: Probabilities to try.
+        min_pixels: Predicted regions with fewer pixels are dropped at every threshold.
+
+    Returns:
+        Lists of equal length, from the highest threshold to the lowest: "threshold", "sensitivity" (over all
+        stones; NaN if there is none) and "false_positives_per_image". The number of false alarms need not
+        fall as the threshold rises: one large false alarm breaks into several small ones before it goes.
+
+    Reference: Chakraborty and Winter (1990), Radiology 174(3):873-881, doi:10.1148/radiology.174.3.2305073
+    """
+    thresholds = sorted(thresholds, reverse=True)
+    counts = [froc_counts(p, t, thresholds, min_pixels) for p, t in zip(probabilities, targets, strict=True)]
+    found, false = (np.sum([count[k] for count in counts], axis=0) for k in (0, 1))
+    n_stones = sum(count[2] for count in counts)
+    sensitivity = found / n_stones if n_stones else np.full(len(thresholds), np.nan)
+    return {"threshold": [float(threshold) for threshold in thresholds], "sensitivity": sensitivity.tolist(),
+            "false_positives_per_image": (false / len(counts)).tolist()}
+
+
+# --------------------------------------------------------------------------------- precision and recall
+def precision_recall(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray],
+                     n_points: int = N_CURVE_POINTS) -> dict[str, Any]:
+    """Precision and recall over the pixels of all images, at every threshold.
+
+    The area is the average precision: the sum over thresholds of the rise in recall times the precision
+    there, without interpolation, and over every distinct probability, not only the points returned.
+
+    Args:
+        probabilities: Float arrays (H, W), one an image.
+        targets: Bool arrays of the same shapes.
+        n_points: At most so many points are returned, spread evenly over the recall.
+
+    Returns:
+        Lists "precision", "recall" and "threshold", from the highest threshold to the lowest, and
+        "area". Empty lists and a NaN area if there is no stone.
+
+    Reference: Davis and Goadrich (2006), doi:10.1145/1143844.1143874: why not to interpolate linearly.
+    """
+    pairs = list(zip(probabilities, targets, strict=True))
+    stone = np.concatenate([probability[target] for probability, target in pairs])
+    if not stone.size:
+        return {"precision": [], "recall": [], "threshold": [], "area": float("nan")}
+    values, n_hits = np.unique(stone, return_counts=True)  # the recall rises at these thresholds alone
+    n_above = np.zeros(len(values) + 1, np.int64)  # n_above[k]: pixels that reach exactly k of the values
+    for probability, _ in pairs:
+        reached = np.searchsorted(values, np.sort(probability[probability >= values[0]]), side="right")
+        n_above += np.bincount(reached, minlength=len(n_above))
+    hits, predicted = n_hits[::-1].cumsum(), n_above[:0:-1].cumsum()
+    precision, recall = hits / predicted, hits / hits[-1]
+    area = float((np.diff(recall, prepend=0) * precision).sum())
+    points = np.searchsorted(recall, np.linspace(recall[0], 1, min(n_points, len(recall))) - 1e-12)
+    points = np.unique(points)
+    curve = {"precision": precision, "recall": recall, "threshold": values[::-1].astype(float)}
+    return {**{name: array[points].tolist() for name, array in curve.items()}, "area": area}
+
+
+# ------------------------------------------------------------------------------------------ calibration
+def calibration(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Is a pixel of probability 0.7 stone in 7 of 10 cases? Reliability in ten bins, and its mean gap.
+
+    Bins are 0.1 wide, open below and closed above, over the pixels of all images. "ece" is the expected
+    calibration error *on the foreground*: the mean over all pixels with a probability above 0.1 of the
+    distance between the mean probability and the share of stone of their bin, so that each bin weighs as
+    much as it has pixels. The lowest bin is listed but left out of it: it holds nearly every pixel of a CT
+    slice, is right nearly always, and would hide everything else. The foreground is chosen by the
+    probability and never by the truth, which would bias the shares. A stone that got less than 0.1 is
+    therefore not seen here; the sensitivity counts it.
+
+    Args:
+        probabilities: Float arrays (H, W) in [0, 1], one an image.
+        targets: Bool arrays of the same shapes.
+
+    Returns:
+        Lists "confidence" (mean probability), "frequency" (share of stone) and "n" (pixels) of the bins that
+        hold a pixel, from low to high, and "ece"; NaN if no pixel is above 0.1.
+
+    Reference: Guo et al. (2017), arXiv:1706.04599
+    """
+    n, stone, confidence = np.zeros((3, len(CALIBRATION_EDGES) - 1))
+    for probability, target in zip(probabilities, targets, strict=True):
+        above = probability > CALIBRATION_EDGES[1]
+        values, truth = probability[above], target[above]
+        bins = np.searchsorted(CALIBRATION_EDGES[1:-1], values)
+        n += np.bincount(bins, minlength=len(n))
+        stone += np.bincount(bins, truth, minlength=len(n))
+        confidence += np.bincount(bins, values, minlength=len(n))
+        n[0] += probability.size - values.size
+        stone[0] += target.sum() - truth.sum()
+        confidence[0] += probability.sum(dtype=float) - values.sum(dtype=float)
+    gap = np.abs(stone - confidence)[1:].sum()
+    used = n > 0
+    return {
+        "confidence": (confidence[used] / n[used]).tolist(),
+        "frequency": (stone[used] / n[used]).tolist(),
+        "n": n[used].astype(int).tolist(),
+        "ece": float(gap / n[1:].sum()) if n[1:].any() else float("nan"),
+    }
+
+
+# ---------------------------------------------------------------------------------------- stone size
+def agreement(predicted: Sequence[float], true: Sequence[float]) -> dict[str, Any]:
+    """Bland-Altman analysis: does the prediction measure too large or too small, and how much may it be off?
+
+    Args:
+        predicted: Measured values, for example diameters.
+        true: The true values of the same objects.
+
+    Returns:
+        "bias": mean of predicted - true; "limits": bias -/+ 1.96 standard deviations, between which 95
+        % of the differences lie if they are normally distributed (NaN for fewer than two); "n"; and both
+        lists.
+
+    Reference: Bland and Altman (1986), Lancet 327:307-310, doi:10.1016/S0140-6736(86)90837-8
+    """
+    difference = np.subtract(predicted, true, dtype=float)
+    bias = float(difference.mean()) if difference.size else float("nan")
+    spread = 1.96 * float(difference.std(ddof=1)) if difference.size > 1 else float("nan")
+    return {"bias": bias, "limits": [bias - spread, bias + spread], "n": int(difference.size),
+            "true": [float(value) for value in true], "predicted": [float(value) for value in predicted]}
