@@ -31,7 +31,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unet_helpers.inspector import BY_HAND, WHOLE, WORST_FIRST, Inspector
+from unet_helpers.inspector import BY_HAND, WHOLE, Inspector
 
 ROOT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -75,6 +75,7 @@ def toy_data() -> dict[str, Any]:
         data["images"].append(image)
         data["targets"].append(target)
         data["probabilities"].append(np.clip(probability, 0, 1) * (0 if not target.any() else 1))
+    data["images_hu"] = [image * np.float32(8) - 600 for image in data["images"]]
     return {**data, "spacing_mm": 0.8, "names": ["first", "second", "narrow", "empty"]}
 
 
@@ -210,9 +211,9 @@ class Screen:
     def handle(self, label: str) -> Any:
         return self.panel.locator(f".widget-slider:has(label:text-is('{label}')) [role=slider]")
 
-    def value(self, label: str) -> float:
+    def value(self, label: str) -> str:
         row = self.panel.locator(f".widget-slider:has(label:text-is('{label}'))")
-        return float(row.locator(".widget-readout").inner_text())
+        return row.locator(".widget-readout").inner_text()
 
     def press(self, label: str, *keys: str) -> None:
         """Press keys on a focused slider."""
@@ -236,11 +237,14 @@ class Screen:
         self.panel.get_by_label(label, exact=True).focus()
         self.page.keyboard.press("Space")
 
-    def choose(self, label: str, option: str) -> None:
-        self.panel.locator(f".widget-dropdown:has(label:text-is('{label}')) select").select_option(option)
-
-    def click(self, label: str) -> None:
-        self.panel.get_by_role("button", name=label).click()
+    def push(self, label: str, key: str | None) -> None:
+        """Push a button, with the mouse or with a key."""
+        button = self.panel.get_by_role("button", name=label)
+        if key is None:
+            button.click()
+        else:
+            button.focus()
+            self.page.keyboard.press(key)
 
     def count_pictures(self) -> Callable[[], int]:
         """Count from now on how often the picture is replaced."""
@@ -258,8 +262,8 @@ class Screen:
                 let start;
                 const started = () => { start = performance.now(); };
                 addEventListener("keydown", started, {once: true, capture: true});
-                image.addEventListener("load", () => requestAnimationFrame(
-                    () => resolve(performance.now() - start)), {once: true});
+                image.addEventListener("load", () => requestAnimationFrame(() => requestAnimationFrame(
+                    () => resolve(performance.now() - start))), {once: true});  // its frame is painted
             });
         }""")
         self.page.keyboard.press(key)
@@ -306,54 +310,73 @@ def assert_same(screen: Screen, twin: Inspector, what: str, seconds: float = 20)
         time.sleep(0.05)
 
 
+SLIDERS = {  # label: keys, and by how much they move it together
+    "threshold": (("ArrowRight", "ArrowUp", "ArrowLeft", "ArrowDown", "ArrowDown"), -0.01),
+    "opacity": (("ArrowRight", "ArrowRight"), 0.1),
+    "level (HU)": (("ArrowLeft", "ArrowLeft", "ArrowLeft"), -30),
+    "width (HU)": (("ArrowRight",), 10),
+    "image": (("ArrowRight", "ArrowRight", "ArrowLeft"), 1),
+    "zoom": (("ArrowRight", "ArrowRight"), 1),
+    "up / down": (("ArrowRight", "ArrowRight"), 2),
+    "left / right": (("ArrowLeft",), -1),
+}
+ATTRIBUTES = {"level (HU)": "level", "width (HU)": "width", "image": "index",
+              "up / down": "row", "left / right": "column",
+              "heat map": "heat_map", "worst Dice first": "worst_first"}  # fmt: skip
+
+
+def set_from(screen: Screen, twin: Inspector, label: str) -> None:
+    """Give the twin's slider the value that stands beside the one in the browser."""
+    control = getattr(twin, ATTRIBUTES.get(label, label))
+    control.value = type(control.value)(screen.value(label))
+
+
 def walk(screen: Screen, twin: Inspector) -> None:
     """Move every control, in the browser by hand and in its twin by value; both must always show the same."""
     assert_same(screen, twin, "opening")
     assert screen.picture.bounding_box()["width"] == screen.pixels()[1]  # neither stretched nor shrunk
+    sliders = {label: row for label, row in SLIDERS.items() if twin._has_hu or "HU" not in label}
+    assert screen.panel.locator(".widget-slider").count() == len(sliders) + 1  # and "look at"
 
-    for label, control, keys, change in (
-        (
-            "threshold",
-            twin.threshold,
-            ("ArrowRight", "ArrowUp", "ArrowLeft", "ArrowDown", "ArrowDown"),
-            -0.01,
-        ),
-        ("opacity", twin.opacity, ("ArrowRight", "ArrowRight"), 0.1),
-        ("image", twin.index, ("End",), twin.index.max - 1),
-        ("image", twin.index, ("ArrowLeft",), -1),
-        ("zoom", twin.zoom, ("ArrowRight", "ArrowRight"), 1),
-        ("up / down", twin.row, ("ArrowRight", "ArrowRight"), 2),
-        ("left / right", twin.column, ("ArrowLeft",), -1),
-    ):
-        control.value = round(control.value + change, 2)
+    for label, (keys, change) in sliders.items():
+        control = getattr(twin, ATTRIBUTES.get(label, label))
+        control.value = type(control.value)(round(control.value + change, 2))
         screen.press(label, *keys)
         assert_same(screen, twin, f"{keys} on {label}")
-        assert screen.value(label) == pytest.approx(control.value)
+        assert float(screen.value(label)) == pytest.approx(control.value)
 
-    for label in ("truth", "prediction", "heat map", "errors"):
-        control = getattr(twin, label.replace(" ", "_"))
+    for key, place in (("End", BY_HAND), ("Home", WHOLE), ("ArrowRight", None), ("Home", WHOLE)):
+        twin.look_at.value = place or twin.look_at.options[1]
+        screen.press("look at", key)
+        assert_same(screen, twin, f"{key} on look at")
+        assert screen.value("look at") == twin.look_at.value
+
+    for label in ("truth", "prediction", "heat map", "errors", "worst Dice first"):
+        control = getattr(twin, ATTRIBUTES.get(label, label))
         control.value = not control.value
         screen.tick(label)
         assert_same(screen, twin, f"ticking {label}")
 
-    for label, option in (("look at", BY_HAND), ("look at", WHOLE), ("order", WORST_FIRST)):
-        getattr(twin, label.replace(" ", "_")).value = option
-        screen.choose(label, option)
-        assert_same(screen, twin, f"choosing {option}")
-
-    for button in (twin.next_miss, twin.next_miss, twin.next_false_alarm, twin.next_miss):
+    buttons = twin.next_miss, twin.next_miss, twin.next_false_alarm, twin.next_miss
+    for button, key in zip(buttons, (None, "Space", None, "Space"), strict=True):
         button.click()
-        screen.click(button.description)
-        assert_same(screen, twin, f"a click on {button.description}")
+        screen.push(button.description, key)
+        assert_same(screen, twin, f"{button.description} by {key or 'a click'}")
 
-    for label, control in (("opacity", twin.opacity), ("image", twin.index), ("zoom", twin.zoom)):
+    twin.look_at.value = WHOLE  # else the view of an image without stones depends on those passed on the way
+    screen.press("look at", "Home")
+    assert_same(screen, twin, "zooming out")
+    for label in sliders:
         screen.drag(label, 5, 12, 20)
-        control.value = type(control.value)(screen.value(label))
+        set_from(screen, twin, label)
         assert_same(screen, twin, f"dragging {label}")
+    screen.drag("look at", -30, -60, -150)
+    twin.look_at.value = screen.value("look at")
+    assert_same(screen, twin, "dragging look at")
 
     n_pictures, n_moves = screen.count_pictures(), 150
     screen.drag("threshold", *(30 * math.sin(i / 12) for i in range(n_moves)))
-    twin.threshold.value = screen.value("threshold")
+    set_from(screen, twin, "threshold")
     assert_same(screen, twin, "dragging threshold to and fro", 2)  # no queue of old moves is worked off first
     assert 3 <= n_pictures() < n_moves
 

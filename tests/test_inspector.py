@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unet_helpers.inspector import BY_HAND, WHOLE, WORST_FIRST, Inspector
+from unet_helpers.inspector import BY_HAND, WHOLE, Inspector
 from unet_helpers.rendering import render, view_box
 
 # ipywidgets 7 with a recent ipykernel, as in the test session with Colab's versions
@@ -50,7 +50,7 @@ def data() -> dict:
 MOVES = [
     ("threshold", 0.2), ("opacity", 0.9), ("index", 2), ("index", 3), ("zoom", 3.0), ("row", 80),
     ("column", 10), ("look_at", "stone 2"), ("look_at", BY_HAND), ("truth", True), ("prediction", True),
-    ("errors", False), ("heat_map", True), ("order", WORST_FIRST),
+    ("errors", False), ("heat_map", True), ("worst_first", True),
 ]  # fmt: skip
 
 
@@ -99,14 +99,14 @@ def test_live_line_follows(data):
 
 def test_worst_first_and_back(data):
     inspector = Inspector(**data)
-    inspector.order.value = WORST_FIRST
+    inspector.worst_first.value = True
     # image 1: TP 12, FN 24, FP 2: 24 / 50 = 0.48; image 0: TP 16, FN 9: 32 / 41 = 0.78; image 2: NaN, last
     order = [inspector.current]
     for position in (2, 3):
         inspector.index.value = position
         order.append(inspector.current)
     assert order == [1, 0, 2]
-    inspector.order.value = "as given"
+    inspector.worst_first.value = False
     assert inspector.current == 2 and inspector.index.value == 3  # stays at the shown image
 
 
@@ -173,7 +173,7 @@ def test_smallest_data_sets(n_images):
     assert shown(inspector).shape == (457, 640, 3)
     inspector.next_miss.click()
     inspector.next_false_alarm.click()
-    inspector.order.value = WORST_FIRST
+    inspector.worst_first.value = True
     inspector.zoom.value = 4
     assert "Dice <b>none" in inspector.score.value
     assert (inspector.index in all_children(inspector.widget)) == (n_images > 1)  # nothing to slide over

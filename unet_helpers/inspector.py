@@ -28,10 +28,9 @@ from unet_helpers.rendering import (
     stones_html,
 )
 
-__all__ = ["AS_GIVEN", "BY_HAND", "WHOLE", "WORST_FIRST", "Inspector", "RenderSettings", "render"]
+__all__ = ["BY_HAND", "WHOLE", "Inspector", "RenderSettings", "render"]
 
 WHOLE, BY_HAND = "whole image", "by hand"
-AS_GIVEN, WORST_FIRST = "as given", "worst Dice first"
 STONES_IN_VIEW = 6  # a jump to a stone enlarges it to a sixth of the picture, within the limits below
 JUMP_ZOOMS = (3.0, 8.0)
 LOOK: dict[str, Any] = {"style": {"description_width": "76px"}, "layout": {"width": "292px"}}
@@ -71,9 +70,10 @@ class Inspector:
         stones: The diameters of the stones.
         index: Position in the order, from 1.
         threshold, opacity, level, width, zoom, row, column: Sliders; row and column are percentages.
-        look_at: Whole image, one of the stones, or by hand (row and column).
-        truth, prediction, errors, heat_map: What is drawn.
-        order: As given, or worst Dice first.
+        look_at: Slider over whole image, each of the stones, and by hand (row and column). No drop-down list,
+            because JupyterLab takes the arrow keys away from those.
+        truth, prediction, errors, heat_map: Check boxes: what is drawn.
+        worst_first: Check box: the images by Dice, the worst first, instead of as given.
         next_miss, next_false_alarm: Buttons.
     """
 
@@ -132,12 +132,12 @@ class Inspector:
         self.picture = widgets.Image(format="png", layout=widgets.Layout(flex="0 1 auto", min_width="280px"))
         self.score, self.stones, self.message = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.index = _slider("image", 1, 1, len(self._images), 1)
-        self.order = widgets.Dropdown(options=[AS_GIVEN, WORST_FIRST], description="order", **LOOK)
+        self.worst_first = _checkbox("worst Dice first", False)
         self.threshold = _slider("threshold", threshold, 0.0, 1.0, 0.01)
         self.opacity = _slider("opacity", RenderSettings.opacity, 0.0, 1.0, 0.05)
         self.level = _slider("level (HU)", 40, -200, 1000, 10)
         self.width = _slider("width (HU)", 400, 50, 2000, 10)
-        self.look_at = widgets.Dropdown(options=[WHOLE], description="look at", **LOOK)
+        self.look_at = widgets.SelectionSlider(options=[WHOLE], description="look at", **LOOK)
         self.zoom = _slider("zoom", 1.0, 1.0, 12.0, 0.5)
         self.row = _slider("up / down", 50, 0, 100, 1)
         self.column = _slider("left / right", 50, 0, 100, 1)
@@ -147,7 +147,7 @@ class Inspector:
         self.next_false_alarm = widgets.Button(description="next false alarm", layout=HALF)
 
     def _arrange(self) -> widgets.Box:
-        which = [self.index, self.order] if len(self._images) > 1 else []
+        which = [self.index, self.worst_first] if len(self._images) > 1 else []
         window = [self.level, self.width] if self._has_hu else []
         toggles = [widgets.HBox([self.errors, self.heat_map]), widgets.HBox([self.truth, self.prediction])]
         buttons = widgets.HBox([self.next_miss, self.next_false_alarm])
@@ -159,7 +159,7 @@ class Inspector:
         return widgets.Box([self.picture, widgets.VBox(panel, layout=beside)], layout=row)
 
     def _observe(self) -> None:
-        for control in (self.index, self.order, self.threshold, self.opacity, self.level, self.width,
+        for control in (self.index, self.worst_first, self.threshold, self.opacity, self.level, self.width,
                         self.look_at, self.zoom, self.row, self.column, self.errors, self.heat_map,
                         self.truth, self.prediction):
             control.observe(self._moved, names="value")
@@ -214,9 +214,9 @@ class Inspector:
         self._draw()
 
     def _follow(self, control: widgets.Widget) -> None:
-        if control is self.order:
+        if control is self.worst_first:
             self._sort()
-        if control is self.order or control is self.index:
+        if control is self.worst_first or control is self.index:
             self._open_image()
         elif control is self.look_at:
             self._aim()
@@ -229,10 +229,10 @@ class Inspector:
     def _sort(self) -> None:
         """Put the images in the chosen order: the worst first, or the shown image at its own place."""
         shown, self._order = self.current, list(range(len(self._images)))
-        if self.order.value == WORST_FIRST:
+        if self.worst_first.value:
             scores = [float(dice(self._predicted(i), self._targets[i])) for i in self._order]
             self._order.sort(key=lambda i: (math.isnan(scores[i]), scores[i]))
-        self.index.value = 1 if self.order.value == WORST_FIRST else shown + 1
+        self.index.value = 1 if self.worst_first.value else shown + 1
 
     # --------------------------------------------------------------------------------------- where to look
     def _open_image(self) -> None:
