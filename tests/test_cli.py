@@ -1,7 +1,9 @@
 """Every sub-command in this process, on a data set that trains in a second; Ctrl-C in a real one."""
 
 import json
+import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -173,7 +175,48 @@ def test_evaluate_writes_scores_and_figure(run: Path, data: Path, tmp_path: Path
     assert set(scores) >= SCORES and scores["n_images"] == 2 and scores["split"] == "test"
     assert scores["clean_negative_rate"] is None  # no stone-free image: not a number, and JSON has no NaN
     assert load_image(tmp_path / "b" / "cases.png").shape[1] > 300
-    assert "dice_positive_mean" in capsys.readouterr().out
+    assert scores["images"] == [p.name for p in sorted(data.glob("*.jpg")) if p.name in scores["images"]]
+    assert scores["tta"] is False and scores["unit"] == "px" and scores["n_groups"] == 1
+    assert scores["intervals"]["dice_positive_mean"] == [None, None]  # one exam cannot tell how sure it is
+    (rival,) = scores["baselines"]
+    assert re.fullmatch(r"grey >= \d+", rival) and len(scores["per_image"]) == 2
+    out = capsys.readouterr().out
+    assert re.search(r"^ +score +95 %, 1 groups +n +grey >= \d+$", out, re.M)
+    assert re.search(rf"^Dice, mean over images with a stone +{scores['dice_positive_mean']:.3f} ", out, re.M)
+    assert "sizes and distances are in pixels" in out
+
+
+def test_evaluate_measures_in_millimetres_where_the_data_know_their_pixels(run: Path, data: Path,
+                                                                           tmp_path: Path, capsys):
+    copy = shutil.copytree(data, tmp_path / "data")
+    rows = [f"{path.stem},{0.5 + 0.25 * (n % 2)}" for n, path in enumerate(sorted(copy.glob("*.jpg")))]
+    (copy / "slices.csv").write_text("\n".join(["stem,spacing_mm", *rows]))
+    json_file = tmp_path / "scores.json"
+    assert call("evaluate", copy, "--checkpoint", run / "best.pt", "--split", "all", "--json", json_file) == 0
+    scores = json.loads(json_file.read_text())
+    diameter = 2 * math.sqrt(30 / math.pi)  # every stone of the set has 5 x 6 pixels
+    true = [stone["diameter"] / diameter for stone in scores["per_stone"]]
+    assert true == pytest.approx([0.5 + 0.25 * (n % 2) for n in range(12)])
+    assert "surface Dice at 1 mm" in capsys.readouterr().out and "hd95_mm" in scores
+
+
+def test_test_time_augmentation_is_an_option(run: Path, data: Path, tmp_path: Path, monkeypatch, capsys):
+    views = []
+    predict_all = cli.predict_all
+
+    def watched(*arguments, n_views, **options):
+        views.append(n_views)
+        return predict_all(*arguments, n_views=n_views, **options)
+
+    monkeypatch.setattr(cli, "predict_all", watched)
+    for option in ((), ("--tta",)):
+        assert call("evaluate", data, "--checkpoint", run / "best.pt", *option, "--json",
+                    tmp_path / f"{len(option)}.json") == 0
+    plain, mirrored = (json.loads((tmp_path / f"{n}.json").read_text()) for n in (0, 1))
+    assert views == [1, 4] and (plain["tta"], mirrored["tta"]) == (False, True)
+    assert plain["threshold"] == mirrored["threshold"]  # the checkpoint's, chosen without
+    assert plain["calibration"] != mirrored["calibration"]
+    assert "mirrored four ways" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("split", "n_images"), [("train", 8), ("val", 2), ("all", 12)])
@@ -190,7 +233,8 @@ def test_foreign_data_needs_split_all(run: Path, data: Path, tmp_path: Path, cap
         (tmp_path / f"foreign{n}_mask.png").write_bytes((data / f"{path.stem}_mask.png").read_bytes())
     for split, code in (("test", 1), ("train", 1), ("all", 0)):
         assert call("evaluate", tmp_path, "--checkpoint", run / "best.pt", "--split", split) == code
-    err = capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert "The training images are not in this data: no grey threshold" in out
     assert "--split must be all for data that the checkpoint was not trained on, got test" in err
     assert "note: 3 of 3 images name no exam" in err
 
@@ -249,7 +293,7 @@ def test_without_a_sub_command_the_pipeline_runs(data: Path, tmp_path: Path, mon
     assert {path.name for path in run.iterdir()} >= {"best.pt", "last.pt", "scores.json", "examples.png"}
     assert set(json.loads((run / "scores.json").read_text())) >= SCORES
     out = capsys.readouterr().out
-    assert "everything of grey value >=" in out and "U-Net on test data" in out
+    assert "grey >= " in out and "U-Net on test data" in out
     assert main([]) == 0 and "finished" in capsys.readouterr().out
 
 

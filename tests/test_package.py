@@ -17,13 +17,13 @@ EXPORTS = {
     "cli": "main",
     "curves": "CALIBRATION_EDGES FROC_THRESHOLDS agreement calibration froc froc_counts precision_recall",
     "data": "FolderScan Pair brightest_channel find_pairs home kaggle_dataset load_image load_mask load_pair "
-            "open_dataset phantom_dataset scan_folder split_by_group unpack",
+            "open_dataset phantom_dataset scan_folder spacings split_by_group unpack",
     "datasets": "home kaggle_dataset open_dataset phantom_dataset unpack",
     "evaluation": "THRESHOLDS choose_grey_threshold choose_operating_point choose_threshold evaluate "
                   "score_masks",
     "files": "write_json written_whole",
     "groups": "exam_names join_groups read_groups_csv",
-    "inference": "MAX_SIZE fast_precision predict predict_all",
+    "inference": "MAX_SIZE MIRRORINGS fast_precision predict predict_all",
     "inspector": "BY_HAND Inspector RenderSettings WHOLE render",
     "intervals": "bootstrap_intervals",
     "losses": "bce_dice_loss bce_loss dice_loss",
@@ -31,8 +31,9 @@ EXPORTS = {
                "pooled_dice pooled_iou precision predicted_mask recall",
     "model": "UNet UNet2015 n_parameters",
     "progress": "progress_bar",
-    "rendering": "ImageScore Region RenderSettings check_arrays encode_png false_alarms find_regions "
-                 "legend_html picture_shape render score_html score_image stones_html view_box",
+    "rendering": "Region RenderSettings check_arrays encode_png false_alarms find_regions "
+                 "legend_html picture_shape render score_html stones_html view_box",
+    "score_table": "LABELS score_table size_name",
     "scoring": "SIZE_BORDERS STRICT_IOU ImageScores image_record pixel_sizes ratios score_image_stones "
                "size_bias size_bin_ratios stone_records totals",
     "surface": "SurfaceScores average_surface_distance hd95 outline pixel_size surface_dice "

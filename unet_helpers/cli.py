@@ -17,13 +17,23 @@ from PIL import Image
 from unet_helpers import phantom, plotting
 from unet_helpers.check import check_folder
 from unet_helpers.checkpoint import load_checkpoint, store_threshold
-from unet_helpers.data import SUFFIXES, Pair, find_pairs, home, load_image, open_dataset, split_by_group
+from unet_helpers.data import (
+    SUFFIXES,
+    Pair,
+    find_pairs,
+    home,
+    load_image,
+    open_dataset,
+    spacings,
+    split_by_group,
+)
 from unet_helpers.evaluation import choose_grey_threshold, choose_threshold, evaluate, score_masks
 from unet_helpers.files import write_json, written_whole
 from unet_helpers.inference import predict, predict_all
 from unet_helpers.metrics import dice, predicted_mask
 from unet_helpers.model import UNet
 from unet_helpers.progress import progress_bar
+from unet_helpers.score_table import score_table
 from unet_helpers.training import TrainConfig, choose_device, default_config, fit, load_arrays
 
 __all__ = ["main"]
@@ -118,28 +128,33 @@ def _select(pairs: list[Pair], split: dict[str, list[str]], name: str) -> list[P
 
 def evaluate_command(args: argparse.Namespace) -> int:
     checkpoint = load_checkpoint(args.checkpoint, choose_device(args.device))
-    pairs = _select(find_pairs(open_dataset(args.data)), checkpoint.split, args.split)
-    images, masks = _read_whole(pairs)
-    probabilities = predict_all(checkpoint.model, images, progress=True)
-    scores = evaluate(probabilities, masks, checkpoint.threshold, checkpoint.min_pixels)
-    _print_scores(scores, f"U-Net on {args.split} data")
+    every_pair = find_pairs(open_dataset(args.data))
+    pairs = _select(every_pair, checkpoint.split, args.split)
+    images, masks = load_arrays(pairs, max_size=sys.maxsize, progress=True)  # scores of whole files
+    probabilities = predict_all(checkpoint.model, images, progress=True, n_views=4 if args.tta else 1)
+    scores = evaluate(probabilities, masks, checkpoint.threshold, checkpoint.min_pixels,
+                      groups=[pair.group for pair in pairs], spacing_mm=spacings(pairs))
+    rivals = _rivals([p for p in every_pair if p.group in checkpoint.split["train"]], images, masks)
+    print(f"U-Net on {args.split} data, {len(images)} images" + (", mirrored four ways" if args.tta else ""))
+    print(score_table(scores, rivals))
     if args.json:
-        write_json(args.json, {"split": args.split, **scores})
+        names = [pair.image.name for pair in pairs]
+        write_json(args.json, {"split": args.split, "tta": args.tta, **scores, "baselines": rivals,
+                               "images": names})
     if args.figure:
         predictions = [predicted_mask(p, checkpoint.threshold, checkpoint.min_pixels) for p in probabilities]
         plotting.save_figure(_extremes(images, masks, predictions), args.figure)
     return 0
 
 
-def _read_whole(pairs: list[Pair]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Images and masks at their own size: scores are those of the files, not of shrunken copies."""
-    return load_arrays(pairs, max_size=sys.maxsize, progress=True)
-
-
-def _print_scores(scores: dict[str, float], title: str) -> None:
-    print(title)
-    for name, value in scores.items():
-        print(f"  {name:28s} {value:.3f}" if isinstance(value, float) else f"  {name:28s} {value}")
+def _rivals(train_pairs: list[Pair], images: list[np.ndarray],
+            masks: list[np.ndarray]) -> dict[str, dict[str, float]]:
+    """Scores of the best grey threshold of the training part, where the data hold that part."""
+    if not train_pairs:
+        print("The training images are not in this data: no grey threshold to compare with.")
+        return {}
+    grey, _ = choose_grey_threshold(*load_arrays(train_pairs, progress=True))
+    return {f"grey >= {grey}": score_masks([image >= grey for image in images], masks)}
 
 
 def _extremes(images: list[np.ndarray], masks: list[np.ndarray], predictions: list[np.ndarray],
@@ -189,16 +204,12 @@ def _write_prediction(folder: Path, stem: str, image: np.ndarray, mask: np.ndarr
 
 
 def pipeline_command(args: argparse.Namespace) -> int:
-    """The whole pipeline on the default data: train, choose, score, compare with the grey threshold, draw."""
+    """The whole pipeline on the default data: train, choose, score, compare with a grey threshold, draw."""
     run = home() / "runs" / "pipeline"
     data, device = open_dataset(), choose_device()
     split = split_by_group(find_pairs(data))
     fit(split["train"], split["val"], run, default_config(device), device=device)
     _choose_on_validation(run / "best.pt", split["val"], device)
-    grey, _ = choose_grey_threshold(*load_arrays(split["train"]))
-    images, masks = _read_whole(split["test"])
-    baseline = score_masks([image >= grey for image in images], masks)
-    _print_scores(baseline, f"everything of grey value >= {grey} is stone")
     return main(["evaluate", str(data), "--checkpoint", str(run / "best.pt"),
                  "--json", str(run / "scores.json"), "--figure", str(run / "examples.png")])
 
@@ -270,6 +281,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--split", choices=("train", "val", "test", "all"), default="test",
                      help="part of the split used in training; all for other data (default test)")
     sub.add_argument("--json", metavar="FILE", type=Path, help="also write the scores to this file")
+    sub.add_argument("--tta", action="store_true",
+                     help="test-time augmentation: average over the image and its three mirrorings (4 x the "
+                          "time)")
     sub.add_argument("--figure", metavar="FILE", type=Path,
                      help="draw the worst, middle and best images into this PNG")
     device(sub)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import os
 import unicodedata
@@ -29,6 +30,7 @@ __all__ = [
     "open_dataset",
     "phantom_dataset",
     "scan_folder",
+    "spacings",
     "split_by_group",
     "unpack",
 ]
@@ -227,6 +229,40 @@ def split_by_group(pairs: list[Pair], seed: int = 0) -> dict[str, list[Pair]]:
     test, val, train = groups[:n_test], groups[n_test:n_test + n_val], groups[n_test + n_val:]
     parts = {"train": train, "val": val, "test": test}
     return {name: [pair for pair in pairs if pair.group in part] for name, part in parts.items()}
+
+
+def spacings(pairs: list[Pair]) -> list[float] | None:
+    """Pixel size of each image file in millimetres, as far as the data set knows it.
+
+    It is read from a `slices.csv` (columns `stem` and `spacing_mm`) beside the images or in the folder above.
+    Plain PNG and JPEG files do not know their pixel size. Of an image that is shrunk to half its size, the
+    pixels are twice as large.
+
+    Returns:
+        One number an image, in the order of `pairs`; None if it is unknown for any of them.
+
+    Raises:
+        ValueError: If a spacing is no positive number.
+    """
+    folders = {folder for pair in pairs for folder in (pair.image.parent, pair.image.parent.parent)}
+    known = {folder: _spacing_by_stem(folder / "slices.csv") for folder in folders}
+    rows = [known[pair.image.parent] or known[pair.image.parent.parent] for pair in pairs]
+    found = [row.get(pair.image.stem) for row, pair in zip(rows, pairs, strict=True)]
+    return None if None in found else found
+
+
+def _spacing_by_stem(path: Path) -> dict[str, float]:
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = {row.get("stem"): row.get("spacing_mm") for row in csv.DictReader(file)}
+    try:
+        sizes = {stem: float(text) for stem, text in rows.items() if stem and text}
+        if all(0 < size < float("inf") for size in sizes.values()):
+            return sizes
+    except ValueError:
+        pass
+    raise ValueError(f"{path} must hold positive numbers in the column spacing_mm, got others.")
 
 
 # ------------------------------------------------------------------------------ reading one file

@@ -12,9 +12,11 @@ from torch import nn
 from unet_helpers.progress import progress_bar
 from unet_helpers.transforms import normalise, resize_image, shrink_size
 
-__all__ = ["MAX_SIZE", "fast_precision", "predict", "predict_all"]
+__all__ = ["MAX_SIZE", "MIRRORINGS", "fast_precision", "predict", "predict_all"]
 
 MAX_SIZE = 512  # longer sides are shrunk to this many pixels, in training and prediction alike
+
+MIRRORINGS = ((), (-1,), (-2,), (-2, -1))  # axes: as it is, left-right, upside down, both
 
 
 def fast_precision(device: torch.device) -> AbstractContextManager[None]:
@@ -34,7 +36,7 @@ def sixteen_bit_type(device: torch.device) -> torch.dtype | None:
 
 
 def predict_all(model: nn.Module, images: Sequence[np.ndarray], batch_size: int = 8, max_size: int = MAX_SIZE,
-                progress: bool = False) -> list[np.ndarray]:
+                progress: bool = False, n_views: int = 1) -> list[np.ndarray]:
     """Probability of stone for every pixel of every image.
 
     Images of the same size share a batch. An image with a longer side above `max_size` is shrunk for the
@@ -46,13 +48,18 @@ def predict_all(model: nn.Module, images: Sequence[np.ndarray], batch_size: int 
         batch_size: Images a forward pass.
         max_size: Longest side the network sees, in pixels.
         progress: Whether to show a bar.
+        n_views: Test-time augmentation: 2 also predicts each image mirrored left to right, 4 in all four
+            mirrorings; the probabilities are turned back and averaged. It takes as many times as long. A
+            threshold chosen without it may not be the best one with it.
 
     Returns:
         Float32 arrays (H, W) in [0, 1], in the order of `images`.
 
     Raises:
-        ValueError: If an image is not a uint8 array (H, W).
+        ValueError: If an image is not a uint8 array (H, W), or `n_views` is not 1, 2 or 4.
     """
+    if n_views not in (1, 2, 4):
+        raise ValueError(f"n_views must be 1, 2 or 4 mirrorings, got {n_views}.")
     for image in images:
         if image.ndim != 2 or image.dtype != np.uint8 or not image.size:
             raise ValueError(f"image must be a uint8 array (H, W), got {image.dtype} {image.shape}. Use "
@@ -64,7 +71,7 @@ def predict_all(model: nn.Module, images: Sequence[np.ndarray], batch_size: int 
             small = shrink_size(size, max_size)
             whole = [images[i] for i in indices]
             batch = np.stack(whole if small == size else [resize_image(image, small) for image in whole])
-            for i, probability in zip(indices, _forward(model, batch), strict=True):
+            for i, probability in zip(indices, _forward(model, batch, MIRRORINGS[:n_views]), strict=True):
                 probabilities[i] = probability if small == size else resize_image(probability, size)
     return probabilities
 
@@ -89,12 +96,15 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @torch.inference_mode()
-def _forward(model: nn.Module, batch: np.ndarray) -> np.ndarray:
+def _forward(model: nn.Module, batch: np.ndarray, views: Sequence[tuple[int, ...]]) -> np.ndarray:
     device = next(model.parameters()).device
     images = normalise(torch.from_numpy(batch).to(device))[:, None]  # (B, 1, H, W)
-    with fast_precision(device):
-        logits = model(images.contiguous(memory_format=torch.channels_last))
-    return logits.float().sigmoid()[:, 0].cpu().numpy()
+    total = torch.zeros(batch.shape, device=device)
+    for axes in views:
+        with fast_precision(device):
+            logits = model(images.flip(axes).contiguous(memory_format=torch.channels_last))
+        total += logits.float().sigmoid().flip(axes)[:, 0]
+    return (total / len(views)).cpu().numpy()
 
 
 def predict(model: nn.Module, image: np.ndarray, max_size: int = MAX_SIZE) -> np.ndarray:
