@@ -86,7 +86,8 @@ import pickle
 from pathlib import Path
 data = {"images": inspector._images, "targets": inspector._targets}
 data |= {"probabilities": inspector._probabilities}
-more = {"spacing_mm": inspector._spacings, "names": inspector._names, "min_pixels": inspector._min_pixels}
+more = {"spacing_mm": inspector._sizes if inspector._unit == "mm" else None}
+more |= {"names": inspector._names, "min_pixels": inspector._min_pixels}
 more |= {"threshold": inspector.threshold.value}
 more |= {"images_hu": inspector._images if inspector._has_hu else None}
 Path("writing").write_bytes(pickle.dumps({**data, **more}))

@@ -190,7 +190,7 @@ def test_arrays_of_images_work_like_lists():
     ({"images": [], "targets": [], "probabilities": []}, "images must hold at least one image, got none"),
     ({"targets": []}, r"targets must have one entry an image \(3\), got 0"),
     ({"names": ["a"]}, r"names must have one entry an image \(3\), got 1"),
-    ({"spacing_mm": [1.0, 2.0]}, r"spacing_mm must have one entry an image \(3\), got 2"),
+    ({"spacing_mm": [1.0, 2.0]}, r"spacing_mm must be one an image \(3\), got 2"),
     ({"images_hu": [np.zeros((4, 4))] * 2}, "images_hu must have one entry"),
     ({"threshold": 1.5}, r"threshold must lie in \[0, 1\], got 1.5"),
 ])  # fmt: skip

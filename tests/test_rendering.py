@@ -19,10 +19,10 @@ from unet_helpers.rendering import (
     picture_shape,
     render,
     score_html,
-    score_image,
     stones_html,
     view_box,
 )
+from unet_helpers.scoring import score_image_stones
 
 # 8 x 8 pixels, drawn as 80 x 80: pixel (r, c) fills rows 10 r to 10 r + 9. A hit, a miss, a false alarm.
 IMAGE = np.full((8, 8), 100, np.uint8)
@@ -234,25 +234,15 @@ def test_error_colours_stay_apart_for_every_eye(eye):
     assert len({(s.line, s.width_px) for s in (STYLES[k] for k in ("hit", "miss", "false alarm"))}) == 3
 
 
-def test_score_of_a_case_worked_by_hand():
-    prediction = predicted_mask(PROBABILITY, 0.5)
-    score = score_image(prediction, TARGET, spacing_mm=2.0)
-    assert (score.dice, score.iou) == (0.5, pytest.approx(1 / 3))  # TP 1, FP 1, FN 1
-    assert (score.match.n_stones, score.match.n_found, score.match.n_false_positives) == (2, 1, 1)
-    assert score.diameters == pytest.approx([2 * 2 / np.sqrt(np.pi)] * 2)  # circle of 4 mm2
-    assert score.predicted_diameters == pytest.approx([2 * 2 / np.sqrt(np.pi), 0])
-    assert score_image(prediction, TARGET).diameters[0] == pytest.approx(2 / np.sqrt(np.pi))
-
-
 def test_live_line_says_it_in_words():
-    score = score_image(predicted_mask(PROBABILITY, 0.5), TARGET, spacing_mm=2.0)
+    score = score_image_stones(predicted_mask(PROBABILITY, 0.5), TARGET, (1.0, 4.0))
     line = score_html(score, "image 1 of 2: a<b>")
     for words in ("image 1 of 2: a&lt;b&gt;", "Dice <b>0.500", "IoU <b>0.333", "<b>1 of 2</b>"):
         assert words in line
     assert "missed <b>1</b>" in line and "false alarms <b>1</b>" in line
     assert "stone 1: 2.3 mm, predicted 2.3 mm" in stones_html(score, "mm")
     assert "stone 2: 2.3 mm, missed" in stones_html(score, "mm")
-    nothing = score_image(np.zeros((4, 4), bool), np.zeros((4, 4), bool))
+    nothing = score_image_stones(np.zeros((4, 4), bool), np.zeros((4, 4), bool))
     assert "Dice <b>none</b>" in score_html(nothing, "") and "no stone" in stones_html(nothing, "px")
 
 

@@ -24,9 +24,9 @@ from unet_helpers.rendering import (
     legend_html,
     render,
     score_html,
-    score_image,
     stones_html,
 )
+from unet_helpers.scoring import pixel_sizes, score_image_stones
 
 __all__ = ["BY_HAND", "WHOLE", "Inspector", "RenderSettings", "render"]
 
@@ -80,8 +80,7 @@ class Inspector:
     def __init__(self, images: Sequence[np.ndarray], targets: Sequence[np.ndarray],
                  probabilities: Sequence[np.ndarray], threshold: float = 0.5, min_pixels: int = 0,
                  images_hu: Sequence[np.ndarray] | None = None,
-                 spacing_mm: float | Sequence[float] | None = None, names: Sequence[str] | None = None,
-                 size_px: int = 640) -> None:
+                 spacing_mm: object = None, names: Sequence[str] | None = None, size_px: int = 640) -> None:
         """Build the controls and draw the first image.
 
         Args:
@@ -91,7 +90,8 @@ class Inspector:
             threshold: Where the slider starts.
             min_pixels: Predicted regions of fewer pixels are deleted.
             images_hu: Float arrays in HU, one an image: shown instead of `images`; adds two window sliders.
-            spacing_mm: Pixel size in millimetres, one number or one an image; sizes are in pixels if None.
+            spacing_mm: Pixel size in millimetres: one number or a tuple (row, column), or a list with one of
+                these an image; sizes are in pixels if None.
             names: One name an image, shown above its scores.
             size_px: Longer side of the picture.
 
@@ -99,9 +99,8 @@ class Inspector:
             ValueError: If lengths, shapes, types or ranges do not fit; the message names the argument.
         """
         n_images = len(images)
-        spacings = list(spacing_mm) if np.ndim(spacing_mm) else [spacing_mm] * n_images
         _check_lengths(n_images, targets=targets, probabilities=probabilities, images_hu=images_hu,
-                       spacing_mm=spacings, names=names)
+                       names=names)
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold must lie in [0, 1], got {threshold}.")
         shown = images if images_hu is None else images_hu
@@ -110,7 +109,8 @@ class Inspector:
         for i in range(n_images):
             check_arrays(*self._arrays(i), where=f" {i}")
         self._names = [str(name) for name in names] if names is not None else [""] * n_images
-        self._spacings, self._min_pixels, self._size_px = spacings, min_pixels, size_px
+        self._sizes, self._unit = pixel_sizes(spacing_mm, n_images), "px" if spacing_mm is None else "mm"
+        self._min_pixels, self._size_px = min_pixels, size_px
         self._has_hu, self._order = images_hu is not None, list(range(n_images))
         self._busy, self._drawn, self._scored, self._visited = False, None, None, None
         self._make_controls(threshold)
@@ -195,10 +195,10 @@ class Inspector:
             self._drawn = image, settings
         scored = image, settings.threshold, self.index.value
         if scored != self._scored:
-            score = score_image(self._predicted(image), self._targets[image], self._spacings[image])
+            score = score_image_stones(self._predicted(image), self._targets[image], self._sizes[image])
             name = f": {self._names[image]}" if self._names[image] else ""
             self.score.value = score_html(score, f"image {self.index.value} of {len(self._images)}{name}")
-            self.stones.value = stones_html(score, "px" if self._spacings[image] is None else "mm")
+            self.stones.value = stones_html(score, self._unit)
             self._scored = scored
 
     def _moved(self, change: dict[str, Any]) -> None:

@@ -18,13 +18,14 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from unet_helpers.metrics import StoneMatch, dice, iou, label_stones, match_stones, predicted_mask
+from unet_helpers.metrics import label_stones, predicted_mask
 from unet_helpers.phantom import window
 from unet_helpers.plotting import ERROR_KINDS, STYLES, Style, error_codes
+from unet_helpers.scoring import ImageScores, image_record
 
-__all__ = ["ImageScore", "Region", "RenderSettings", "check_arrays", "encode_png", "false_alarms",
-           "find_regions", "legend_html", "picture_shape", "render", "score_html", "score_image",
-           "stones_html", "view_box"]
+__all__ = ["Region", "RenderSettings", "check_arrays", "encode_png", "false_alarms",
+           "find_regions", "legend_html", "picture_shape", "render", "score_html", "stones_html",
+           "view_box"]
 
 Box = tuple[float, float, float, float]  # top, left, height, width in image pixels
 
@@ -285,53 +286,6 @@ def false_alarms(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
     return alarm[labels]
 
 
-@dataclass(frozen=True)
-class ImageScore:
-    """What the live line says about one image.
-
-    Attributes:
-        dice: NaN if both masks are empty.
-        iou: NaN if both masks are empty.
-        match: Stones found, missed, and false alarms.
-        diameters: Diameter of each true stone, in pixels or mm.
-        predicted_diameters: Of the predicted regions that touch it, together; 0 where it was missed.
-    """
-
-    dice: float
-    iou: float
-    match: StoneMatch
-    diameters: tuple[float, ...]
-    predicted_diameters: tuple[float, ...]
-
-
-def score_image(prediction: np.ndarray, target: np.ndarray, spacing_mm: float | None = None) -> ImageScore:
-    """Score one image, as a whole and stone by stone.
-
-    Args:
-        prediction: Bool array (H, W).
-        target: Bool array (H, W).
-        spacing_mm: Pixel size in millimetres; None leaves the diameters in pixels.
-
-    Returns:
-        The scores. A diameter is that of the circle of the same area.
-
-    Raises:
-        ValueError: If a mask is not bool or the shapes differ.
-    """
-
-    def diameter(n_pixels: int) -> float:
-        return 2 * math.sqrt(n_pixels / math.pi) * (1.0 if spacing_mm is None else spacing_mm)
-
-    match = match_stones(prediction, target)
-    true, predicted = label_stones(target)[0], label_stones(prediction)[0]
-    areas = np.bincount(predicted.ravel())
-    areas[0] = 0
-    touching = [np.unique(predicted[true == i + 1]) for i in range(match.n_stones)]
-    return ImageScore(float(dice(prediction, target)), float(iou(prediction, target)), match,
-                      tuple(diameter(n) for n in match.n_pixels),
-                      tuple(diameter(areas[labels].sum()) for labels in touching))
-
-
 # ------------------------------------------------------------------------------------------------ in words
 def _lines(lines: Sequence[str], height: float = 1.5) -> str:
     return f'<div style="line-height:{height}">{"".join(f"<div>{line}</div>" for line in lines)}</div>'
@@ -353,34 +307,34 @@ def legend_html() -> str:
     return _lines([*swatches, f'probability 0<span style="{bar}"></span>1'], 1.6)
 
 
-def score_html(score: ImageScore, title: str) -> str:
+def score_html(score: ImageScores, title: str) -> str:
     """Return the live line as HTML; it always has the same height, so that no slider jumps away under a hand.
 
     Args:
-        score: From `score_image`.
+        score: Of the shown image.
         title: First line, plain text; cut off where it is too long.
     """
-    match, plain = score.match, html.escape(title)
-    n_missed = match.n_stones - match.n_found
+    record, plain = image_record(score), html.escape(title)
+    n_stones, n_found, n_alarms = (record[f"n_{what}"] for what in ("stones", "found", "false_positives"))
     one_line = "max-width:285px;overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
-    overlap, union = ("none" if math.isnan(value) else f"{value:.3f}" for value in (score.dice, score.iou))
+    overlap, union = ("none" if math.isnan(record[name]) else f"{record[name]:.3f}" for name in ("dice", "iou"))
     return _lines([
         f'<div style="{one_line};font-weight:bold" title="{plain}">{plain}</div>',
         f"Dice <b>{overlap}</b> &nbsp; IoU <b>{union}</b>",
-        f"stones found <b>{match.n_found} of {match.n_stones}</b>, missed <b>{n_missed}</b>",
-        f"false alarms <b>{match.n_false_positives}</b>",
+        f"stones found <b>{n_found} of {n_stones}</b>, missed <b>{n_stones - n_found}</b>",
+        f"false alarms <b>{n_alarms}</b>",
     ])
 
 
-def stones_html(score: ImageScore, unit: str) -> str:
+def stones_html(score: ImageScores, unit: str) -> str:
     """Return one line a true stone, its size and what became of it, as HTML.
 
     Args:
-        score: From `score_image`.
+        score: Of the shown image.
         unit: "mm" or "px", the unit of its diameters.
     """
-    fates = [f"predicted {predicted:.1f} {unit}" if found else "missed"
-             for predicted, found in zip(score.predicted_diameters, score.match.found, strict=True)]
+    fates = ["missed" if predicted is None else f"predicted {predicted:.1f} {unit}"
+             for predicted in score.predicted_diameters]
     lines = [f"stone {i + 1}: {true:.1f} {unit}, {fate}"
              for i, (true, fate) in enumerate(zip(score.diameters, fates, strict=True))]
     return _lines(["<b>diameters</b>", *lines] if lines else ["no stone in this image"])
