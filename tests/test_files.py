@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from unet_helpers.files import write_json, written_whole
+from unet_helpers.files import remove_scratch, write_json, written_whole
 
 
 def test_the_file_appears_at_the_end(tmp_path: Path):
@@ -39,3 +39,12 @@ def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path: Path):
     with pytest.raises(TypeError):
         write_json(tmp_path / "a.json", {"a": object()})
     assert json.loads((tmp_path / "a.json").read_text()) == 1 and len(list(tmp_path.iterdir())) == 1
+
+
+def test_only_the_scratch_of_dead_processes_is_removed(tmp_path: Path):
+    kept = [".a.txt", "a.12.pt", ".a.12", ".a.b.pt", ".a.12.pt.part"]
+    for name in [*kept, ".last.12.pt", ".history.4711.json"]:
+        (tmp_path / name).write_text("")
+    remove_scratch(tmp_path)
+    remove_scratch(tmp_path / "missing")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)

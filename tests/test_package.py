@@ -15,13 +15,17 @@ EXPORTS = {
     "check": "check_folder",
     "checkpoint": "Checkpoint load_checkpoint load_state save_state store_threshold",
     "cli": "main",
+    "compiling": "COMPILE_CHOICES compiled is_compiler_error wants_compiling",
+    "config": "TrainConfig choose_device default_config learning_rate_factor",
     "curves": "CALIBRATION_EDGES FROC_THRESHOLDS agreement calibration froc froc_counts precision_recall",
     "data": "FolderScan Pair brightest_channel find_pairs home kaggle_dataset load_image load_mask load_pair "
             "open_dataset phantom_dataset scan_folder spacings split_by_group unpack",
     "datasets": "home kaggle_dataset open_dataset phantom_dataset unpack",
     "evaluation": "THRESHOLDS choose_grey_threshold choose_operating_point choose_threshold evaluate "
                   "score_masks",
-    "files": "write_json written_whole",
+    "distributed": "agree gather main_first own_device part process_group same_start sum_gradients "
+                   "synchronise_batch_norm",
+    "files": "remove_scratch write_json written_whole",
     "groups": "exam_names join_groups read_groups_csv",
     "inference": "MAX_SIZE MIRRORINGS fast_precision predict predict_all",
     "inspector": "BY_HAND Inspector RenderSettings WHOLE render",
@@ -30,7 +34,10 @@ EXPORTS = {
     "metrics": "StoneMatch confusion_counts dice equal_area_diameter iou label_stones match_stones "
                "pooled_dice pooled_iou precision predicted_mask recall",
     "model": "UNet UNet2015 n_parameters",
-    "progress": "progress_bar",
+    "progress": "TrainingBar progress_bar say",
+    "run_state": "RunState",
+    "snapshots": "Snapshots",
+    "steps": "LossLedger batch_gradient halving is_out_of_memory",
     "rendering": "Region RenderSettings check_arrays encode_png false_alarms find_regions "
                  "legend_html picture_shape render score_html stones_html view_box",
     "score_table": "LABELS score_table size_name",
@@ -38,8 +45,9 @@ EXPORTS = {
                "size_bias size_bin_ratios stone_records totals",
     "surface": "SurfaceScores average_surface_distance hd95 outline pixel_size surface_dice "
                "surface_distances surface_scores",
-    "training": "TrainConfig choose_device default_config fit load_arrays mean_positive_dice",
-    "transforms": "PatchSampler augment normalise resize_image resize_mask shrink_size to_tensor",
+    "training": "Interrupted TrainConfig choose_device default_config fit load_arrays mean_positive_dice",
+    "transforms": "PatchSampler augment normalise resize_image resize_mask shrink_size to_device "
+                  "to_tensor",
 }
 
 

@@ -15,16 +15,17 @@ import pytest
 import torch
 from tiny_data import tiny_pairs, write_tiny
 
-from unet_helpers import training
+from unet_helpers import compiling, progress, steps, training
 from unet_helpers.checkpoint import load_checkpoint, load_state
+from unet_helpers.config import learning_rate_factor
 from unet_helpers.data import Pair, scan_folder
 from unet_helpers.model import UNet
 from unet_helpers.training import (
+    Interrupted,
     TrainConfig,
     choose_device,
     default_config,
     fit,
-    learning_rate_factor,
     load_arrays,
     mean_positive_dice,
 )
@@ -72,7 +73,8 @@ def assert_same_run(run: Path, history: list[dict], whole: tuple[Path, list[dict
 # ---------------------------------------------------------------------------------------- one whole run
 def test_a_run_leaves_history_and_checkpoints(whole: tuple[Path, list[dict]]):
     run, history = whole
-    assert sorted(path.name for path in run.iterdir()) == ["best.pt", "history.json", "last.pt"]
+    names = sorted(path.name for path in run.iterdir())
+    assert names == ["best.pt", "history.json", "last.pt", "snapshots.png"]
     assert json.loads((run / "history.json").read_text()) == history
     assert [epoch["step"] for epoch in history] == [2, 4, 6]
     for epoch in history:
@@ -149,6 +151,27 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     assert_same_run(tmp_path, train(pairs, tmp_path, model=small_model(seed=9)), whole)
     assert f"continued at step {stop_at}" in capsys.readouterr().out
     assert len(calls) == 6
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_can_end_in_an_exception_after_everything_is_saved(
+        whole, pairs: Pairs, tmp_path: Path, number: signal.Signals):
+    def stop(history: list[dict]) -> None:
+        signal.raise_signal(number)
+
+    with pytest.raises(Interrupted, match="stopped at step 2; everything is saved") as caught:
+        train(pairs, tmp_path, on_epoch=stop, raise_interrupt=True)
+    assert (caught.value.step, caught.value.signal_number) == (2, number)
+    assert load_state(tmp_path / "last.pt")["step"] == 2
+    assert_same_run(tmp_path, train(pairs, tmp_path, raise_interrupt=True), whole)
+
+
+def test_what_a_killed_process_left_half_written_is_removed(whole, pairs: Pairs, tmp_path: Path):
+    (tmp_path / ".last.4711.pt").write_bytes(b"half")
+    (tmp_path / ".last.pt.mine").write_bytes(b"not ours")
+    train(pairs, tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert ".last.4711.pt" not in names and ".last.pt.mine" in names
 
 
 def test_an_error_in_the_callback_loses_at_most_one_epoch(whole, pairs: Pairs, tmp_path: Path):
@@ -302,13 +325,13 @@ def test_a_broken_file_is_named_before_training(tmp_path: Path):
 
 def test_a_loss_that_is_not_finite_stops_with_names_and_keeps_the_checkpoint(
         pairs: Pairs, tmp_path: Path, monkeypatch):
-    real, calls = training.bce_dice_loss, []
+    real, calls = steps.bce_dice_loss, []
 
     def broken_loss(logits, target):
         calls.append(1)
         return real(logits, target) * (math.nan if len(calls) == 4 else 1)
 
-    monkeypatch.setattr(training, "bce_dice_loss", broken_loss)
+    monkeypatch.setattr(steps, "bce_dice_loss", broken_loss)
     with pytest.raises(FloatingPointError, match=r"must be finite, got nan and nan at step 3, .*\.jpg"):
         train(pairs, tmp_path)
     state = load_state(tmp_path / "last.pt")
@@ -317,7 +340,7 @@ def test_a_loss_that_is_not_finite_stops_with_names_and_keeps_the_checkpoint(
 
 def test_a_gradient_that_is_not_finite_stops_before_it_reaches_the_weights(
         pairs: Pairs, tmp_path: Path, monkeypatch):
-    real, calls = training.bce_dice_loss, []
+    real, calls = steps.bce_dice_loss, []
 
     def steep_loss(logits, target):
         calls.append(1)
@@ -325,12 +348,121 @@ def test_a_gradient_that_is_not_finite_stops_before_it_reaches_the_weights(
         # the slope of the root at 0 is infinite
         return loss + (0 * logits.sum()).sqrt() if len(calls) == 4 else loss
 
-    monkeypatch.setattr(training, "bce_dice_loss", steep_loss)
+    monkeypatch.setattr(steps, "bce_dice_loss", steep_loss)
     with pytest.raises(FloatingPointError, match=r"must be finite, got \d\.\d+ and nan at step 3"):
         train(pairs, tmp_path)
     assert all(value.isfinite().all() for value in load_state(tmp_path / "last.pt")["model"].values())
 
 
+# ------------------------------------------------------------------- losses that are read late, as on a GPU
+def test_reading_late_changes_nothing(whole, pairs: Pairs, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(training, "_reads_late", lambda device: True)
+    assert_same_run(tmp_path, train(pairs, tmp_path), whole)
+
+
+def test_a_bad_loss_that_is_read_late_is_named_and_never_saved(pairs: Pairs, tmp_path: Path, monkeypatch):
+    real, calls = steps.bce_dice_loss, []
+
+    def broken_loss(logits, target):
+        calls.append(1)
+        return real(logits, target) * (math.nan if len(calls) == 5 else 1)
+
+    monkeypatch.setattr(training, "_reads_late", lambda device: True)
+    monkeypatch.setattr(steps, "bce_dice_loss", broken_loss)
+    monkeypatch.setattr(progress, "DRAW_EVERY_SECONDS", 1e9)
+    config = replace(CONFIG, n_steps=9, steps_per_epoch=3)
+    with pytest.raises(FloatingPointError, match=r"got nan and nan at step 4, learning rate .*\.jpg"):
+        train(pairs, tmp_path, config)
+    assert len(calls) == 6  # two steps later, before the epoch was saved
+    for name in ("last.pt", "best.pt"):
+        state = load_state(tmp_path / name)
+        assert state["step"] == 3 and all(value.isfinite().all() for value in state["model"].values())
+
+
+# -------------------------------------------------------------------------------------------- torch.compile
+def test_a_compiled_run_is_saved_under_the_plain_names(whole, pairs: Pairs, tmp_path: Path, monkeypatch):
+    real, calls = torch.compile, []
+
+    def count(graph, inputs):
+        calls.append(1)
+        return graph
+
+    monkeypatch.setattr(torch, "compile", lambda model, **options: real(model, backend=count, **options))
+    history = train(pairs, tmp_path, replace(CONFIG, compile="on"))
+    assert calls and [epoch["step"] for epoch in history] == [2, 4, 6]
+    state = load_state(tmp_path / "last.pt")
+    assert state["model"].keys() == load_state(whole[0] / "last.pt")["model"].keys()
+    assert load_checkpoint(tmp_path / "best.pt").config["compile"] == "on"
+    assert train(pairs, tmp_path) == history  # the same run, whatever compile says
+
+
+def test_a_compiler_that_fails_is_left_out(whole, pairs: Pairs, tmp_path: Path, monkeypatch, capsys):
+    from torch._dynamo.exc import TorchDynamoException
+
+    def compile_(model, **_):
+        def network(images):
+            raise TorchDynamoException("no C++ compiler\nin 80 lines")
+
+        return network
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    assert_same_run(tmp_path, train(pairs, tmp_path, replace(CONFIG, compile="on")), whole)
+    assert capsys.readouterr().out.count("torch.compile does not work here (no C++ compiler); going on") == 1
+
+
+def test_compile_must_be_a_known_word(pairs: Pairs, tmp_path: Path):
+    with pytest.raises(ValueError, match="compile must be one of auto, on, off, got 'yes'"):
+        train(pairs, tmp_path, replace(CONFIG, compile="yes"))
+
+
+def test_auto_compiles_on_a_long_run_on_cuda_only(monkeypatch):
+    cuda = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    monkeypatch.setattr(compiling.sys, "platform", "linux")
+    wants = compiling.wants_compiling
+    assert wants("auto", cuda, 3600.0) and not wants("auto", cuda, 60.0) and not wants("auto", cuda, None)
+    assert not wants("auto", CPU, 3600.0) and not wants("off", cuda, 3600.0) and wants("on", CPU, None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (6, 1))
+    assert not wants("auto", cuda, 3600.0)
+
+
+# ---------------------------------------------------------------------------------------- out of memory
+def test_out_of_memory_halves_the_parts_says_so_once_and_finishes(pairs: Pairs, tmp_path: Path, capsys):
+    model, sizes = small_model(), []
+
+    def hungry(module, inputs):
+        sizes.append(len(inputs[0]))
+        if module.training and len(inputs[0]) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    model.register_forward_pre_hook(hungry)
+    history = train(pairs, tmp_path, model=model)
+    assert [epoch["step"] for epoch in history] == [2, 4, 6] and sizes[:3] == [4, 2, 1]
+    assert sizes.count(4) == sizes.count(2) == 1
+    said = capsys.readouterr().out
+    assert said.count("Out of memory with 4 patches at once: going on with 1 at once") == 1
+
+
+def test_out_of_memory_in_validation_predicts_fewer_at_once(whole, pairs: Pairs, tmp_path: Path, monkeypatch):
+    real, sizes = training.predict_all, []
+
+    def hungry(model, images, batch_size):
+        sizes.append(batch_size)
+        if batch_size > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(model, images, batch_size)
+
+    monkeypatch.setattr(training, "predict_all", hungry)
+    assert_same_run(tmp_path, train(pairs, tmp_path), whole)
+    assert sizes == [8, 4, 2, 2, 2]
+
+
+def test_a_long_validation_set_is_scored_in_chunks(whole, pairs: Pairs, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(training, "VALIDATION_CHUNK", 1)
+    assert_same_run(tmp_path, train(pairs, tmp_path), whole)
+
+
+# --------------------------------------------------------------------------------------------- disk full
 def test_a_full_disk_is_reported_and_the_old_checkpoint_stays(pairs: Pairs, tmp_path: Path, monkeypatch):
     real, calls = torch.save, []
 

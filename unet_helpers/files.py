@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["write_json", "written_whole"]
+__all__ = ["remove_scratch", "write_json", "written_whole"]
 
 
 @contextmanager
@@ -28,6 +28,14 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def remove_scratch(folder: str | os.PathLike[str]) -> None:
+    """Delete the temporary files that a killed process left in a folder; no process may be writing there."""
+    for path in Path(folder).glob(".*.*.*"):
+        _, _, number, *rest = path.name.split(".")
+        if number.isdecimal() and len(rest) == 1:
+            path.unlink(missing_ok=True)
 
 
 def _without_nan(value: Any) -> Any:

@@ -13,7 +13,8 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from unet_helpers.metrics import label_stones
 
-__all__ = ["PatchSampler", "augment", "normalise", "resize_image", "resize_mask", "shrink_size", "to_tensor"]
+__all__ = ["PatchSampler", "augment", "normalise", "resize_image", "resize_mask", "shrink_size", "to_device",
+           "to_tensor"]
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -60,6 +61,13 @@ def normalise(image: np.ndarray | Tensor) -> np.ndarray | Tensor:
 def to_tensor(image: np.ndarray) -> Tensor:
     """Turn a uint8 image (H, W) into a float32 tensor (1, H, W) in [-1, 1]."""
     return torch.from_numpy(normalise(image))[None]
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Send what was drawn on the CPU to the device; on CUDA through pinned memory, so that nobody waits."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 class PatchSampler:
@@ -113,16 +121,18 @@ class PatchSampler:
         """Number of patches that hold as many pixels as the images."""
         return max(1, int(self.sizes.prod(1).sum()) // self.patch_size**2)
 
-    def sample(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def sample(self, batch_size: int, generator: torch.Generator,
+               part: tuple[int, int] = (0, 1)) -> tuple[Tensor, Tensor, Tensor]:
         """Draw one batch.
 
         Args:
             batch_size: Number of patches.
             generator: CPU generator that makes the draw repeatable.
+            part: (k, n) cuts every n-th patch of the batch, from patch k on: the share of process k of n.
 
         Returns:
-            Images uint8 (B, 1, P, P), masks bool (B, 1, P, P) on `device`, and the int64 index (B,) of the
-            image that each patch comes from.
+            Images uint8 (B / n, 1, P, P), masks bool (B / n, 1, P, P) on `device`, and on the CPU the int64
+            index (B,) of the image that each patch of the whole batch comes from.
         """
         side = self.patch_size
         which = torch.randint(len(self.sizes), (batch_size,), generator=generator)
@@ -138,9 +148,10 @@ class PatchSampler:
         offset = side / 8 + torch.rand(batch_size, 2, generator=generator) * (side * 3 / 4)
         room = self.sizes[anchors[:, 0]] - side
         corner = torch.minimum((anchors[:, 1:] - offset).round().long().clamp(min=0), room)
-        rows, columns = (corner[:, axis, None] + torch.arange(side) for axis in (0, 1))  # (B, P)
-        index = (anchors[:, 0, None, None], rows[:, :, None], columns[:, None, :])
-        index = tuple(part.to(self.images.device) for part in index)
+        places = torch.cat([anchors[:, :1], corner], 1)[part[0] :: part[1]]  # (B / n, 3)
+        image, row, column = to_device(places, self.images.device).T[:, :, None, None]
+        steps = torch.arange(side, device=self.images.device)
+        index = (image, row + steps[:, None], column + steps)
         return self.images[index][:, None], self.masks[index][:, None], anchors[:, 0]
 
 
@@ -166,7 +177,8 @@ def _lookalikes(images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> li
     return found
 
 
-def augment(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def augment(images: Tensor, masks: Tensor, generator: torch.Generator,
+            part: tuple[int, int] = (0, 1)) -> tuple[Tensor, Tensor]:
     """Flip, turn, scale and change contrast, brightness and noise, differently for every patch of a batch.
 
     Geometry changes image and mask alike; grey values change in the image alone. Turns reach 15 degrees and
@@ -176,24 +188,34 @@ def augment(images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[
         images: Float tensor (B, 1, P, P) in [-1, 1].
         masks: Bool tensor (B, 1, P, P).
         generator: CPU generator.
+        part: (k, n): the patches are every n-th of a batch of n B, from patch k on, and get the changes that
+            they would get in the whole batch.
 
     Returns:
         New tensors of the same shapes and types.
     """
-    n, device = len(images), images.device
+    (first, every), device = part, images.device
+    n = len(images) * every
     flip = torch.randint(0, 2, (2, n), generator=generator) * 2 - 1
     turn, scale, contrast, brightness, noise = torch.rand(5, n, generator=generator)
     turn, scale = (turn - 0.5) * torch.pi / 6, 0.8 * (1.25 / 0.8) ** scale
     cos, sin, zero = turn.cos() / scale, turn.sin() / scale, torch.zeros(n)
     matrix = torch.stack([torch.stack([cos * flip[0], -sin * flip[1], zero], 1),
-                          torch.stack([sin * flip[0], cos * flip[1], zero], 1)], 1)  # (B, 2, 3)
-    grid = affine_grid(matrix, list(images.shape), align_corners=False).to(device)
+                          torch.stack([sin * flip[0], cos * flip[1], zero], 1)], 1)  # (n B, 2, 3)
+    grid = affine_grid(to_device(matrix[first::every], device), list(images.shape), align_corners=False)
     images = grid_sample(images, grid, padding_mode="border", align_corners=False)
     masks = grid_sample(masks.float(), grid, padding_mode="border", align_corners=False) > 0.5
+    greys = torch.stack([0.8 + 0.4 * contrast, 0.3 * brightness - 0.15, 0.08 * noise])[:, first::every]
+    factor, offset, strength = to_device(greys, device)[..., None, None, None]  # (B, 1, 1, 1) each
+    return images * factor + offset + _grain(images, generator, part) * strength, masks
 
-    def per_image(values: Tensor) -> Tensor:
-        return values[:, None, None, None].to(device)
 
-    images = images * per_image(0.8 + 0.4 * contrast) + per_image(0.3 * brightness - 0.15)
-    grain = torch.randn(images.shape, generator=generator).to(device)
-    return images + grain * per_image(0.08 * noise), masks
+def _grain(images: Tensor, generator: torch.Generator, part: tuple[int, int]) -> Tensor:
+    """Standard normal noise (B, 1, P, P); a GPU draws it itself, from a seed that the CPU generator gives."""
+    first, every = part
+    if images.device.type == "cpu":
+        shape = (len(images) * every, *images.shape[1:])
+        return torch.randn(shape, generator=generator)[first::every]
+    seed = int(torch.randint(2**62, (1,), generator=generator)) + first
+    own = torch.Generator(images.device).manual_seed(seed)
+    return torch.randn(images.shape, generator=own, device=images.device)

@@ -1,0 +1,65 @@
+"""The strip of pictures that shows a mask appear."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from unet_helpers.snapshots import N_MOMENTS, Snapshots
+
+
+def make(n: int = 6, side: int = 100) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    images = [np.full((side, side), 10 * k, np.uint8) for k in range(n)]
+    masks = [np.zeros((side, side), bool) for _ in range(n)]
+    for k in range(1, n):  # image 0 has no stone
+        masks[k][90:94, 3:6] = True
+    return images, masks
+
+
+def test_four_images_with_a_stone_are_watched_around_it():
+    snapshots = Snapshots(*make())
+    assert snapshots.watched == [1, 2, 3, 5]
+    assert snapshots.corners == [(36, 0)] * 4  # the window ends at the lower left corner of the image
+    assert [int(image[0, 0]) for image in snapshots.images] == [10, 20, 30, 50]
+    assert all(mask[54:58, 3:6].all() and mask.sum() == 255 * 12 for mask in snapshots.masks)
+
+
+def test_small_images_are_filled_up_and_few_stones_are_enough():
+    snapshots = Snapshots(*make(2, side=95))
+    image, mask = np.full((10, 20), 7, np.uint8), np.zeros((10, 20), bool)
+    mask[0, 0] = True
+    small = Snapshots([image], [mask])
+    assert snapshots.watched == [1] and small.images[0].shape == (64, 64) and small.images[0].sum() == 7 * 200
+
+
+def test_moments_come_in_pieces_and_the_first_and_last_stay():
+    snapshots = Snapshots(*make())
+    for step in range(100, 2100, 100):
+        probabilities = [np.full((100, 100), step / 2550) for _ in range(6)]
+        snapshots.take(step, 0, probabilities[:3])
+        snapshots.take(step, 3, probabilities[3:])
+    kept = [moment["step"] for moment in snapshots.moments]
+    assert len(kept) == N_MOMENTS and kept[0] == 100 and kept[1] == 200 and kept[-1] == 2000
+    assert kept == sorted(kept)
+    last = snapshots.moments[-1]["crops"]
+    assert (last == 200).all() and last.dtype == torch.uint8
+
+
+def test_a_run_that_goes_back_forgets_what_came_later():
+    snapshots = Snapshots(*make())
+    for step in (1, 2, 3, 2):
+        snapshots.take(step, 0, [np.zeros((100, 100))] * 6)
+    assert [moment["step"] for moment in snapshots.moments] == [1, 2]
+
+
+def test_the_strip_shows_image_moments_and_truth(tmp_path: Path):
+    snapshots = Snapshots(*make())
+    snapshots.take(5, 0, [np.ones((100, 100))] * 6)
+    snapshots.write(tmp_path / "strip.png")
+    with Image.open(tmp_path / "strip.png") as picture:
+        sheet = np.asarray(picture)
+    assert sheet.shape == (20 + 4 * 132 - 4, 3 * 132 - 4) and sheet.dtype == np.uint8
+    tiles = sheet[20 + 132 : 20 + 132 + 128]  # the second row
+    assert (tiles[:, :128] == 20).all() and (tiles[:, 132:260] == 255).all()
+    assert (tiles[:, 264:] == 255).sum() == 4 * 12 and [p.name for p in tmp_path.iterdir()] == ["strip.png"]
