@@ -2,6 +2,7 @@
 
 python3 tutorial.py run      the five lessons in order, then the scores
 python3 tutorial.py test     unit tests, and every code cell of every lesson
+                             (--colab: the unit tests alone, with the versions that Colab has)
 python3 tutorial.py lab      JupyterLab on notebooks/
 python3 tutorial.py lint     ruff on the package, the tests and the lessons
 python3 tutorial.py address  the repository's address, from pyproject.toml into lessons and README
@@ -34,6 +35,17 @@ TOO_NEW = (3, 14)
 UV = "uv==0.13.9"
 STAMP = "tutorial-stamp.txt"  # inside .venv; present only after a complete set-up
 CODE_CELL_TIMEOUT_SECONDS = 1200
+COLAB_PYTHON = "3.13"
+COLAB = (  # what Colab's image had in August 2026; ipywidgets 7 and IPython 7 are the ones that differ most
+    "torch==2.11.0",
+    "torchvision==0.26.0",
+    "ipywidgets==7.7.1",
+    "ipython==7.34.0",
+    "ipykernel==6.17.1",
+    "numpy==2.1.3",
+    "matplotlib==3.10.0",
+    "pillow==11.3.0",
+)
 SETUP_CELL = """\
 # Set-up for Colab, Kaggle and your own machine. It never reinstalls torch or numpy.
 import importlib.util
@@ -165,6 +177,26 @@ def set_up(root: Path = ROOT) -> Path:
     return python
 
 
+def colab_base() -> str:
+    """A Python of Colab's version, or that version as a wish that uv grants by fetching one."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    name = f"python{COLAB_PYTHON}"
+    there = [sys.executable, shutil.which(name), *pyenv.glob(f"versions/{COLAB_PYTHON}.*/bin/{name}")]
+    return next((str(p) for p in there if p and working_version(Path(p)) == COLAB_PYTHON), COLAB_PYTHON)
+
+
+def set_up_colab(python: Path, root: Path = ROOT) -> Path:
+    """Builds .venv-colab anew with the versions of Colab, by the uv of .venv; returns its Python."""
+    place = root / ".venv-colab"
+    colab = place / venv_python(root).relative_to(root / ".venv")
+    uv = [python, "-m", "uv", "--system-certs", "--quiet"]
+    what = [*COLAB, "pytest>=8.0", "pytest-timeout>=2.3", "nbclient>=0.10", "--editable", "."]
+    made = call([*uv, "venv", "--clear", "--python", colab_base(), place], root)
+    if made != 0 or call([*uv, "pip", "install", "--python", colab, *what], root) != 0:
+        sys.exit(f"Colab's versions could not be installed, see above (Python {COLAB_PYTHON} is needed).")
+    return colab
+
+
 # ------------------------------------------------------------------------------------- run the lessons
 def duration(seconds: float) -> str:
     """Seconds as text for people: "48 s" or "9 min 05 s"."""
@@ -215,6 +247,7 @@ async def execute(notebook: Path, copy: Path) -> None:
 
     place = {"metadata": {"path": str(notebook.parent)}}
     client = NotebookClient(book, timeout=None, coalesce_streams=True, resources=place)
+    client.store_widget_state = False  # large, dead without a kernel; the cells leave pictures instead
     client.on_cell_executed = count
     client.extra_arguments = ["--log-level=50"]  # the kernel's own warnings would tear the line
     client.on_notebook_start = cancel_on_signal(task)
@@ -289,6 +322,13 @@ def test(python: Path, root: Path = ROOT, extra: Sequence[str] = ()) -> int:
     codes = [call([*pytest, *lax, "notebooks", *extra], root), call([*pytest, "tests", *extra], root)]
     passing = (0, 5) if extra else (0,)  # 5: "no test selected", which an extra -k may bring about
     return next((code for code in codes if code not in passing), 0)
+
+
+def test_colab(python: Path, root: Path = ROOT, extra: Sequence[str] = ()) -> int:
+    """The unit tests with Colab's versions; not those of the set-up and the browser, which Colab has not."""
+    left_out = [f"--ignore=tests/test_{name}.py" for name in ("browser", "setup")]
+    old = ["-W", "ignore::DeprecationWarning"]  # these versions warn about themselves on a newer Python
+    return call([set_up_colab(python, root), "-m", "pytest", "tests", *left_out, *old, *extra], root)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -385,6 +425,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     run_parser.add_argument("names", nargs="*", metavar="NAME", help="only notebooks beginning so, e.g. 03")
     for name, what in (("test", "pytest"), ("lab", "JupyterLab"), ("lint", "ruff")):
         commands.add_parser(name, parents=[here], help=f"start {what}; arguments after -- go to it")
+    commands.choices["test"].add_argument("--colab", action="store_true", help="with Colab's versions")
     address_parser = commands.add_parser("address", help="write the repository's address into the lessons")
     address_parser.add_argument("--check", action="store_true", help="change nothing; exit 1 on a difference")
     parsed = parser.parse_args(own[: own.index("--")] if "--" in own else own)
@@ -401,6 +442,8 @@ def main(arguments: Sequence[str]) -> int:
     python = Path(sys.executable) if args.here else set_up()
     if args.command == "run":
         return run(names=args.names) if args.here else call([python, __file__, "run", "--here", *args.names])
+    if args.command == "test" and args.colab:
+        return test_colab(python, extra=args.extra)
     if args.command == "test":
         return test(python, extra=args.extra)
     if args.command == "lab":

@@ -1,9 +1,11 @@
 """The inspector's wiring: each control, its picture and its words, without a browser."""
 
+import base64
 import io
 import subprocess
 import sys
 import time
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -12,6 +14,9 @@ from PIL import Image
 
 from unet_helpers.inspector import BY_HAND, WHOLE, Inspector
 from unet_helpers.rendering import render, view_box
+
+ROOT = Path(__file__).resolve().parents[1]
+VIEW = "application/vnd.jupyter.widget-view+json"
 
 # ipywidgets 7 with a recent ipykernel, as in the test session with Colab's versions
 pytestmark = pytest.mark.filterwarnings("ignore:The `ipykernel.comm.Comm` class:DeprecationWarning")
@@ -205,14 +210,46 @@ def test_bad_arrays_are_named_with_their_place_in_the_list(data):
         Inspector(**data)
 
 
-def test_display_shows_the_widget(data, monkeypatch):
-    import IPython.display
+KERNEL_CELL = """
+import numpy as np
+from unet_helpers.inspector import Inspector
 
-    displayed = []
-    monkeypatch.setattr(IPython.display, "display", displayed.append)
+target = np.zeros((32, 32), bool)
+target[4:8, 4:8] = True
+inspector = Inspector([np.full((32, 32), 90, np.uint8)] * 2, [target] * 2, [target * np.float32(0.9)] * 2)
+before = bytes(inspector.picture.value)
+inspector.threshold.value = 0.95
+assert before != bytes(inspector.picture.value) and "missed <b>1" in inspector.score.value
+inspector
+"""
+
+
+def test_a_cell_leaves_the_widget_and_a_picture_for_readers_without_a_kernel(tmp_path):
+    """In a real kernel, as Colab has it; the picture is what nbviewer and GitHub show."""
+    nbclient = pytest.importorskip("nbclient", reason="nbclient is in the dev extra")
+    nbformat = pytest.importorskip("nbformat")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(KERNEL_CELL)])
+    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", store_widget_state=False,
+                            resources={"metadata": {"path": str(ROOT)}}).execute()  # fmt: skip
+    (output,) = notebook.cells[0].outputs
+    assert set(output.data) == {VIEW, "image/png", "text/plain"}
+    assert output.data["text/plain"] == "Inspector of 2 images" and output.data[VIEW]["model_id"]
+    sheet = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"])))
+    assert sheet.size[0] > 300 and len(output.data["image/png"]) < 300_000
+    assert "widgets" not in notebook.metadata  # a state without its scripts would be a broken box on GitHub
+    nbconvert = pytest.importorskip("nbconvert", reason="nbconvert comes with JupyterLab")
+    page, _ = nbconvert.HTMLExporter().from_notebook_node(notebook)
+    assert "data:image/png;base64," in page and VIEW not in page
+
+
+def test_the_picture_without_a_kernel_shows_the_worst_and_works_in_hu(data):
     inspector = Inspector(**data)
-    inspector._ipython_display_()
-    assert displayed == [inspector.widget]
+    assert inspector._worst_first() == [1, 0, 2]
+    images_hu = [image.astype(np.float32) * 4 - 400 for image in data["images"]]
+    for one in (inspector, Inspector(**data, images_hu=images_hu)):
+        bundle = one._repr_mimebundle_()
+        assert bundle[VIEW]["model_id"] == one.widget.model_id
+        assert Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))).format == "PNG"
 
 
 def test_a_move_at_512_pixels_is_quick():

@@ -39,7 +39,7 @@ EXPORTS = {
     "snapshots": "Snapshots",
     "steps": "LossLedger batch_gradient halving is_out_of_memory",
     "rendering": "Region RenderSettings check_arrays encode_png false_alarms find_regions "
-                 "legend_html picture_shape render score_html stones_html view_box",
+                 "legend_html picture_shape render score_html stones_html to_grey view_box",
     "score_table": "LABELS score_table size_name",
     "scoring": "SIZE_BORDERS STRICT_IOU ImageScores image_record pixel_sizes ratios score_image_stones "
                "size_bias size_bin_ratios stone_records totals",

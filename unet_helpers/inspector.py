@@ -6,6 +6,7 @@ runs it unchanged): each move of a control composes one PNG for one `widgets.Ima
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from unet_helpers.metrics import dice, match_stones, predicted_mask
+from unet_helpers.plotting import contact_sheet, figure_png
 from unet_helpers.rendering import (
     Region,
     RenderSettings,
@@ -25,6 +27,7 @@ from unet_helpers.rendering import (
     render,
     score_html,
     stones_html,
+    to_grey,
 )
 from unet_helpers.scoring import pixel_sizes, score_image_stones
 
@@ -33,6 +36,7 @@ __all__ = ["BY_HAND", "WHOLE", "Inspector", "RenderSettings", "render"]
 WHOLE, BY_HAND = "whole image", "by hand"
 STONES_IN_VIEW = 6  # a jump to a stone enlarges it to a sixth of the picture, within the limits below
 JUMP_ZOOMS = (3.0, 8.0)
+N_STATIC = 8  # images on the sheet that a reader without a kernel sees
 LOOK: dict[str, Any] = {"style": {"description_width": "76px"}, "layout": {"width": "292px"}}
 HALF = {"width": "142px"}  # two in a row
 
@@ -119,10 +123,20 @@ class Inspector:
         self._draw()
         self._observe()
 
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        """The widget, and for readers without a kernel (GitHub, nbviewer) the worst images as a picture."""
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
+        return {"application/vnd.jupyter.widget-view+json": view, "text/plain": repr(self),
+                "image/png": base64.b64encode(self._static_png()).decode("ascii")}
 
-        display(self.widget)
+    def __repr__(self) -> str:
+        return f"Inspector of {len(self._images)} images"
+
+    def _static_png(self) -> bytes:
+        shown, settings = self._worst_first()[:N_STATIC], self.settings()
+        greys = [to_grey(self._images[i], settings) for i in shown]
+        targets, predictions = [self._targets[i] for i in shown], [self._predicted(i) for i in shown]
+        return figure_png(contact_sheet(greys, targets, predictions), dpi=72)
 
     def _arrays(self, image: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return self._images[image], self._targets[image], self._probabilities[image]
@@ -230,9 +244,13 @@ class Inspector:
         """Put the images in the chosen order: the worst first, or the shown image at its own place."""
         shown, self._order = self.current, list(range(len(self._images)))
         if self.worst_first.value:
-            scores = [float(dice(self._predicted(i), self._targets[i])) for i in self._order]
-            self._order.sort(key=lambda i: (math.isnan(scores[i]), scores[i]))
+            self._order = self._worst_first()
         self.index.value = 1 if self.worst_first.value else shown + 1
+
+    def _worst_first(self) -> list[int]:
+        n_images = len(self._images)
+        scores = [float(dice(self._predicted(i), self._targets[i])) for i in range(n_images)]
+        return sorted(range(n_images), key=lambda i: (math.isnan(scores[i]), scores[i]))
 
     # --------------------------------------------------------------------------------------- where to look
     def _open_image(self) -> None:

@@ -25,7 +25,7 @@ from unet_helpers.scoring import ImageScores, image_record
 
 __all__ = ["Region", "RenderSettings", "check_arrays", "encode_png", "false_alarms",
            "find_regions", "legend_html", "picture_shape", "render", "score_html", "stones_html",
-           "view_box"]
+           "to_grey", "view_box"]
 
 Box = tuple[float, float, float, float]  # top, left, height, width in image pixels
 
@@ -70,8 +70,12 @@ class RenderSettings:
 
 
 # ------------------------------------------------------------------------------------------- the picture
-def _to_grey(image: np.ndarray, settings: RenderSettings) -> np.ndarray:
-    """Return the image as uint8; an image in HU goes through the window."""
+def to_grey(image: np.ndarray, settings: RenderSettings) -> np.ndarray:
+    """Return an image (H, W) as uint8; one in HU goes through the window of the settings.
+
+    Raises:
+        ValueError: If the settings name no window and the image is not uint8.
+    """
     if settings.window_level is not None and settings.window_width is not None:
         return window(image, settings.window_level, settings.window_width)
     if image.dtype != np.uint8:
@@ -190,7 +194,7 @@ def render(image: np.ndarray, target: np.ndarray, probability: np.ndarray,
     settings = settings or RenderSettings()
     check_arrays(image, target, probability)
     box, shape = view_box(image.shape, settings), picture_shape(image.shape, settings.size_px)
-    picture = np.repeat(_enlarge(_to_grey(image, settings), box, shape)[..., None], 3, axis=2)
+    picture = np.repeat(_enlarge(to_grey(image, settings), box, shape)[..., None], 3, axis=2)
     if settings.show_heat_map:
         heat = (np.clip(probability, 0, 1) * 255 + 0.5).astype(np.uint8)
         _paint_heat(picture, _enlarge(heat, box, shape), settings.opacity)
@@ -317,7 +321,8 @@ def score_html(score: ImageScores, title: str) -> str:
     record, plain = image_record(score), html.escape(title)
     n_stones, n_found, n_alarms = (record[f"n_{what}"] for what in ("stones", "found", "false_positives"))
     one_line = "max-width:285px;overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
-    overlap, union = ("none" if math.isnan(record[name]) else f"{record[name]:.3f}" for name in ("dice", "iou"))
+    overlap, union = ("none" if math.isnan(value) else f"{value:.3f}"
+                      for value in (record["dice"], record["iou"]))
     return _lines([
         f'<div style="{one_line};font-weight:bold" title="{plain}">{plain}</div>',
         f"Dice <b>{overlap}</b> &nbsp; IoU <b>{union}</b>",
