@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["LABELS", "score_table", "size_name"]
+__all__ = ["LABELS", "score_remarks", "score_rows", "score_table", "size_name"]
 
 LABELS = {  # name of the score without its unit: what it says, and the number it stands on
     "dice_positive_mean": ("Dice, mean over images with a stone", "n_positive"),
@@ -39,15 +39,16 @@ def size_name(size_bin: Mapping[str, Any], unit: str) -> str:
     return f"{low:g} to {high:g} {unit}" if low else f"below {high:g} {unit}"
 
 
-def score_table(scores: Mapping[str, Any], rivals: Mapping[str, Mapping[str, Any]] | None = None) -> str:
-    """Table of the scores with their intervals, the stones by size, and what rivals reach.
+def score_rows(scores: Mapping[str, Any],
+               rivals: Mapping[str, Mapping[str, Any]] | None = None) -> list[list[str]]:
+    """Scores with their intervals, the stones by size, and what rivals reach, as rows of equal length.
 
     Args:
         scores: What `evaluation.evaluate` returned.
         rivals: By name, what `evaluation.score_masks` returned for other predictions of the same images.
 
     Returns:
-        Lines of text of equal columns: score, 95 % interval, n, and one column a rival.
+        The heads, then a row a score: name, score, 95 % interval, n, and one column a rival.
     """
     unit, rivals = scores["unit"], rivals or {}
     counts = {**scores, "n_negative": scores["n_images"] - scores["n_positive"]}
@@ -59,7 +60,12 @@ def score_table(scores: Mapping[str, Any], rivals: Mapping[str, Mapping[str, Any
     for size_bin in scores["size_bins"]:
         rows.append([f"stones found, {size_name(size_bin, unit)}", _number(size_bin["sensitivity"]),
                      _interval(size_bin["interval"]), str(size_bin["n_stones"]), *("" for _ in rivals)])
-    return "\n".join([*_aligned(rows), *_remarks(scores)])
+    return rows
+
+
+def score_table(scores: Mapping[str, Any], rivals: Mapping[str, Mapping[str, Any]] | None = None) -> str:
+    """The rows of `score_rows`, aligned as lines of text, and below them `score_remarks`."""
+    return "\n".join([*_aligned(score_rows(scores, rivals)), *score_remarks(scores)])
 
 
 def _interval(ends: list[float] | None) -> str:
@@ -75,7 +81,8 @@ def _aligned(rows: list[list[str]]) -> list[str]:
     return lines
 
 
-def _remarks(scores: Mapping[str, Any]) -> list[str]:
+def score_remarks(scores: Mapping[str, Any]) -> list[str]:
+    """What the table does not hold, one sentence each: threshold, infinite distances, areas, sizes."""
     unit, size, calibration = scores["unit"], scores["size_agreement"], scores["calibration"]
     low, high = size["limits"]
     remarks = [
