@@ -116,7 +116,7 @@ def test_check_of_nothing(tmp_path: Path, capsys):
 # -------------------------------------------------------------------------------------------------- train
 def test_train_writes_the_run(run: Path, data: Path):
     names = sorted(path.name for path in run.iterdir())
-    assert names == ["best.pt", "curves.png", "history.json", "last.pt", "split.json"]
+    assert names == ["best.pt", "curves.png", "history.json", "last.pt", "snapshots.png", "split.json"]
     split = json.loads((run / "split.json").read_text())
     assert sorted(sum(split.values(), [])) == sorted(path.name for path in data.glob("*.jpg"))
     assert {name: len(images) for name, images in split.items()} == {"train": 8, "val": 2, "test": 2}
@@ -345,7 +345,8 @@ def test_ctrl_c_in_a_real_process_saves_everything(data: Path, tmp_path: Path):
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
-    assert process.returncode == 0 and "everything is saved" in out, err
+    assert process.returncode == 130 and "everything is saved" in out, err
+    assert "To go on, give the same command with --resume" in out and "Traceback" not in out + err
     state = load_state(run / "last.pt")
     assert state["step"] >= 1 and state["config"]["minutes"] == 5
     assert (run / "curves.png").exists() and (run / "split.json").exists()

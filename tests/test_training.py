@@ -238,6 +238,89 @@ def test_killed_at_any_moment_and_resumed_equals_uninterrupted(whole, tmp_path: 
         assert_same_run(run, train((pairs[:8], pairs[8:10]), run), whole)
 
 
+RANDOM = """
+import io, os, random, signal, sys, time
+from pathlib import Path
+import torch
+sys.path.insert(0, sys.argv[2])
+from test_training import CPU, LONG, small_model
+from tiny_data import tiny_pairs
+from unet_helpers import training
+
+pairs, run = tiny_pairs(Path(sys.argv[1]) / "data"), Path(sys.argv[1]) / "run"
+torch.optim.AdamW([torch.zeros(1, requires_grad=True)])
+reading, writing = os.pipe()
+os.set_blocking(reading, False)
+real_save = torch.save
+
+def slow_save(state, file):                 # in two halves, so that there is a middle to be killed in
+    buffer = io.BytesIO()
+    real_save(state, buffer)
+    whole = buffer.getvalue()
+    os.write(writing, b"w")
+    file.write(whole[: len(whole) // 2])
+    file.flush()
+    time.sleep(0.01)
+    file.write(whole[len(whole) // 2 :])
+
+def start():
+    child = os.fork()
+    if not child:
+        torch.save = slow_save
+        training.fit(*pairs, run, LONG, small_model(), CPU, progress=False)
+        os._exit(0)
+    return child
+
+dice = random.Random(int(sys.argv[3]))
+while os.path.exists(run / "last.pt") is False:  # nothing to lose before the first file
+    child = start()
+    time.sleep(0.3)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+def signs():
+    try:
+        return len(os.read(reading, 1000))
+    except BlockingIOError:
+        return 0
+
+for n in range(10):
+    signs()                                 # forget those of the last child
+    child = start()
+    if n % 2:                               # during a write
+        awaited = dice.randint(1, 3)
+        while awaited > 0:
+            awaited -= signs()
+        time.sleep(dice.uniform(0, 0.012))
+    else:
+        time.sleep(dice.uniform(0.02, 0.4))
+    os.kill(child, signal.SIGKILL)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    halves = sum(path.name.startswith(".") for path in run.iterdir())
+    step = torch.load(run / "last.pt", weights_only=True)["step"]
+    print("killed", status, halves, step, flush=True)
+os.waitpid(start(), 0)
+"""
+LONG = replace(CONFIG, n_steps=80, steps_per_epoch=4)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX")
+def test_killed_at_ten_random_moments_and_resumed_equals_uninterrupted(pairs: Pairs, tmp_path: Path):
+    command = [sys.executable, "-c", RANDOM, str(tmp_path), str(Path(__file__).parent), "0"]
+    root = str(Path(__file__).resolve().parents[1])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    kills = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("killed")]
+    assert [status for status, *_ in kills] == ["-9"] * 10, done.stderr
+    assert sum(int(halves) for _, halves, _ in kills) >= 2, "no kill hit the middle of a write"
+    steps_done = [int(step) for *_, step in kills]
+    assert steps_done == sorted(steps_done) and steps_done[-1] < LONG.n_steps
+    own = scan_folder(tmp_path / "data").pairs
+    history = train((own[:8], own[8:10]), tmp_path / "whole", LONG)
+    again = train((own[:8], own[8:10]), tmp_path / "run", LONG)  # finished: only returned
+    assert_same_run(tmp_path / "run", again, (tmp_path / "whole", history))
+    assert not [path for path in (tmp_path / "run").iterdir() if path.name.startswith(".")]
+
+
 def test_training_outside_the_main_thread(pairs: Pairs, tmp_path: Path):
     histories = []
     config = replace(CONFIG, n_steps=1)

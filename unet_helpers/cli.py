@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from unet_helpers import phantom, plotting
+from unet_helpers import distributed, phantom, plotting
 from unet_helpers.check import check_folder
-from unet_helpers.checkpoint import load_checkpoint, store_threshold
+from unet_helpers.checkpoint import load_checkpoint, load_state, store_threshold
 from unet_helpers.data import (
     SUFFIXES,
     Pair,
@@ -34,7 +34,7 @@ from unet_helpers.metrics import dice, predicted_mask
 from unet_helpers.model import UNet
 from unet_helpers.progress import progress_bar
 from unet_helpers.score_table import score_table
-from unet_helpers.training import TrainConfig, choose_device, default_config, fit, load_arrays
+from unet_helpers.training import Interrupted, TrainConfig, choose_device, default_config, fit, load_arrays
 
 __all__ = ["main"]
 
@@ -89,20 +89,40 @@ def train_command(args: argparse.Namespace) -> int:
     if (args.out / "last.pt").exists() and not args.resume:
         raise ValueError(f"--out must be a new folder, got {args.out}, which holds a run. "
                          "Add --resume to continue it.")
-    device = choose_device(args.device)
-    split = split_by_group(find_pairs(open_dataset(args.data)), seed=args.seed)
-    for name, pairs in split.items():
-        print(f"{name}: {len(pairs)} images of {len({pair.group for pair in pairs})} groups")
+    device = choose_device(distributed.own_device(args.device))
+    with distributed.process_group(device):
+        return _train(args, device)
+
+
+def _train(args: argparse.Namespace, device: torch.device) -> int:
+    with distributed.main_first():
+        split = split_by_group(find_pairs(open_dataset(args.data)), seed=args.seed)
+    is_main = distributed.part()[0] == 0
+    if is_main:
+        for name, pairs in split.items():
+            print(f"{name}: {len(pairs)} images of {len({pair.group for pair in pairs})} groups")
     config = _train_config(args, device)
     torch.manual_seed(config.seed)
-    model = UNet(base_channels=args.base_channels)
-    history = fit(split["train"], split["val"], args.out, config, model, device, resume=args.resume)
-    names = {name: [pair.image.name for pair in pairs] for name, pairs in split.items()}
-    write_json(args.out / "split.json", names)
-    if history:
-        plotting.save_figure(plotting.plot_history(history).figure, args.out / "curves.png")
-        _choose_on_validation(args.out / "best.pt", split["val"], device)
-    return 0
+    model, code = UNet(base_channels=args.base_channels), 0
+    options = {"device": device, "resume": args.resume, "raise_interrupt": True}
+    try:
+        fit(split["train"], split["val"], args.out, config, model, **options)
+    except Interrupted as stop:
+        code = 128 + stop.signal_number
+    if is_main:
+        _finish_run(args.out, split, device, code != 0)
+    return code
+
+
+def _finish_run(run: Path, split: dict[str, list[Pair]], device: torch.device, stopped: bool) -> None:
+    """Write what belongs beside the checkpoints: the split, the curves, and, at the end, the threshold."""
+    write_json(run / "split.json", {name: [p.image.name for p in pairs] for name, pairs in split.items()})
+    if history := load_state(run / "last.pt")["history"]:
+        plotting.save_figure(plotting.plot_history(history).figure, run / "curves.png")
+    if stopped:
+        print("To go on, give the same command with --resume.")
+    else:
+        _choose_on_validation(run / "best.pt", split["val"], device)
 
 
 def _choose_on_validation(path: Path, val_pairs: list[Pair], device: Any) -> None:

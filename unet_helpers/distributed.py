@@ -27,20 +27,29 @@ def part() -> tuple[int, int]:
     return 0, 1
 
 
-def own_device(device: torch.device) -> torch.device:
-    """The device of this process: with `torchrun`, process k of a machine takes the GPU number k.
+def own_device(name: str | None) -> str | None:
+    """Name of the device for this process: with `torchrun`, process k of a machine takes its GPU number k.
+
+    Args:
+        name: What the user asked for; None for the fastest.
+
+    Returns:
+        `name` itself, unless there are several processes and GPUs to share out.
 
     Raises:
         ValueError: If the machine has fewer GPUs than processes.
     """
-    if device.type != "cuda" or int(os.environ.get("WORLD_SIZE", 1)) == 1:
-        return device
+    if not _started_by_torchrun() or name not in (None, "cuda") or not torch.cuda.is_available():
+        return name
     number, n_gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
     if number >= n_gpus:
-        raise ValueError(f"--nproc-per-node must be at most the number of GPUs, {n_gpus}, got process "
-                         f"{number + 1}. Or compute on the CPU with --device cpu.")
-    torch.cuda.set_device(number)
-    return torch.device("cuda", number)
+        raise ValueError(f"--nproc-per-node must be at most the number of GPUs, {n_gpus}, got more. Or "
+                         "compute on the CPU with --device cpu.")
+    return f"cuda:{number}"
+
+
+def _started_by_torchrun() -> bool:
+    return int(os.environ.get("WORLD_SIZE", 1)) > 1
 
 
 @contextmanager
@@ -49,9 +58,11 @@ def process_group(device: torch.device) -> Iterator[None]:
 
     CPU tensors travel by gloo, CUDA tensors by NCCL.
     """
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+    if not _started_by_torchrun():
         yield
         return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield
@@ -70,20 +81,20 @@ def main_first() -> Iterator[None]:
         agree(0.0, 0)
 
 
-def agree(seconds: float, stop: int) -> tuple[float, int]:
-    """Let all processes see the same clock and the same wish to stop; no GPU has to wait for it.
+def agree(value: float, stop: int) -> tuple[float, int]:
+    """Let all processes see the same value and the same wish to stop, and wait for each other; no GPU has to.
 
     Args:
-        seconds: Clock of this process; that of process 0 counts.
+        value: A number from 0 up, such as a clock; that of process 0 counts.
         stop: 0 to go on, or the number of the signal that this process received.
 
     Returns:
-        The clock, and the largest of the wishes.
+        The value, and the largest of the wishes.
     """
     number, n_processes = part()
     if n_processes == 1:
-        return seconds, stop
-    message = torch.tensor([0.0 if number else seconds, float(stop)], dtype=torch.float64)
+        return value, stop
+    message = torch.tensor([0.0 if number else value, float(stop)], dtype=torch.float64)
     dist.all_reduce(message, dist.ReduceOp.MAX)
     return message[0].item(), int(message[1])
 

@@ -233,7 +233,8 @@ def fit(
     torch.manual_seed(config.seed)
     run = RunState(config, model or UNet(), device, split)
     moments = []
-    if resume and (run_dir / "last.pt").is_file():
+    # process 0 decides, so that all go the same way
+    if resume and distributed.agree(float((run_dir / "last.pt").is_file()), 0)[0]:
         state = load_state(run_dir / "last.pt", device)
         run.restore(state, run_dir / "last.pt")
         moments = [{**moment, "crops": moment["crops"].cpu()} for moment in state.get("snapshots", [])]
@@ -331,6 +332,7 @@ def _loop(
                 say(
                     f"Stopped at step {run.step}; everything is saved. Run the same call again to continue."
                 )
+        distributed.agree(0.0, 0)  # nobody leaves before the file is there
     return stop if run.progress < 1 else 0
 
 

@@ -1,0 +1,205 @@
+"""Two processes train as one does: the same gradients, the same weights, one set of files, one end."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_data import tiny_pairs, write_tiny
+from torch import nn
+
+from unet_helpers import distributed, inference
+from unet_helpers.checkpoint import load_checkpoint, load_state
+from unet_helpers.config import TrainConfig
+from unet_helpers.model import UNet
+from unet_helpers.training import fit
+
+ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.skipif(os.name != "posix" or not torch.distributed.is_available(),
+                                reason="needs gloo and POSIX signals")
+
+
+def torchrun(*arguments: object, n: int = 2) -> subprocess.Popen:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={n}",
+               "--master-addr=localhost", f"--master-port={port}", *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, env=environment, **pipes)
+
+
+SCRIPT = """
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from tiny_data import tiny_pairs
+from unet_helpers import distributed, inference, run_state, steps, training
+from unet_helpers.model import UNet
+from test_distributed import CONFIG, make_batch, reference, small_model
+
+folder, CPU = Path(sys.argv[1]), torch.device("cpu")
+inference.sixteen_bit_type = run_state.sixteen_bit_type = lambda device: None
+whole = reference()                                   # before the processes know of each other
+with distributed.process_group(CPU):
+    k, n = distributed.part()
+    model = small_model()
+    distributed.synchronise_batch_norm(model)
+    images, masks = make_batch()
+    off = torch.amp.GradScaler("cpu", enabled=False)
+    loss = steps.batch_gradient(model, model, images[k::n], masks[k::n], off)
+    worst = max((p.grad - g).abs().max().item() for p, g in zip(model.parameters(), whole["gradients"]))
+    norms = max((a - b).abs().max().item() for a, b in zip(model.buffers(), whole["buffers"]))
+    assert model.state_dict().keys() == small_model().state_dict().keys()
+    other = small_model(seed=k)                       # process 1 starts elsewhere
+    distributed.same_start(other)
+    apart = max((a - b).abs().max().item() for a, b in zip(other.parameters(), small_model().parameters()))
+    pairs = tiny_pairs(folder / f"data{k}")
+    history = training.fit(*pairs, folder / "run", CONFIG, small_model(seed=k), CPU, progress=False)
+    stop_early = lambda history: signal.raise_signal(signal.SIGTERM)  # in process 0 only
+    for on_epoch in (stop_early, None):
+        training.fit(*pairs, folder / "cut", CONFIG, small_model(), CPU, progress=False, on_epoch=on_epoch)
+    seconds, stop = distributed.agree(10.0 + k, [0, 15][k])
+    print(f"process {k}: gradient {worst:.1e} loss {abs(loss.item() - whole['loss']):.1e} "
+          f"norms {norms:.1e} apart {apart:.1e} epochs {len(history)} clock {seconds} stop {stop}",
+          flush=True)
+    try:
+        training.fit(*pairs, folder / "odd", replace(CONFIG, batch_size=5), small_model(), CPU)
+    except ValueError as error:
+        print(error, flush=True)
+"""
+CONFIG = TrainConfig(n_steps=6, steps_per_epoch=2, batch_size=4, patch_size=32, learning_rate=1e-2)
+
+
+def small_model(seed: int = 0) -> UNet:
+    torch.manual_seed(seed)
+    return UNet(base_channels=2, depth=3)
+
+
+def make_batch() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.rand(6, 1, 32, 32, generator=generator) > 0.95
+    masks[::2] = False  # process 0 sees no stone at all: its own Dice would say nothing
+    return torch.randn(6, 1, 32, 32, generator=generator) + torch.arange(6.0)[:, None, None, None], masks
+
+
+def reference() -> dict:
+    """Loss, gradients and running averages of one process on the whole batch."""
+    from unet_helpers.steps import batch_gradient
+
+    model = small_model()
+    loss = batch_gradient(model, model, *make_batch(), torch.amp.GradScaler("cpu", enabled=False))
+    return {"loss": loss.item(), "gradients": [p.grad for p in model.parameters()],
+            "buffers": [b for b in model.buffers() if b.is_floating_point() or b.numel()]}
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "script.py").write_text(SCRIPT)
+    out, err = (process := torchrun(folder / "script.py", folder)).communicate(timeout=300)
+    assert process.returncode == 0, err
+    return folder, out.splitlines()
+
+
+def test_two_processes_give_the_gradients_of_one(two: tuple[Path, list[str]]):
+    lines = sorted(line for line in two[1] if line.startswith("process"))
+    assert len(lines) == 2
+    for k, line in enumerate(lines):
+        words = line.split()
+        values = dict(zip(words[2::2], words[3::2], strict=True))
+        assert words[1] == f"{k}:"
+        for name in ("gradient", "loss", "norms"):
+            assert float(values[name]) < 1e-6, line
+        assert float(values["apart"]) == 0 and values["clock"] == "10.0" and values["stop"] == "15"
+        assert values["epochs"] == ["3", "0"][k]  # process 0 validates and tells
+    assert max(g.abs().max() for g in reference()["gradients"]) > 0.01  # so that 1e-6 says something
+
+
+def test_two_processes_train_as_one_and_only_the_first_writes(two, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(inference, "sixteen_bit_type", lambda device: None)
+    pairs = tiny_pairs(tmp_path / "data")
+    history = fit(*pairs, tmp_path / "run", CONFIG, small_model(), torch.device("cpu"), progress=False)
+    assert sorted(path.name for path in (two[0] / "run").iterdir()) == [
+        "best.pt", "history.json", "last.pt", "snapshots.png"]
+    theirs, mine = load_state(two[0] / "run" / "last.pt"), load_state(tmp_path / "run" / "last.pt")
+    for key, values in mine["model"].items():
+        assert torch.allclose(values.float(), theirs["model"][key].float(), atol=1e-3), key
+    assert torch.equal(mine["generator"], theirs["generator"])
+    for one, other in zip(history, theirs["history"], strict=True):
+        assert one["train_loss"] == pytest.approx(other["train_loss"], abs=1e-4)
+        assert one["val_dice"] == pytest.approx(other["val_dice"], abs=0.02)
+
+
+def test_stopped_and_resumed_two_processes_end_in_the_same_weights(two: tuple[Path, list[str]]):
+    assert two[1].count("Run in cut: continued at step 2.") == 1
+    whole, cut = (load_state(two[0] / name / "last.pt") for name in ("run", "cut"))
+    assert cut["step"] == 6
+    for key, values in whole["model"].items():
+        assert torch.equal(values, cut["model"][key]), key
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(two: tuple[Path, list[str]]):
+    message = "batch_size must be a multiple of the 2 processes, got 5."
+    assert [line for line in two[1] if line.startswith("batch_size")] == [message] * 2
+
+
+def test_ctrl_c_ends_all_processes_with_everything_saved(tmp_path: Path):
+    data, run = write_tiny(tmp_path / "data"), tmp_path / "run"
+    train = ["-m", "unet_helpers", "train", data, "--out", run, "--base-channels", 1, "--device", "cpu",
+             "--minutes"]
+    process = torchrun(*train, 5)
+    deadline = time.monotonic() + 200
+    while not (run / "last.pt").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode != 0 and out.count("everything is saved") == 1, err
+    assert out.count("give the same command with --resume") == 1
+    assert load_state(run / "last.pt")["step"] >= 1 and (run / "split.json").exists()
+
+
+def test_one_command_trains_with_two_processes_and_chooses_a_threshold(tmp_path: Path):
+    data, run = write_tiny(tmp_path / "data"), tmp_path / "run"
+    train = ["-m", "unet_helpers", "train", data, "--out", run, "--base-channels", 2, "--device", "cpu",
+             "--epochs", 3]
+    out, err = (process := torchrun(*train)).communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert out.count("train: 8 images of 4 groups") == 1 and out.count("chosen on 2 validation images") == 1
+    assert "curves.png" in {path.name for path in run.iterdir()}
+    model = load_checkpoint(run / "best.pt").model  # and it loads without the other processes
+    assert all(type(m) is nn.BatchNorm2d for m in model.modules() if isinstance(m, nn.BatchNorm2d))
+
+
+# ---------------------------------------------------------------------------------- in an ordinary process
+def test_alone_nothing_changes():
+    model, values = UNet(base_channels=1, depth=2), torch.rand(3, 2)
+    with distributed.process_group(torch.device("cpu")), distributed.main_first():
+        assert distributed.part() == (0, 1) and distributed.gather(values) is values
+        assert distributed.agree(3.5, 2) == (3.5, 2)
+        distributed.synchronise_batch_norm(model)
+        distributed.sum_gradients(model.parameters())
+        distributed.same_start(model)
+    assert type(model.down[0][1]) is nn.BatchNorm2d
+
+
+def test_each_process_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert distributed.own_device(None) is None and distributed.own_device("cuda") == "cuda"
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert [distributed.own_device(name) for name in (None, "cuda", "cpu")] == ["cuda:1", "cuda:1", "cpu"]
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ValueError, match="--nproc-per-node must be at most the number of GPUs, 2, got more"):
+        distributed.own_device(None)
