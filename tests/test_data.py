@@ -18,6 +18,7 @@ from unet_helpers.data import (
     load_mask,
     load_pair,
     scan_folder,
+    spacings,
     split_by_group,
 )
 
@@ -441,3 +442,31 @@ def test_a_mask_of_another_size_is_refused(tmp_path: Path):
     message = r"a_mask\.png must have the size of its image a\.jpg, \(6, 8\), got \(6, 7\)"
     with pytest.raises(ValueError, match=message):
         load_pair(pair)
+
+
+# ------------------------------------------------------------------------------------------- pixel size
+def test_spacings_come_from_slices_csv_in_the_order_of_the_pairs(tmp_path: Path):
+    pairs = [Pair(tmp_path / f"{name}.jpg", tmp_path / f"{name}_mask.png", name) for name in "ab"]
+    assert spacings(pairs) is None
+    (tmp_path / "slices.csv").write_text("stem,depth_mm,spacing_mm\nb,3,0.75\na,4,1.5\nc,5,2\n")
+    assert spacings(pairs) == [1.5, 0.75] and spacings(pairs[::-1]) == [0.75, 1.5] and spacings([]) == []
+    stranger = Pair(tmp_path / "d.jpg", tmp_path / "d_mask.png", "d")
+    assert spacings([*pairs, stranger]) is None  # known for some is known for none
+
+
+def test_spacings_above_the_images_folder(tmp_path: Path):
+    (tmp_path / "slices.csv").write_text("\ufeffstem,spacing_mm\na,0.8\n", "utf-8")  # as spreadsheets save it
+    pair = Pair(tmp_path / "images" / "a.png", tmp_path / "masks" / "a.png", "a")
+    assert spacings([pair]) == [0.8]
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "wide"])
+def test_a_pixel_size_must_be_positive(tmp_path: Path, value: str):
+    (tmp_path / "slices.csv").write_text(f"stem,spacing_mm\na,{value}\n")
+    with pytest.raises(ValueError, match="must hold positive numbers in the column spacing_mm"):
+        spacings([Pair(tmp_path / "a.jpg", tmp_path / "a_mask.png", "a")])
+
+
+def test_a_table_without_sizes_knows_none(tmp_path: Path):
+    (tmp_path / "slices.csv").write_text("stem,depth_mm\na,3\n")
+    assert spacings([Pair(tmp_path / "a.jpg", tmp_path / "a_mask.png", "a")]) is None

@@ -1,11 +1,18 @@
 """Scores of a data set, thresholds chosen on validation data, and the grey baseline, all by hand."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 
-from unet_helpers.evaluation import choose_grey_threshold, choose_threshold, evaluate, score_masks
+from unet_helpers.evaluation import (
+    choose_grey_threshold,
+    choose_operating_point,
+    choose_threshold,
+    evaluate,
+    score_masks,
+)
 
 
 def draw(*rows: str) -> np.ndarray:
@@ -53,13 +60,141 @@ def test_evaluate_applies_threshold_and_smallest_size():
     assert evaluate([probability], [target], 0.65)["dice_pooled"] == 2 / 4
 
 
+# ------------------------------------------------------------------- sizes, intervals, curves, by hand
+PROBABILITIES = [0.8 * p.astype(np.float32) for p in PREDICTIONS]
+
+
+def kinds(value: object) -> set[type]:
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return {type(value)}.union(*map(kinds, inside))
+
+
+def flat(scores: dict) -> dict:
+    return {name: value for name, value in scores.items() if not isinstance(value, (dict, list))}
+
+
+def test_evaluate_holds_the_scores_of_the_masks_and_can_be_written_as_json():
+    scores = evaluate(PROBABILITIES, TARGETS, 0.5)
+    assert {name: scores[name] for name in score_masks(PREDICTIONS, TARGETS)} == pytest.approx(
+        score_masks(PREDICTIONS, TARGETS))
+    assert (scores["unit"], scores["n_groups"]) == ("px", 4)
+    assert set(flat(scores)) - set(score_masks(PREDICTIONS, TARGETS)) == {
+        "surface_dice_1px", "hd95_px", "asd_px", "n_distances", "n_distances_infinite", "threshold",
+        "min_pixels", "n_groups", "unit"}
+    assert kinds(scores) <= {dict, list, int, float, bool, str, type(None)}  # no NumPy number, no tuple
+    assert json.loads(json.dumps(scores)).keys() == scores.keys()
+
+
+def test_each_image_and_each_stone_is_listed():
+    scores = evaluate(PROBABILITIES, TARGETS, 0.5, spacing_mm=(2.0, 0.5))  # a pixel of 1 mm2
+    first, second, third, fourth = scores["per_image"]
+    assert (first["dice"], first["iou"]) == (6 / 9, 3 / 6)
+    counts = [[one[k] for k in ("n_stones", "n_found", "n_false_positives")] for one in scores["per_image"]]
+    assert counts == [[2, 2, 0], [0, 0, 0], [0, 0, 2], [1, 0, 0]]
+    assert math.isnan(second["dice"]) and third["dice"] == fourth["dice"] == 0 and math.isinf(third["hd95"])
+    assert [(s["image"], s["row"], s["column"], s["found"]) for s in scores["per_stone"]] == [
+        (0, 0.5, 0.5, True), (0, 0, 5, True), (3, 0, 4.5, False)]
+    diameters = [stone["diameter"] for stone in scores["per_stone"]]
+    assert diameters == pytest.approx([2 * math.sqrt(n / math.pi) for n in (4, 1, 2)])
+    predicted = [stone["predicted_diameter"] for stone in scores["per_stone"]]
+    assert predicted == [pytest.approx(2 * math.sqrt(2 / math.pi))] * 2 + [None]
+
+
+def test_distances_are_means_over_images_with_a_stone_and_a_prediction():
+    scores = evaluate(PROBABILITIES, TARGETS, 0.5, spacing_mm=[(2.0, 0.5)] * 4)
+    assert (scores["n_distances"], scores["n_distances_infinite"]) == (1, 1)
+    first = scores["per_image"][0]
+    # predicted (0,0) (1,0) (0,5) (1,4), true (0,0) (0,1) (1,0) (1,1) (0,5): of these nine outline
+    # pixels (1,4) is 1.5 mm from (1,1) and (0,1), (1,1) are 0.5 mm from the left column
+    assert first["asd"] == pytest.approx((1.5 + 0.5 + 0.5) / 9) == scores["asd_mm"]
+    assert first["surface_dice"] == 8 / 9 and scores["surface_dice_1mm"] == (8 / 9 + 0) / 2
+    assert scores["hd95_mm"] == pytest.approx(0.85 * 1.5)  # of 0, 0, 0, 1.5: 85 % of the way to the last
+
+
+def test_size_bins_are_closed_below_and_open_above():
+    target = np.zeros((4, 40), bool)
+    for column, width in ((0, 1), (5, 8), (20, 15)):  # 1, 32 and 60 pixels
+        target[:, column : column + width] = True
+    target[1:, 0] = False
+    per_pixel = 2 / math.sqrt(math.pi)
+    sizes = [per_pixel * math.sqrt(n) for n in (1, 32, 60)]
+    bins = evaluate([target * 0.9], [target], 0.5, spacing_mm=5 / sizes[1])["size_bins"]
+    assert [(b["low"], b["high"], b["n_stones"]) for b in bins] == [
+        (0, 3, 1), (3, 5, 0), (5, 10, 2), (10, None, 0)]  # the middle stone has 5 mm
+    assert math.isnan(bins[1]["sensitivity"]) and bins[2]["sensitivity"] == 1
+    bins = evaluate([target * 0.9 * (np.arange(40) < 18)], [target], 0.5)["size_bins"]  # in pixels
+    assert [(b["n_found"], b["n_stones"]) for b in bins] == [(1, 1), (0, 0), (1, 2), (0, 0)]
+
+
+def test_intervals_come_from_the_groups_and_hold_the_score():
+    rng = np.random.default_rng(0)
+    targets = [rng.random((20, 20)) < 0.02 * (n % 8 > 0) for n in range(40)]
+    probabilities = [np.where(t, 0.9, 0.2) * (rng.random(t.shape) < 0.9) for t in targets]
+    by_image = evaluate(probabilities, targets, 0.5)
+    by_pair = evaluate(probabilities, targets, 0.5, groups=[i // 2 for i in range(40)], seed=0)
+    assert by_pair["n_groups"] == 20 and flat(by_image) | {"n_groups": 20} == flat(by_pair)
+    assert by_image["intervals"] != by_pair["intervals"]
+    for name, (low, high) in by_pair["intervals"].items():
+        assert low <= by_pair[name] <= high, name
+    pairs = np.reshape([one["dice"] for one in by_pair["per_image"]], (20, 2))
+    pairs[np.reshape([not t.any() for t in targets], (20, 2))] = np.nan
+    drawn = np.random.default_rng(0).integers(0, 20, (2000, 20))
+    by_hand = np.percentile(np.nanmean(pairs[drawn], (1, 2)), [2.5, 97.5])
+    assert by_pair["intervals"]["dice_positive_mean"] == pytest.approx(by_hand.tolist())
+    again = evaluate(probabilities, targets, 0.5, groups=[i // 2 for i in range(40)])
+    assert json.dumps(again) == json.dumps(by_pair)
+    other = evaluate(probabilities, targets, 0.5, seed=1, n_resamples=50)
+    assert flat(other) == flat(by_image) and other["intervals"] != by_image["intervals"]
+
+
+@pytest.mark.parametrize("min_pixels", [0, 2])
+def test_the_froc_curve_passes_through_the_scores(min_pixels: int):
+    rng = np.random.default_rng(1)
+    targets = [rng.random((30, 30)) < 0.01 for _ in range(6)]
+    probabilities = [(0.5 * t + 0.5 * rng.random(t.shape)).astype(np.float32) for t in targets]
+    scores = evaluate(probabilities, targets, 0.43, min_pixels)
+    at = scores["froc"]["threshold"].index(0.43)
+    assert scores["froc"]["sensitivity"][at] == scores["stone_sensitivity"]
+    assert scores["froc"]["false_positives_per_image"][at] == scores["false_positives_per_image"]
+
+
+def test_sizes_of_the_stones_found_are_compared():
+    target = draw("####......", "..........", "..........", "#########.")
+    prediction = draw("##........", "..........", "..........", "..........")
+    agreement = evaluate([prediction * 1.0], [target], 0.5)["size_agreement"]
+    true, predicted = 2 * math.sqrt(4 / math.pi), 2 * math.sqrt(2 / math.pi)
+    assert agreement["n"] == 1 and agreement["true"] == [pytest.approx(true)]
+    assert agreement["predicted"] == [pytest.approx(predicted)]
+    assert agreement["bias"] == pytest.approx(predicted - true)
+
+
+def test_one_group_has_no_interval_and_nothing_found_no_size():
+    scores = evaluate([np.zeros((5, 5))], [np.eye(5, dtype=bool)], 0.5)
+    assert all(np.isnan(ends).all() for ends in scores["intervals"].values())
+    assert scores["stone_sensitivity"] == 0 and scores["size_agreement"]["n"] == 0
+    assert scores["n_distances_infinite"] == 1 and math.isnan(scores["hd95_px"])
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"groups": "abc"}, r"groups must be one an image \(4\), got 3"),
+    ({"spacing_mm": [1.0, 1.0]}, r"spacing_mm must be one an image \(4\), got 2\. For one \(row, column\)"),
+    ({"spacing_mm": 0.0}, r"spacing_mm must be positive"),
+    ({"spacing_mm": [1.0, 1.0, None, 1.0]}, r"spacing_mm must be positive.* got None"),
+])  # fmt: skip
+def test_wrong_groups_and_spacings_are_refused(options: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        evaluate(PROBABILITIES, TARGETS, 0.5, **options)
+
+
 def test_images_of_different_sizes():
     scores = score_masks([np.ones((2, 2), bool), np.zeros((3, 5), bool)],
                          [np.ones((2, 2), bool), np.ones((3, 5), bool)])
     assert scores["dice_positive_mean"] == 0.5 and scores["dice_pooled"] == 8 / 23
 
 
-@pytest.mark.parametrize("score", [score_masks, choose_threshold, choose_grey_threshold])
+@pytest.mark.parametrize("score", [
+    score_masks, choose_threshold, choose_grey_threshold, lambda p, t: choose_operating_point(p, t, 1),
+    lambda p, t: evaluate(p, t, 0.5)])  # fmt: skip
 def test_unequal_numbers_are_refused(score):
     mask = np.zeros((3, 3), bool)
     for predictions, targets, numbers in (([], [], "0 and 0"), ([mask], [mask, mask], "1 and 2")):
@@ -96,6 +231,34 @@ def test_no_stone_no_threshold():
     empty = np.zeros((4, 4), bool)
     with pytest.raises(ValueError, match="at least one stone to choose a threshold, got 2 empty masks"):
         choose_threshold([empty * 1.0] * 2, [empty] * 2)
+
+
+# -------------------------------------------------------------------------------------- operating point
+def test_the_operating_point_finds_the_most_that_the_false_alarms_allow():
+    target = draw("#....#....#", "...........")
+    probability = np.zeros(target.shape, np.float32)
+    probability[0, [0, 5, 10]] = 0.9, 0.4, 0.05  # three stones, ever less sure
+    probability[0, [2, 7, 8]] = 0.6, 0.2, 0.2  # and two false alarms
+    empty = np.zeros_like(target)
+    probabilities, targets = [probability, empty * 0.0], [target, empty]
+    for allowed, low, high in ((0, 0.6, 0.9), (0.5, 0.2, 0.4), (1, 0, 0.05), (9, 0, 0.05)):
+        assert low < choose_operating_point(probabilities, targets, allowed) <= high, allowed
+    assert choose_operating_point(probabilities, targets, 0.5, min_pixels=2) == pytest.approx(0.2, abs=0.2)
+
+
+def test_of_equally_many_found_the_fewest_false_alarms_are_taken():
+    target, probability = draw("#........", "........."), np.zeros((2, 9), np.float32)
+    probability[0, [0, 4]] = 0.999, 0.3
+    assert choose_operating_point([probability], [target], 5) > 0.3
+
+
+def test_false_alarms_that_cannot_be_met():
+    target = draw("#...")
+    sure = np.array([[1.0, 0.0, 1.0, 0.0]], np.float32)  # wrong, and as sure as can be
+    with pytest.raises(ValueError, match=r"must be reachable, got 0\.5: the fewest are 1 an image"):
+        choose_operating_point([sure], [target], 0.5)
+    with pytest.raises(ValueError, match="at least one stone to choose a threshold, got 1 empty masks"):
+        choose_operating_point([sure], [np.zeros_like(target)], 5)
 
 
 # ------------------------------------------------------------------------------------- grey baseline

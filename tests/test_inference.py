@@ -74,6 +74,46 @@ def test_a_batch_gives_what_single_images_give():
         assert np.allclose(predict(model, image), probability, atol=0.01)
 
 
+class LeftEdge(nn.Module):
+    """Logit = grey value of the pixel to the left: a network that is not symmetric."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return 4 * image.roll(1, dims=-1) * self.scale
+
+
+def test_mirrored_views_are_turned_back_and_averaged():
+    image = noise(6, 9)
+    left, right = (1 / (1 + np.exp(-4 * np.roll(normalise(image), step, axis=1))) for step in (1, -1))
+    assert np.allclose(predict_all(LeftEdge(), [image])[0], left, atol=0.01)
+    for n_views in (2, 4):
+        averaged = predict_all(LeftEdge(), [image], n_views=n_views)[0]
+        assert np.allclose(averaged, (left + right) / 2, atol=0.01)
+
+
+def test_a_mirrored_image_gives_the_mirrored_answer():
+    torch.manual_seed(0)
+    model, image = UNet(base_channels=2, depth=2), noise(21, 30)
+    plain, averaged = (predict_all(model, [image], n_views=n)[0] for n in (1, 4))
+    assert np.abs(plain - averaged).max() > 1e-4 and averaged.dtype == np.float32
+    for mirrored in (image[::-1], image[:, ::-1], image[::-1, ::-1]):
+        turned = tuple(slice(None, None, step // abs(step)) for step in mirrored.strides)
+        assert np.allclose(predict_all(model, [mirrored], n_views=4)[0], averaged[turned], atol=0.01)
+
+
+def test_one_view_is_the_plain_prediction_and_other_numbers_are_refused():
+    torch.manual_seed(0)
+    model, images = UNet(base_channels=2, depth=2), [noise(16, 16), noise(20, 12)]
+    for plain, one in zip(predict_all(model, images), predict_all(model, images, n_views=1), strict=True):
+        assert np.array_equal(plain, one)
+    for wrong in (0, 3, 8):
+        with pytest.raises(ValueError, match=f"n_views must be 1, 2 or 4 mirrorings, got {wrong}"):
+            predict_all(model, images, n_views=wrong)
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_the_mode_of_the_network_is_restored_even_after_an_error(training: bool):
     model = Brightness().train(training)

@@ -11,12 +11,15 @@ from scipy import ndimage
 from unet_helpers.metrics import (
     confusion_counts,
     dice,
+    equal_area_diameter,
     iou,
     label_stones,
     match_stones,
     pooled_dice,
     pooled_iou,
+    precision,
     predicted_mask,
+    recall,
 )
 
 
@@ -40,6 +43,7 @@ def test_counts_dice_and_iou_of_overlapping_squares():
     assert [int(c) for c in confusion_counts(prediction, target)] == [4, 2, 3]  # TP, FP, FN
     assert dice(prediction, target) == 8 / 13
     assert iou(prediction, target) == 4 / 9
+    assert precision(prediction, target) == 4 / 6 and recall(prediction, target) == 4 / 7
 
 
 @pytest.mark.parametrize(("side", "expected"), [(3, 2 / 3), (5, 4 / 5), (30, 29 / 30)])
@@ -58,8 +62,8 @@ EMPTY_TABLE = [
 ]
 
 
-@pytest.mark.parametrize("score", [dice, iou, pooled(pooled_dice), pooled(pooled_iou)],
-                         ids=["dice", "iou", "pooled_dice", "pooled_iou"])
+@pytest.mark.parametrize("score", [dice, iou, precision, recall, pooled(pooled_dice), pooled(pooled_iou)],
+                         ids=["dice", "iou", "precision", "recall", "pooled_dice", "pooled_iou"])
 @pytest.mark.parametrize(("prediction", "target", "expected"), [row[1:] for row in EMPTY_TABLE],
                          ids=[row[0] for row in EMPTY_TABLE])
 def test_table_of_empty_masks(score: Callable, prediction: np.ndarray, target: np.ndarray, expected: float):
@@ -72,6 +76,9 @@ def test_a_stack_scores_each_image_and_leaves_none_out():
     scores = dice(np.stack([ONE, EMPTY, EMPTY, ONE]), np.stack([ONE, ONE, EMPTY, EMPTY]))
     assert np.array_equal(scores, [1.0, 0.0, np.nan, 0.0], equal_nan=True)
     assert dice(np.zeros((0, 4, 5), bool), np.zeros((0, 4, 5), bool)).shape == (0,)
+    more = np.stack([ONE | np.roll(ONE, 2), EMPTY, EMPTY, ONE]), np.stack([ONE, ONE, EMPTY, EMPTY])
+    assert np.array_equal(precision(*more), [0.5, 0.0, np.nan, 0.0], equal_nan=True)
+    assert np.array_equal(recall(*more), [1.0, 0.0, np.nan, 0.0], equal_nan=True)
 
 
 @pytest.mark.parametrize("score", [confusion_counts, dice, iou, match_stones])
@@ -129,11 +136,30 @@ def test_hits_misses_and_false_alarms():
 def test_one_region_over_two_stones_finds_both_and_is_no_false_alarm():
     match = match_stones(draw("#####"), draw("##.##"))
     assert match.found == (True, True) and match.n_false_positives == 0
+    assert (match.n_merged, match.n_split) == (1, 0) and match.n_predicted_pixels == (5, 5)
 
 
 def test_two_regions_on_one_stone_are_one_hit_and_no_false_alarm():
     match = match_stones(draw("##.##"), draw("#####"))
     assert match.found == (True,) and match.n_false_positives == 0
+    assert (match.n_merged, match.n_split) == (0, 1) and match.n_predicted_pixels == (4,)
+
+
+def test_place_and_size_of_each_stone():
+    match = match_stones(draw("##...", "##..#", "....#"), draw("##...", "###.#", "....."))
+    assert match.centres == ((0.6, 0.8), (1.0, 4.0))
+    assert match.n_pixels == (5, 1) and match.n_predicted_pixels == (4, 2)
+    missed = match_stones(EMPTY, ONE)
+    assert missed.centres == ((1.0, 2.0),) and missed.n_predicted_pixels == (0,)
+    assert match_stones(EMPTY, EMPTY).centres == ()
+
+
+@pytest.mark.parametrize("radius", [3.0, 12.0])
+def test_the_diameter_of_a_drawn_circle_comes_out(radius: float):
+    rows, columns = np.ogrid[-20:21, -40:41]
+    circle = (rows * 0.75) ** 2 + (columns * 0.5) ** 2 <= radius**2  # on pixels of 0.75 x 0.5 mm
+    assert equal_area_diameter(circle.sum(), (0.75, 0.5)) == pytest.approx(2 * radius, rel=0.02)
+    assert equal_area_diameter(np.pi * radius**2) == pytest.approx(2 * radius)
 
 
 def test_a_stricter_overlap_turns_a_grazed_stone_into_a_miss_and_a_false_alarm():
@@ -202,5 +228,10 @@ def test_stone_matching_equals_a_slow_search(random_masks: tuple[np.ndarray, np.
                     shared = (a & b).sum()
                     hit[i, j] = shared > 0 and shared / (a | b).sum() >= min_iou
             match = match_stones(prediction, target, min_iou)
+            assert (match.n_merged, match.n_split) == ((hit.sum(0) > 1).sum(), (hit.sum(1) > 1).sum())
+            areas = np.bincount(predicted.ravel(), minlength=n_predicted + 1)[1:]
+            assert match.n_predicted_pixels == tuple((hit @ areas).tolist())
+            middles = ndimage.center_of_mass(target, true, range(1, n_true + 1))
+            assert np.allclose(match.centres, np.reshape(middles, np.shape(match.centres)))
             assert match.found == tuple(hit.any(1).tolist())
             assert match.n_false_positives == n_predicted - hit.any(0).sum()

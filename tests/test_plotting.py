@@ -19,7 +19,12 @@ from unet_helpers.plotting import (
     contact_sheet,
     error_codes,
     overlay,
+    plot_bland_altman,
+    plot_froc,
     plot_history,
+    plot_precision_recall,
+    plot_reliability,
+    plot_size_bins,
     save_figure,
     show_pair,
 )
@@ -136,6 +141,95 @@ def test_history_marks_the_best_dice_and_skips_what_is_not_a_number(ax):
 def test_history_of_a_training_that_has_just_begun(ax, n):
     plot_history(HISTORY[:n], ax=ax)
     pixels(ax)
+
+
+# ------------------------------------------------------------------------------- the curves of evaluate
+FROC = {"threshold": [0.9, 0.5, 0.1], "sensitivity": [0.5, 0.75, 1.0],
+        "false_positives_per_image": [0, 0.5, 2]}  # fmt: skip
+CURVE = {"threshold": [0.9, 0.6, 0.1], "recall": [0.25, 0.5, 1.0], "precision": [1.0, 0.8, 0.4], "area": 0.75}
+CALIBRATION = {"confidence": [0.01, 0.5, 0.95], "frequency": [0.0, 0.25, 0.9], "n": [9000, 40, 60],
+               "ece": 0.13}  # fmt: skip
+AGREEMENT = {"bias": -0.5, "limits": [-2.0, 1.0], "n": 2, "true": [4.0, 8.0], "predicted": [3.0, 8.0]}
+BINS = [{"low": 0.0, "high": 3.0, "n_found": 1, "n_stones": 4, "sensitivity": 0.25, "interval": [0.0, 0.6]},
+        {"low": 3.0, "high": 5.0, "n_found": 0, "n_stones": 0, "sensitivity": math.nan,
+         "interval": [math.nan, math.nan]},
+        {"low": 5.0, "high": None, "n_found": 2, "n_stones": 2, "sensitivity": 1.0,
+         "interval": [1.0, 1.0]}]  # fmt: skip
+
+
+def labels(ax) -> list[str]:
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_two_froc_curves_differ_in_more_than_colour(ax):
+    assert plot_froc(FROC, ax, threshold=0.5, label="U-Net") is ax
+    plot_froc({**FROC, "sensitivity": [0.4, 0.5, 0.6]}, ax, label="other")
+    curve, mark, other = ax.lines
+    assert curve.get_xydata().tolist() == [[0, 0.5], [0.5, 0.75], [2, 1]]
+    assert mark.get_xydata().tolist() == [[0.5, 0.75]] and mark.get_marker() == "*"
+    assert labels(ax) == ["U-Net", "threshold 0.50", "other"]
+    assert curve.get_color() != other.get_color() and curve.get_linestyle() != other.get_linestyle()
+    assert curve.get_marker() != other.get_marker()
+    pixels(ax)
+
+
+def test_a_threshold_that_the_curve_does_not_hold_is_not_marked(ax):
+    plot_froc(FROC, ax, threshold=0.4)
+    assert len(ax.lines) == 1 and ax.get_legend() is None
+
+
+def test_precision_recall_is_drawn_in_steps_with_its_area(ax):
+    plot_precision_recall(CURVE, ax, threshold=0.55)
+    steps, mark = ax.lines
+    assert steps.get_drawstyle() == "steps-pre" and mark.get_xydata().tolist() == [[0.5, 0.8]]
+    assert labels(ax) == ["area 0.750", "threshold 0.55"]
+    pixels(ax)
+
+
+def test_a_curve_without_any_stone(ax):
+    plot_precision_recall({"threshold": [], "recall": [], "precision": [], "area": math.nan}, ax, 0.5, "none")
+    assert labels(ax) == ["none, area nan"]
+    pixels(ax)
+
+
+def test_reliability_shows_the_diagonal_and_how_many_pixels(ax):
+    plot_reliability(CALIBRATION, ax)
+    assert ax.lines[0].get_xydata().tolist() == [[0, 0], [1, 1]]
+    assert ax.lines[1].get_ydata().tolist() == [0.0, 0.25, 0.9]
+    assert [text.get_text() for text in ax.texts] == ["9,000", "40", "60"]
+    assert labels(ax) == ["honest", "ECE on the foreground 0.130"]
+    pixels(ax)
+
+
+def test_bland_altman_draws_errors_bias_and_limits(ax):
+    plot_bland_altman(AGREEMENT, "px", ax)
+    assert ax.lines[0].get_xydata().tolist() == [[3.5, -1.0], [8.0, 0.0]]
+    assert [line.get_ydata()[0] for line in ax.lines[1:]] == [0, -0.5, -2.0, 1.0]
+    assert labels(ax) == ["bias -0.50 px", "95 % limits -2.00 to +1.00 px"]
+    assert ax.get_ylabel() == "predicted - true, px"
+    pixels(ax)
+
+
+def test_size_bins_say_how_many_and_draw_no_interval_of_no_width(ax):
+    plot_size_bins(BINS, "mm", ax)
+    assert [bar.get_height() for bar in ax.patches] == [0.25, 1.0]
+    assert [bar.get_x() + bar.get_width() / 2 for bar in ax.patches] == [0, 2]
+    assert [text.get_text() for text in ax.texts] == ["1 of 4", "0 of 0", "2 of 2"]
+    names = [label.get_text() for label in ax.get_xticklabels()]
+    assert names == ["below 3 mm", "3 to 5 mm", "5 mm and more"]
+    assert len(ax.containers) == 3  # two bars and one interval
+    ((low, high),) = ax.containers[1].lines[2][0].get_segments()
+    assert (low[1], high[1]) == pytest.approx((0.0, 0.6))
+    pixels(ax)
+
+
+@pytest.mark.parametrize("draw", [
+    lambda: plot_froc(FROC), lambda: plot_precision_recall(CURVE), lambda: plot_reliability(CALIBRATION),
+    lambda: plot_bland_altman(AGREEMENT), lambda: plot_size_bins(BINS),
+])  # fmt: skip
+def test_a_figure_is_made_where_none_is_given(draw):
+    figure = draw().figure
+    figure.draw_without_rendering()  # nothing is squeezed out of the layout: no warning
 
 
 def test_contact_sheet_zooms_in_on_the_stones():

@@ -12,8 +12,9 @@ from unet_helpers.metrics import label_stones
 __all__ = ["CALIBRATION_EDGES", "FROC_THRESHOLDS", "agreement", "calibration", "froc", "froc_counts",
            "precision_recall"]
 
-# even steps of the logit, and far up: after a training with Dice most stones have more than 0.999
-FROC_THRESHOLDS = tuple((1 / (1 + np.exp(-np.arange(-8, 14.5, 0.5)))).tolist())
+# steps of the logit, whole ones below 0.5 and half ones above, and far up: after a training with Dice most
+# stones have more than 0.999
+FROC_THRESHOLDS = tuple((1 / (1 + np.exp(-np.r_[-7:0, 0:14.5:0.5]))).tolist())
 CALIBRATION_EDGES = np.linspace(0, 1, 11)
 N_CURVE_POINTS = 200
 
@@ -32,10 +33,13 @@ def _squeezed(candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _found_and_false(mask: np.ndarray, stones: np.ndarray, min_pixels: int) -> tuple[int, int]:
     """Numbers of true stones hit, and of predicted regions that hit none."""
     regions, n_regions = label_stones(mask)
-    large = np.bincount(regions.ravel(), minlength=n_regions + 1) >= max(min_pixels, 1)
+    at_stone = np.flatnonzero(stones)
+    stone, region = stones.ravel()[at_stone], regions.ravel()[at_stone]
+    large = np.ones(n_regions + 1, bool)
+    if min_pixels > 1:
+        large = np.bincount(regions.ravel(), minlength=n_regions + 1) >= min_pixels
     large[0] = False
-    hit = (stones > 0) & large[regions]
-    return len(np.unique(stones[hit])), int(large.sum()) - len(np.unique(regions[hit]))
+    return len(np.unique(stone[large[region]])), int(large.sum()) - len(np.unique(region[large[region]]))
 
 
 def froc_counts(probability: np.ndarray, target: np.ndarray, thresholds: Sequence[float] = FROC_THRESHOLDS,
@@ -52,10 +56,12 @@ def froc_counts(probability: np.ndarray, target: np.ndarray, thresholds: Sequenc
         Int64 arrays (T,) of stones found and of false positive regions, and the number of true stones.
     """
     stones, n_stones = label_stones(target)
-    rows, columns = _squeezed(probability >= min(thresholds))
-    probability, stones = (array[rows][:, columns] for array in (probability, stones))
-    counts = [_found_and_false(probability >= threshold, stones, min_pixels) for threshold in thresholds]
-    found, false = np.array(counts, np.int64).T
+    found, false = np.zeros((2, len(thresholds)), np.int64)
+    for k in np.argsort(thresholds):  # upwards: there are ever fewer candidates, and the arrays shrink
+        rows, columns = _squeezed(probability >= thresholds[k])
+        if rows.size * columns.size < 0.8 * probability.size:
+            probability, stones = (array[np.ix_(rows, columns)] for array in (probability, stones))
+        found[k], false[k] = _found_and_false(probability >= thresholds[k], stones, min_pixels)
     return found, false, n_stones
 
 

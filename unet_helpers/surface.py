@@ -67,7 +67,8 @@ def _outline_points(mask: np.ndarray) -> np.ndarray:
 def _nearest(points: np.ndarray, others: np.ndarray, size: tuple[float, float]) -> np.ndarray:
     if not len(points) or not len(others):
         return np.full(len(points), np.inf)
-    nearest = cKDTree(others * size).query(points * size)[1]
+    tree = cKDTree(others * size, balanced_tree=False, compact_nodes=False)  # built for one query alone
+    nearest = tree.query(points * size)[1]
     return np.sqrt((((points - others[nearest]) * size) ** 2).sum(1))  # whole pixels first: rounds least
 
 
