@@ -170,7 +170,8 @@ def test_train_usage(data: Path, tmp_path: Path, capsys):
 # ----------------------------------------------------------------------------------------------- evaluate
 def test_evaluate_writes_scores_and_figure(run: Path, data: Path, tmp_path: Path, capsys):
     assert call("evaluate", data, "--checkpoint", run / "best.pt", "--device", "cpu",
-                "--json", tmp_path / "a" / "scores.json", "--figure", tmp_path / "b" / "cases.png") == 0
+                "--json", tmp_path / "a" / "scores.json", "--figure", tmp_path / "b" / "cases.png",
+                "--report", tmp_path / "c" / "report.html") == 0
     scores = json.loads((tmp_path / "a" / "scores.json").read_text())
     assert set(scores) >= SCORES and scores["n_images"] == 2 and scores["split"] == "test"
     assert scores["clean_negative_rate"] is None  # no stone-free image: not a number, and JSON has no NaN
@@ -184,6 +185,9 @@ def test_evaluate_writes_scores_and_figure(run: Path, data: Path, tmp_path: Path
     assert re.search(r"^ +score +95 %, 1 groups +n +grey >= \d+$", out, re.M)
     assert re.search(rf"^Dice, mean over images with a stone +{scores['dice_positive_mean']:.3f} ", out, re.M)
     assert "sizes and distances are in pixels" in out
+    page = (tmp_path / "c" / "report.html").read_text("utf-8")
+    assert f"test part of {data.name}" in page and rival.replace(">", "&gt;") in page
+    assert str(data) not in page
 
 
 def test_evaluate_measures_in_millimetres_where_the_data_know_their_pixels(run: Path, data: Path,

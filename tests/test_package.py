@@ -40,6 +40,7 @@ EXPORTS = {
     "steps": "LossLedger batch_gradient halving is_out_of_memory",
     "rendering": "Region RenderSettings check_arrays encode_png false_alarms find_regions "
                  "legend_html picture_shape render score_html stones_html to_grey view_box",
+    "report": "write_report",
     "score_table": "LABELS score_remarks score_rows score_table size_name",
     "scoring": "SIZE_BORDERS STRICT_IOU ImageScores image_record pixel_sizes ratios score_image_stones "
                "size_bias size_bin_ratios stone_records totals",
@@ -95,7 +96,8 @@ def test_imports_run_one_way():
 @pytest.mark.parametrize(("low", "high"), [
     ("data", "transforms"), ("transforms", "training"), ("model", "training"), ("losses", "training"),
     ("metrics", "training"), ("training", "evaluation"), ("evaluation", "plotting"),
-    ("plotting", "rendering"), ("rendering", "inspector"), ("inspector", "cli"), ("phantom", "data"),
+    ("plotting", "rendering"), ("rendering", "inspector"), ("inspector", "cli"),
+    ("rendering", "report"), ("report", "cli"), ("phantom", "data"),
 ])
 def test_lower_layers_know_nothing_of_higher_ones(low: str, high: str):
     graph, reached, front = import_graph(), set(), {low}

@@ -33,6 +33,7 @@ from unet_helpers.inference import predict, predict_all
 from unet_helpers.metrics import dice, predicted_mask
 from unet_helpers.model import UNet
 from unet_helpers.progress import progress_bar
+from unet_helpers.report import write_report
 from unet_helpers.score_table import score_table
 from unet_helpers.training import Interrupted, TrainConfig, choose_device, default_config, fit, load_arrays
 
@@ -157,10 +158,13 @@ def evaluate_command(args: argparse.Namespace) -> int:
     rivals = _rivals([p for p in every_pair if p.group in checkpoint.split["train"]], images, masks)
     print(f"U-Net on {args.split} data, {len(images)} images" + (", mirrored four ways" if args.tta else ""))
     print(score_table(scores, rivals))
+    names = [pair.image.name for pair in pairs]
     if args.json:
-        names = [pair.image.name for pair in pairs]
         write_json(args.json, {"split": args.split, "tta": args.tta, **scores, "baselines": rivals,
                                "images": names})
+    if args.report:
+        title = f"Kidney stone segmentation: {args.split} part of {Path(args.data).name}"
+        write_report(args.report, scores, images, masks, probabilities, names, title, rivals)
     if args.figure:
         predictions = [predicted_mask(p, checkpoint.threshold, checkpoint.min_pixels) for p in probabilities]
         plotting.save_figure(_extremes(images, masks, predictions), args.figure)
@@ -304,6 +308,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--tta", action="store_true",
                      help="test-time augmentation: average over the image and its three mirrorings (4 x the "
                           "time)")
+    sub.add_argument("--report", metavar="FILE", type=Path,
+                     help="write one HTML page with everything: scores, curves, cases and a slider")
     sub.add_argument("--figure", metavar="FILE", type=Path,
                      help="draw the worst, middle and best images into this PNG")
     device(sub)

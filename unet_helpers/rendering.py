@@ -302,8 +302,14 @@ def _swatch(style: Style, filled: bool) -> str:
     return f'<span style="{look};border:{style.width_px}px {style.line} {style.hex}"></span>{style.label}'
 
 
-def legend_html() -> str:
-    """Return the legend: the colours and outline patterns of `STYLES` and the heat map's scale, as HTML."""
+def legend_html(kinds: Sequence[str] | None = None) -> str:
+    """Return the legend as HTML: colours and outline patterns, and the heat map's scale.
+
+    Args:
+        kinds: Only these keys of `STYLES`, and no scale; everything if None.
+    """
+    if kinds is not None:
+        return _lines([_swatch(STYLES[kind], kind in ERROR_KINDS.values()) for kind in kinds], 1.6)
     colours = ", ".join("rgb({}, {}, {})".format(*colour) for colour in HEAT_COLOURS)
     bar = "display:inline-block;width:5em;height:0.8em;margin:0 0.4em"
     bar += f";background:linear-gradient(to right, {colours})"
