@@ -1,0 +1,43 @@
+"""The engine of the benchmarks: rows are made in pieces, and a table says what is in them."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+import contest  # noqa: E402
+
+ROW = {"contestant": "ours", "seed": 0, "threads": 1, "budget": 60.0, "dice_positive_mean": 0.8,
+       "stone_sensitivity": 0.9, "false_positives_per_image": 0.5, "parameters": 121033, "images_per_s": 100.0,
+       "megapixels_per_s": 0.9, "share_of_peak": 0.25, "precision": "bfloat16", "peak_memory_mib": 900.0}
+
+
+def test_only_missing_rows_are_measured(tmp_path: Path):
+    assert contest.read_rows(tmp_path / "none.jsonl") == []
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(ROW) + "\n" + json.dumps({**ROW, "threads": 2, "budget": 180.0}) + "\n")
+    rows = contest.read_rows(path)
+    assert contest._missing(rows, "ours", 0, 1, [60.0, 180.0]) == [180.0]
+    assert contest._missing(rows, "ours", 1, 1, [60.0]) == [60.0] == contest._missing(rows, "a", 0, 1, [60.0])
+
+
+def test_the_table_gives_mean_and_range_over_seeds():
+    lines = contest.table([ROW, {**ROW, "seed": 1, "dice_positive_mean": 0.9}, {**ROW, "budget": 5.0}]).split("\n")
+    assert len(lines) == 4 and "| ours | 5 | 1 | 0.800 (0.800 to 0.800) |" in lines[2]
+    assert "| ours | 60 | 2 | 0.850 (0.800 to 0.900) | 0.900 | 0.50 | 121,033 | 100.0 |" in lines[3]
+    assert lines[3].endswith("| 25 % bfloat16 | 900 |")
+
+
+def test_operations_are_counted_forward_and_twice_backward():
+    layer = torch.nn.Conv2d(1, 2, 3, padding=1, bias=False)
+    assert contest.operations_per_image(layer, 10) == 3 * 2 * 2 * 9 * 100
+
+
+def test_a_network_that_needs_even_sides_takes_any():
+    seen = []
+    network = torch.nn.Identity()
+    network.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[-2:])))
+    image = torch.rand(1, 1, 33, 64)
+    assert torch.equal(contest.Padded(network)(image), image) and seen == [(64, 64)]
