@@ -167,7 +167,7 @@ def test_two_froc_curves_differ_in_more_than_colour(ax):
     curve, mark, other = ax.lines
     assert curve.get_xydata().tolist() == [[0, 0.5], [0.5, 0.75], [2, 1]]
     assert mark.get_xydata().tolist() == [[0.5, 0.75]] and mark.get_marker() == "*"
-    assert labels(ax) == ["U-Net", "threshold 0.50", "other"]
+    assert labels(ax) == ["U-Net", "threshold 0.5", "other"]
     assert curve.get_color() != other.get_color() and curve.get_linestyle() != other.get_linestyle()
     assert curve.get_marker() != other.get_marker()
     pixels(ax)

@@ -38,7 +38,9 @@ def bootstrap_intervals(
 
     Returns:
         Float array (K, 2): low and high end. Resamples in which a score is undefined (nothing to divide
-        by) are left out; NaN where none remains, and for fewer than two groups, which cannot tell.
+        by) are left out; NaN where none remains, and for fewer than two groups, which cannot tell. A share of
+        0 or 1 gets an interval without width: what never happened is never drawn. It is no certainty; with no
+        event among n independent cases, up to 3 / n is likely enough (the rule of three).
 
     Raises:
         ValueError: If there is not one group an image.

@@ -379,7 +379,7 @@ def plot_froc(
     ax.plot(false, found, **style, label=label)
     if threshold in froc["threshold"]:
         at = list(froc["threshold"]).index(threshold)
-        _mark(ax, false[at], found[at], f"threshold {threshold:.2f}", style["color"])
+        _mark(ax, false[at], found[at], f"threshold {threshold:.6g}", style["color"])
     ax.set(xlabel="false alarms per image", ylabel="share of the stones found", ylim=(0, 1.03),
            xlim=(0, max_false_positives), title="FROC: up is better, left is better")  # fmt: skip
     return _with_legend(ax)
@@ -413,7 +413,7 @@ def plot_precision_recall(
     if threshold is not None and curve["threshold"]:
         at = int(np.abs(np.subtract(curve["threshold"], threshold)).argmin())
         point = curve["recall"][at], curve["precision"][at]
-        _mark(ax, *point, f"threshold {threshold:.2f}", style["color"])
+        _mark(ax, *point, f"threshold {threshold:.6g}", style["color"])
     ax.set(xlabel="recall: share of the stone pixels found", ylabel="precision: share of found that is stone",
            xlim=(0, 1.03), ylim=(0, 1.03), title="precision and recall of the pixels")  # fmt: skip
     return _with_legend(ax)

@@ -86,7 +86,7 @@ def score_remarks(scores: Mapping[str, Any]) -> list[str]:
     unit, size, calibration = scores["unit"], scores["size_agreement"], scores["calibration"]
     low, high = size["limits"]
     remarks = [
-        f"threshold {scores['threshold']:.4g}, regions of at least {scores['min_pixels']} pixels; "
+        f"threshold {scores['threshold']:.6g}, regions of at least {scores['min_pixels']} pixels; "
         f"{scores['n_merged']} regions join several stones, {scores['n_split']} stones are split",
         f"nothing predicted in {scores['n_distances_infinite']} images with a stone: their distances are "
         "infinite and left out",
