@@ -12,6 +12,7 @@ PACKAGE = ROOT / "unet_helpers"
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("__"))
 
 EXPORTS = {
+    "cache": "CACHE_ABOVE_BYTES Cache decoded_bytes load_shrunk open_cache",
     "check": "check_folder",
     "checkpoint": "Checkpoint load_checkpoint load_state save_state store_threshold",
     "cli": "main",
@@ -28,7 +29,7 @@ EXPORTS = {
     "files": "remove_scratch write_json written_whole",
     "groups": "exam_names join_groups read_groups_csv",
     "inference": "MAX_SIZE MIRRORINGS fast_precision predict predict_all",
-    "inspector": "BY_HAND Inspector RenderSettings WHOLE render",
+    "inspector": "Inspector RenderSettings render",
     "intervals": "bootstrap_intervals",
     "losses": "bce_dice_loss bce_loss dice_loss",
     "metrics": "StoneMatch confusion_counts dice equal_area_diameter iou label_stones match_stones "
@@ -47,8 +48,8 @@ EXPORTS = {
     "surface": "SurfaceScores average_surface_distance hd95 outline pixel_size surface_dice "
                "surface_distances surface_scores",
     "training": "Interrupted TrainConfig choose_device default_config fit load_arrays mean_positive_dice",
-    "transforms": "PatchSampler augment normalise resize_image resize_mask shrink_size to_device "
-                  "to_tensor",
+    "transforms": "PatchSampler anchors_of augment brightness_of_stones lookalikes_of normalise "
+                  "resize_image resize_mask shrink_size to_device to_tensor",
 }
 
 

@@ -147,6 +147,7 @@ def test_a_step_on_cuda_never_waits_for_the_gpu(monkeypatch: pytest.MonkeyPatch)
             model = UNet(base_channels=2, depth=2)
             sampler.images, sampler.masks = (torch.empty_like(t, device=device)
                                              for t in (sampler.images, sampler.masks))
+            sampler.device = device
         run = RunState(TrainConfig(batch_size=4, patch_size=32), model, device, {})
         assert run.scaler.is_enabled()
 

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from unet_helpers import distributed
+from unet_helpers.cache import CACHE_ABOVE_BYTES, decoded_bytes, load_shrunk, open_cache
 from unet_helpers.checkpoint import load_state, save_state
 from unet_helpers.compiling import compiled, is_compiler_error, wants_compiling
 from unet_helpers.config import TrainConfig, choose_device, default_config, learning_rate_factor
-from unet_helpers.data import Pair, load_pair
+from unet_helpers.data import Pair
 from unet_helpers.files import remove_scratch, write_json
 from unet_helpers.inference import MAX_SIZE, predict_all
 from unet_helpers.metrics import dice
@@ -26,7 +27,7 @@ from unet_helpers.progress import TrainingBar, progress_bar, say
 from unet_helpers.run_state import RunState
 from unet_helpers.snapshots import Snapshots
 from unet_helpers.steps import batch_gradient, halving
-from unet_helpers.transforms import PatchSampler, augment, normalise, resize_image, resize_mask, shrink_size
+from unet_helpers.transforms import PatchSampler, augment, normalise
 
 __all__ = ["Interrupted", "TrainConfig", "choose_device", "default_config", "fit", "load_arrays",
            "mean_positive_dice"]
@@ -60,13 +61,9 @@ def load_arrays(
     Raises:
         ValueError: If a file is broken, see `data.load_pair`.
     """
-    images, masks = [], []
-    for pair in progress_bar(pairs, desc="reading pairs", unit="pair", disable=not progress):
-        image, mask = load_pair(pair)
-        size = shrink_size(image.shape, max_size)
-        images.append(image if size == image.shape else resize_image(image, size))
-        masks.append(mask if size == mask.shape else resize_mask(mask, size))
-    return images, masks
+    bar = progress_bar(pairs, desc="reading pairs", unit="pair", disable=not progress)
+    arrays = [load_shrunk(pair, max_size) for pair in bar]
+    return [image for image, _ in arrays], [mask for _, mask in arrays]
 
 
 def mean_positive_dice(
@@ -246,12 +243,8 @@ def fit(
         if run.progress >= 1:
             return run.history
     distributed.same_start(run.model)
-    images, masks = load_arrays(train_pairs)
-    sampler = PatchSampler(
-        images, masks, config.patch_size, config.stone_fraction, config.lookalike_fraction, device
-    )
-    del images, masks
-    val_images, val_masks = load_arrays(val_pairs) if _is_main() else ([], [])
+    sampler = _sampler(train_pairs, config, device)
+    val_images, val_masks = _whole_images(val_pairs) if _is_main() else ([], [])
     if _is_main():
         if not any(mask.any() for mask in val_masks):
             raise ValueError(
@@ -265,6 +258,23 @@ def fit(
     if stopped and raise_interrupt:
         raise Interrupted(run.step, stopped)
     return run.history
+
+
+def _sampler(pairs: list[Pair], config: TrainConfig, device: torch.device) -> PatchSampler:
+    """Patches from memory, or from a cache on disk when the data set is large."""
+    options = (config.patch_size, config.stone_fraction, config.lookalike_fraction, device)
+    if decoded_bytes(pairs) <= CACHE_ABOVE_BYTES:
+        return PatchSampler(*load_arrays(pairs), *options)
+    with distributed.main_first():
+        cache = open_cache(pairs, min_side=config.patch_size, progress=_is_main())
+    return cache.sampler(*options)
+
+
+def _whole_images(pairs: list[Pair]) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray]]:
+    if decoded_bytes(pairs) <= CACHE_ABOVE_BYTES:
+        return load_arrays(pairs)
+    cache = open_cache(pairs)
+    return cache.images, cache.masks
 
 
 def _is_main() -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -13,8 +13,8 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from unet_helpers.metrics import label_stones
 
-__all__ = ["PatchSampler", "augment", "normalise", "resize_image", "resize_mask", "shrink_size", "to_device",
-           "to_tensor"]
+__all__ = ["PatchSampler", "anchors_of", "augment", "brightness_of_stones", "lookalikes_of", "normalise",
+           "resize_image", "resize_mask", "shrink_size", "to_device", "to_tensor"]
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -97,24 +97,54 @@ class PatchSampler:
         if not len(images) or len(images) != len(masks):
             raise ValueError(f"images and masks must be equally many and at least one, got {len(images)} "
                              f"and {len(masks)}.")
-        if not any(mask.any() for mask in masks):
+        sizes = torch.tensor([image.shape for image in images])
+        # smaller images are padded with black
+        shape = (len(images), *sizes.amax(0).clamp(min=patch_size).tolist())
+        stack, mask_stack = np.zeros(shape, np.uint8), np.zeros(shape, bool)
+        for i, (image, mask) in enumerate(zip(images, masks, strict=True)):
+            stack[i, : image.shape[0], : image.shape[1]] = image
+            mask_stack[i, : mask.shape[0], : mask.shape[1]] = mask
+        self._take(torch.from_numpy(stack).to(device), torch.from_numpy(mask_stack).to(device), sizes,
+                   _anchors(masks), _anchors(_lookalikes(images, masks)), patch_size, stone_fraction,
+                   lookalike_fraction, device)
+
+    @classmethod
+    def from_stack(cls, images: Tensor, masks: Tensor, sizes: Tensor, stones: Tensor, lookalikes: Tensor,
+                   patch_size: int, stone_fraction: float, lookalike_fraction: float,
+                   device: torch.device | str = "cpu") -> PatchSampler:
+        """A sampler on arrays that are prepared already, for example in files; nothing is copied.
+
+        Args:
+            images: Uint8 tensor (N, H, W), sides at least `patch_size`, black outside the sizes.
+            masks: Bool tensor of the same shape.
+            sizes: Int64 tensor (N, 2), height and width of each image.
+            stones: Int tensor (n, 3): image, row and column of each stone.
+            lookalikes: The same of the look-alikes.
+            patch_size: As for the class, like the arguments that follow.
+            stone_fraction: Share of a batch.
+            lookalike_fraction: Share of a batch.
+            device: Where the patches go; the arrays stay where they are.
+        """
+        sampler = cls.__new__(cls)
+        sampler._take(images, masks, sizes, stones, lookalikes, patch_size, stone_fraction,
+                      lookalike_fraction, device)
+        return sampler
+
+    def _take(self, images: Tensor, masks: Tensor, sizes: Tensor, stones: Tensor, lookalikes: Tensor,
+              patch_size: int, stone_fraction: float, lookalike_fraction: float,
+              device: torch.device | str) -> None:
+        if not len(stones):
             raise ValueError("masks must hold at least one stone, got none above the threshold of 127. "
                              "If they hold 0 and 1, multiply them by 255.")
         if not 0 <= stone_fraction <= stone_fraction + lookalike_fraction <= 1:
             raise ValueError("stone_fraction and lookalike_fraction must be shares that sum to at most 1, "
                              f"got {stone_fraction} and {lookalike_fraction}.")
-        self.patch_size = patch_size
+        self.patch_size, self.device = patch_size, torch.device(device)
         self.stone_fraction, self.lookalike_fraction = stone_fraction, lookalike_fraction
-        self.sizes = torch.tensor([[max(side, patch_size) for side in image.shape] for image in images])
-        shape = (len(images), *self.sizes.amax(0).tolist())
-        # smaller images are padded with black
-        stack, mask_stack = np.zeros(shape, np.uint8), np.zeros(shape, bool)
-        for i, (image, mask) in enumerate(zip(images, masks, strict=True)):
-            stack[i, : image.shape[0], : image.shape[1]] = image
-            mask_stack[i, : mask.shape[0], : mask.shape[1]] = mask
-        self.images, self.masks = torch.from_numpy(stack).to(device), torch.from_numpy(mask_stack).to(device)
-        self.stones = _anchors(masks)  # (n, 3): image, row, column
-        self.lookalikes = _anchors(_lookalikes(images, masks))
+        self.images, self.masks, self.sizes = images, masks, sizes.clamp(min=patch_size)
+        self.stones, self.lookalikes = stones, lookalikes  # (n, 3): image, row, column
+        self.after_draws: Callable[[], None] | None = None  # called after every 64th batch
+        self._n_draws = 0
 
     @property
     def patches_per_epoch(self) -> int:
@@ -152,29 +182,44 @@ class PatchSampler:
         image, row, column = to_device(places, self.images.device).T[:, :, None, None]
         steps = torch.arange(side, device=self.images.device)
         index = (image, row + steps[:, None], column + steps)
-        return self.images[index][:, None], self.masks[index][:, None], anchors[:, 0]
+        images, masks = (to_device(stack[index][:, None], self.device) for stack in (self.images, self.masks))
+        self._n_draws += 1
+        if self.after_draws and self._n_draws % 64 == 0:
+            self.after_draws()
+        return images, masks, anchors[:, 0]
 
 
-def _anchors(masks: Sequence[np.ndarray]) -> Tensor:
-    """Image, row and column of the middle of every connected region: int64 (n, 3)."""
-    anchors = []
-    for i, mask in enumerate(masks):
-        labels, n_regions = label_stones(mask)
-        middles = ndimage.center_of_mass(mask, labels, range(1, n_regions + 1))
-        anchors += [(i, round(row), round(column)) for row, column in middles]
-    return torch.tensor(anchors, dtype=torch.int64).reshape(-1, 3)
+def anchors_of(i: int, mask: np.ndarray) -> np.ndarray:
+    """Image number `i`, row and column of the middle of every connected region of a mask: int64 (n, 3)."""
+    labels, n_regions = label_stones(mask)
+    middles = ndimage.center_of_mass(mask, labels, range(1, n_regions + 1))
+    places = [(i, round(row), round(column)) for row, column in middles]
+    return np.array(places, np.int64).reshape(-1, 3)
 
 
-def _lookalikes(images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Regions as bright as nine in ten stone pixels that touch no stone, as masks."""
-    stone_greys = np.concatenate([image[mask] for image, mask in zip(images, masks, strict=True)])
-    bright = np.percentile(stone_greys, 10)
-    found = []
-    for image, mask in zip(images, masks, strict=True):
-        labels, n_regions = label_stones(image >= bright)
-        other = ~np.isin(np.arange(n_regions + 1), [0, *np.unique(labels[mask])])
-        found.append(other[labels])
-    return found
+def _anchors(masks: Iterable[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.concatenate([anchors_of(i, mask) for i, mask in enumerate(masks)]))
+
+
+def brightness_of_stones(histogram: np.ndarray) -> float:
+    """Grey value that nine in ten stone pixels reach, from the number of stone pixels of each grey (256,)."""
+    return float(np.percentile(np.repeat(np.arange(256, dtype=np.uint8), histogram), 10))
+
+
+def lookalikes_of(image: np.ndarray, mask: np.ndarray, brightness: float) -> np.ndarray:
+    """Regions of an image that reach a grey value and touch no stone, as a mask."""
+    labels, n_regions = label_stones(image >= brightness)
+    other = ~np.isin(np.arange(n_regions + 1), [0, *np.unique(labels[mask])])
+    return other[labels]
+
+
+def _lookalikes(images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    pairs = zip(images, masks, strict=True)
+    histogram = sum(np.bincount(image[mask], minlength=256) for image, mask in pairs)
+    if not np.any(histogram):
+        return (mask for mask in masks)  # no stone to look like; the sampler refuses such masks
+    brightness = brightness_of_stones(histogram)
+    return (lookalikes_of(image, mask, brightness) for image, mask in zip(images, masks, strict=True))
 
 
 def augment(images: Tensor, masks: Tensor, generator: torch.Generator,
