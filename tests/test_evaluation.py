@@ -2,6 +2,10 @@
 
 import json
 import math
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,6 +62,19 @@ def test_evaluate_applies_threshold_and_smallest_size():
     assert (scores["threshold"], scores["min_pixels"]) == (0.6, 0)
     assert evaluate([probability], [target], 0.6, min_pixels=2)["dice_pooled"] == 1.0
     assert evaluate([probability], [target], 0.65)["dice_pooled"] == 2 / 4
+
+
+def test_a_grazed_stone_is_found_but_not_by_the_strict_rule():
+    scores = score_masks([draw("...#######"), draw("...########")], [draw("####......"), draw("####.......")])
+    assert scores["stone_sensitivity"] == 1 and scores["stone_sensitivity_iou01"] == 0.5  # 1 of 10, 1 of 11
+
+
+def test_the_benchmark_runs():
+    script = Path(__file__).resolve().parents[1] / "benchmarks" / "evaluation.py"
+    ran = subprocess.run([sys.executable, script, "--images", "3", "--size", "48", "--parts"], text=True,
+                         capture_output=True)
+    assert ran.returncode == 0, ran.stderr
+    assert re.findall(r"^(\w+) +all scores +[\d.]+ s", ran.stdout, re.M) == ["good", "unsure", "noise"]
 
 
 # ------------------------------------------------------------------- sizes, intervals, curves, by hand

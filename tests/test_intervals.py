@@ -1,5 +1,9 @@
 """The bootstrap over groups: worked by hand, against SciPy, and wide enough for what it claims."""
 
+import ast
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -67,3 +71,19 @@ def test_what_is_undefined_is_left_out():
     assert np.isnan(bootstrap_intervals(np.ones((5, 1)), np.ones((5, 1)), [7] * 5)).all()  # one group
     with pytest.raises(ValueError, match=r"groups must be one an image \(5\), got 4"):
         bootstrap_intervals(np.ones((5, 1)), np.ones((5, 1)), [7] * 4)
+
+
+def test_the_bootstrap_that_lesson_5_writes_out_gives_the_same_interval():
+    lesson = Path(__file__).resolve().parents[1] / "notebooks" / "05_evaluation.ipynb"
+    cells = json.loads(lesson.read_text("utf-8"))["cells"]
+    sources = ["".join(cell["source"]) for cell in cells]
+    source = next(text for text in sources if "def bootstrap_interval" in text)
+    function = next(node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef))
+    names = {"np": np}
+    exec(ast.unparse(function), names)
+    rng = np.random.default_rng(6)
+    values, groups = rng.random(30), rng.integers(0, 7, 30)
+    by_group = [values[groups == group] for group in dict.fromkeys(groups.tolist())]
+    theirs = names["bootstrap_interval"](by_group)
+    (ours,) = bootstrap_intervals(values[:, None], np.ones((30, 1)), groups.tolist())
+    assert theirs == pytest.approx(ours)

@@ -143,14 +143,16 @@ def test_two_regions_on_one_stone_are_one_hit_and_no_false_alarm():
     match = match_stones(draw("##.##"), draw("#####"))
     assert match.found == (True,) and match.n_false_positives == 0
     assert (match.n_merged, match.n_split) == (0, 1) and match.n_predicted_pixels == (4,)
+    assert match.best_iou == (2 / 5,)  # the better half; together they would have 4 / 5
 
 
 def test_place_and_size_of_each_stone():
     match = match_stones(draw("##...", "##..#", "....#"), draw("##...", "###.#", "....."))
     assert match.centres == ((0.6, 0.8), (1.0, 4.0))
     assert match.n_pixels == (5, 1) and match.n_predicted_pixels == (4, 2)
+    assert match.best_iou == (4 / 5, 1 / 2)
     missed = match_stones(EMPTY, ONE)
-    assert missed.centres == ((1.0, 2.0),) and missed.n_predicted_pixels == (0,)
+    assert missed.centres == ((1.0, 2.0),) and missed.n_predicted_pixels == (0,) and missed.best_iou == (0,)
     assert match_stones(EMPTY, EMPTY).centres == ()
 
 

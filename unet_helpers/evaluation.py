@@ -24,6 +24,7 @@ from unet_helpers.scoring import (
     stone_records,
     totals,
 )
+from unet_helpers.surface import Spacing
 
 __all__ = ["THRESHOLDS", "choose_grey_threshold", "choose_operating_point", "choose_threshold", "evaluate",
            "score_masks"]
@@ -79,8 +80,8 @@ def _divided(above: float, below: float) -> float:
 
 def evaluate(
     probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray], threshold: float, min_pixels: int = 0,
-    *, groups: Sequence[Hashable] | None = None, spacing_mm: object = None, n_resamples: int = 2000,
-    seed: int = 0,
+    *, groups: Sequence[Hashable] | None = None, spacing_mm: Spacing | Sequence[Spacing] | None = None,
+    n_resamples: int = 2000, seed: int = 0,
 ) -> dict[str, Any]:
     """Score probabilities at a threshold that was chosen on other data, with intervals and curves.
 

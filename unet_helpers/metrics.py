@@ -219,6 +219,7 @@ class StoneMatch:
         found: For each true stone, in the order of `label_stones`, whether a predicted region hit it.
         n_pixels: The area of each true stone in pixels, in the same order.
         n_predicted_pixels: The area of the predicted regions that hit it, together; 0 where it is missed.
+        best_iou: The highest IoU of each true stone with any one predicted region that hit it; 0 if missed.
         centres: Row and column of the middle of each true stone (mean over its pixels).
         n_false_positives: Predicted regions that hit no true stone.
         n_merged: Predicted regions that hit more than one true stone: these stones became one.
@@ -229,6 +230,7 @@ class StoneMatch:
     n_pixels: tuple[int, ...]
     n_false_positives: int
     n_predicted_pixels: tuple[int, ...] = ()
+    best_iou: tuple[float, ...] = ()
     centres: tuple[tuple[float, float], ...] = ()
     n_merged: int = 0
     n_split: int = 0
@@ -265,15 +267,18 @@ def match_stones(prediction: np.ndarray, target: np.ndarray, min_iou: float = 0.
     true, n_true = label_stones(target)
     area_predicted = np.bincount(predicted[prediction], minlength=n_predicted + 1)
     area_true = np.bincount(true[target], minlength=n_true + 1)
-    stone, region = _hits(true, predicted, area_true, area_predicted, min_iou)
+    stone, region, overlap = _hits(true, predicted, area_true, area_predicted, min_iou)
     regions_of_stone = np.bincount(stone, minlength=n_true + 1)[1:]
     stones_of_region = np.bincount(region, minlength=n_predicted + 1)[1:]
     predicted_pixels = np.bincount(stone, area_predicted[region], minlength=n_true + 1)[1:]
+    best_iou = np.zeros(n_true + 1)
+    np.maximum.at(best_iou, stone, overlap)
     return StoneMatch(
         found=tuple((regions_of_stone > 0).tolist()),
         n_pixels=tuple(area_true[1:].tolist()),
         n_false_positives=int((stones_of_region == 0).sum()),
         n_predicted_pixels=tuple(predicted_pixels.astype(int).tolist()),
+        best_iou=tuple(best_iou[1:].tolist()),
         centres=_centres(true, area_true),
         n_merged=int((stones_of_region > 1).sum()),
         n_split=int((regions_of_stone > 1).sum()),
@@ -281,14 +286,15 @@ def match_stones(prediction: np.ndarray, target: np.ndarray, min_iou: float = 0.
 
 
 def _hits(true: np.ndarray, predicted: np.ndarray, area_true: np.ndarray, area_predicted: np.ndarray,
-          min_iou: float) -> tuple[np.ndarray, np.ndarray]:
-    """Label of the stone and label of the region of every pair that overlaps enough."""
+          min_iou: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Label of the stone, label of the region and IoU of every pair that overlaps enough."""
     both = (true > 0) & (predicted > 0)
     codes = true[both].astype(np.int64) * len(area_predicted) + predicted[both]
     pairs, shared = np.unique(codes, return_counts=True)
     stone, region = np.divmod(pairs, len(area_predicted))
-    enough = shared >= min_iou * (area_true[stone] + area_predicted[region] - shared)
-    return stone[enough], region[enough]
+    overlap = shared / (area_true[stone] + area_predicted[region] - shared)
+    enough = overlap >= min_iou
+    return stone[enough], region[enough], overlap[enough]
 
 
 def _centres(labels: np.ndarray, areas: np.ndarray) -> tuple[tuple[float, float], ...]:

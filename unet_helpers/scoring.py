@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from unet_helpers.metrics import StoneMatch, confusion_counts, equal_area_diameter, match_stones
-from unet_helpers.surface import SurfaceScores, pixel_size, surface_scores
+from unet_helpers.surface import Spacing, SurfaceScores, pixel_size, surface_scores
 
 __all__ = ["SIZE_BORDERS", "STRICT_IOU", "ImageScores", "image_record", "pixel_sizes", "ratios",
            "score_image_stones", "size_bias", "size_bin_ratios", "stone_records", "totals"]
@@ -53,7 +53,7 @@ class ImageScores:
         return self.tp + self.fn > 0
 
 
-def pixel_sizes(spacing_mm: object, n_images: int) -> list[tuple[float, float]]:
+def pixel_sizes(spacing_mm: Spacing | Sequence[Spacing] | None, n_images: int) -> list[tuple[float, float]]:
     """Height and width of the pixels of each image.
 
     Args: spacing_mm: One number, or a tuple (row_mm, column_mm), for all images; a list with one of these an
@@ -64,7 +64,7 @@ def pixel_sizes(spacing_mm: object, n_images: int) -> list[tuple[float, float]]:
     Raises:
         ValueError: If a spacing is not positive or the list has another length.
     """
-    if spacing_mm is None or isinstance(spacing_mm, (int, float, tuple)):
+    if spacing_mm is None or np.isscalar(spacing_mm) or isinstance(spacing_mm, tuple):
         return [pixel_size(1.0 if spacing_mm is None else spacing_mm)] * n_images
     spacings = list(spacing_mm)
     if len(spacings) != n_images:
@@ -93,7 +93,7 @@ def score_image_stones(prediction: np.ndarray, target: np.ndarray, size: tuple[f
     stones = match_stones(prediction, target)
     return ImageScores(
         tp, fp, fn, stones,
-        n_found_strict=match_stones(prediction, target, STRICT_IOU).n_found if stones.n_found else 0,
+        n_found_strict=sum(overlap >= STRICT_IOU for overlap in stones.best_iou),
         diameters=tuple(equal_area_diameter(n, size) for n in stones.n_pixels),
         predicted_diameters=tuple(equal_area_diameter(n, size) if n else None
                                   for n in stones.n_predicted_pixels),
@@ -174,6 +174,7 @@ def image_record(image: ImageScores) -> dict[str, Any]:
 def stone_records(index: int, image: ImageScores) -> list[dict[str, Any]]:
     """Place, size and fate of every true stone of image number `index`, as plain numbers."""
     stones = zip(image.stones.centres, image.diameters, image.stones.found, image.predicted_diameters,
-                 strict=True)
+                 image.stones.best_iou, strict=True)
     return [{"image": index, "row": row, "column": column, "diameter": diameter, "found": found,
-             "predicted_diameter": predicted} for (row, column), diameter, found, predicted in stones]
+             "predicted_diameter": predicted, "iou": overlap}
+            for (row, column), diameter, found, predicted, overlap in stones]
