@@ -28,6 +28,7 @@ from unet_helpers.score_table import size_name
 __all__ = [
     "STYLES",
     "LiveCurves",
+    "LivePicture",
     "Style",
     "contact_sheet",
     "error_codes",
@@ -548,6 +549,31 @@ class LiveCurves:
         figure = _plain_figure(7, 3.8)
         plot_history(history, ax=figure.subplots())
         image = Image(data=figure_png(figure), format="png")
+        if self._handle is None:
+            self._handle = display(image, display_id=True)
+        else:
+            self._handle.update(image)
+
+
+class LivePicture:
+    """Shows a picture file in place, again after every epoch: the strip that `fit` draws of its snapshots.
+
+    Outside a notebook it does nothing.
+
+    Args:
+        path: PNG file; it may be missing at first.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path, self._handle = Path(path), None
+
+    def __call__(self, history: Sequence[dict[str, float]] = ()) -> None:
+        """Show the file as it is now; the history is not looked at."""
+        if not self.path.is_file() or not _in_notebook():
+            return
+        from IPython.display import Image, display
+
+        image = Image(data=self.path.read_bytes(), format="png")
         if self._handle is None:
             self._handle = display(image, display_id=True)
         else:
