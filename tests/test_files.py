@@ -48,3 +48,12 @@ def test_only_the_scratch_of_dead_processes_is_removed(tmp_path: Path):
     remove_scratch(tmp_path)
     remove_scratch(tmp_path / "missing")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+
+
+def test_a_full_disk_is_told_with_the_file_and_the_old_one_stands(tmp_path: Path):
+    target = tmp_path / "a.json"
+    target.write_text("old")
+    message = r"No space left on device for .*a\.json; the previous file is intact"
+    with pytest.raises(OSError, match=message), written_whole(target):
+        raise OSError(28, "No space left on device")
+    assert target.read_text() == "old" and list(tmp_path.iterdir()) == [target]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -26,6 +27,11 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield scratch
         os.replace(scratch, path)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise OSError(errno.ENOSPC, f"No space left on device for {path}; the previous file is intact. Free "
+                      "some disk space") from error
     finally:
         scratch.unlink(missing_ok=True)
 

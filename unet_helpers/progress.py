@@ -22,8 +22,9 @@ def progress_bar(iterable: Iterable[Any] | None = None, **options: Any) -> tqdm:
         iterable: What to walk through; None for a bar that is updated by hand.
         **options: Passed to `tqdm.tqdm`, e.g. `desc`, `total`, `unit`, `disable`.
     """
-    return tqdm(iterable, file=sys.stdout, mininterval=DRAW_EVERY_SECONDS,
-                dynamic_ncols=sys.stdout.isatty(), **options)
+    on_terminal = sys.stdout.isatty()  # elsewhere every drawing stays in the file
+    every = DRAW_EVERY_SECONDS if on_terminal else 2.0
+    return tqdm(iterable, file=sys.stdout, mininterval=every, dynamic_ncols=on_terminal, **options)
 
 
 def say(text: str) -> None:
