@@ -17,6 +17,7 @@ from PIL import Image
 from unet_helpers import distributed, phantom, plotting
 from unet_helpers.check import check_folder
 from unet_helpers.checkpoint import load_checkpoint, load_state, store_threshold
+from unet_helpers.compiling import COMPILE_CHOICES
 from unet_helpers.data import (
     SUFFIXES,
     Pair,
@@ -80,7 +81,7 @@ def _print_list(what: str, items: list[str]) -> None:
 
 
 def _train_config(args: argparse.Namespace, device: Any) -> TrainConfig:
-    settings = {"seed": args.seed}
+    settings = {"seed": args.seed, "compile": args.compile}
     if args.minutes is not None or args.epochs is not None:
         settings |= {"minutes": args.minutes, "n_epochs": args.epochs}
     return TrainConfig(**{**default_config(device).__dict__, **settings})
@@ -287,6 +288,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", metavar="FILE", type=Path, help="also write the report to this file")
 
     sub = add("train", train_command, "train a U-Net and choose its threshold on the validation part")
+    sub.epilog = ("Ctrl-C saves and ends with status 130. Several GPUs share every batch: "
+                  "torchrun --nproc-per-node=2 -m unet_helpers train ...")
     sub.add_argument("data", metavar="DATA", help=DATA_HELP)
     sub.add_argument("--out", metavar="RUN", type=Path, required=True, help="folder of this run")
     budget = sub.add_mutually_exclusive_group()
@@ -295,6 +298,8 @@ def _parser() -> argparse.ArgumentParser:
                         help="train for so many epochs, each of as many patches as cut all images once")
     sub.add_argument("--base-channels", metavar="C", type=_positive(int), default=8,
                      help="channels at full resolution; more learn more and cost more (default 8)")
+    sub.add_argument("--compile", choices=COMPILE_CHOICES, default="auto",
+                     help="use torch.compile; auto: on CUDA when the run is long enough to pay it back")
     sub.add_argument("--resume", action="store_true", help="continue the run in RUN where it stopped")
     sub.add_argument("--seed", metavar="S", type=int, default=0,
                      help="of split, weights and patches (default 0)")
