@@ -234,7 +234,7 @@ def pipeline_command(args: argparse.Namespace) -> int:
     run = home() / "runs" / "pipeline"
     data, device = open_dataset(), choose_device()
     split = split_by_group(find_pairs(data))
-    fit(split["train"], split["val"], run, default_config(device), device=device)
+    fit(split["train"], split["val"], run, default_config(device), device=device, raise_interrupt=True)
     _choose_on_validation(run / "best.pt", split["val"], device)
     return main(["evaluate", str(data), "--checkpoint", str(run / "best.pt"),
                  "--json", str(run / "scores.json"), "--figure", str(run / "examples.png")])
@@ -344,6 +344,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "stopped", file=sys.stderr)
+        return 128 + getattr(stop, "signal_number", 2)
