@@ -31,7 +31,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unet_helpers.inspector import BY_HAND, WHOLE, Inspector
+from unet_helpers.inspector import WHOLE, Inspector
 
 ROOT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -58,14 +58,14 @@ SETTINGS = {  # no news pop-up; every cell in the page, not only those in view
 
 
 def toy_data() -> dict[str, Any]:
-    """Four images of two sizes: stones found, missed, a false alarm; the last one is empty."""
+    """Four images of two sizes, with 3, 4, 2 and no stones: found, missed, and a false alarm."""
     rng = np.random.default_rng(7)
     data: dict[str, Any] = {"images": [], "targets": [], "probabilities": []}
     for shape in ((96, 96), (96, 96), (120, 90), (96, 96)):
         rows, columns = np.indices(shape)
         image = rng.integers(60, 120, shape).astype(np.uint8)
         target, probability = np.zeros(shape, bool), np.zeros(shape, np.float32)
-        for i in range(3 if len(data["images"]) < 3 else 0):
+        for i in range((3, 4, 2, 0)[len(data["images"])]):
             row, column = rng.integers(12, 78, 2)
             target |= (rows - row) ** 2 + (columns - column) ** 2 <= 9
             distance = (rows - row - 1) ** 2 + (columns - column) ** 2
@@ -292,7 +292,8 @@ class Screen:
 def words(inspector: Inspector) -> list[str]:
     """What the inspector says, as a browser shows it."""
     markup = inspector.score.value.split("</div>") + inspector.stones.value.split("</div>")
-    lines = (html.unescape(re.sub("<[^>]*>", "", line)) for line in [*markup, inspector.message.value])
+    markup += [inspector.message.value]
+    lines = (html.unescape(re.sub("<[^>]*>", "", line)) for line in markup)
     return [" ".join(line.split()) for line in lines if line.strip()]
 
 
@@ -346,11 +347,12 @@ def walk(screen: Screen, twin: Inspector) -> None:
         assert_same(screen, twin, f"{keys} on {label}")
         assert float(screen.value(label)) == pytest.approx(control.value)
 
-    for key, place in (("End", BY_HAND), ("Home", WHOLE), ("ArrowRight", None), ("Home", WHOLE)):
-        twin.look_at.value = place or twin.look_at.options[1]
+    steps = [("ArrowRight", place) for place in twin.look_at.options[1:]]  # End would go to an old end
+    for key, place in [("Home", WHOLE), *steps, ("Home", WHOLE)]:
+        twin.look_at.value = place
         screen.press("look at", key)
         assert_same(screen, twin, f"{key} on look at")
-        assert screen.value("look at") == twin.look_at.value
+        assert screen.value("look at") == place
 
     for label in ("truth", "prediction", "heat map", "errors", "worst Dice first"):
         control = getattr(twin, ATTRIBUTES.get(label, label))

@@ -29,7 +29,7 @@ EXPORTS = {
     "files": "remove_scratch write_json written_whole",
     "groups": "exam_names join_groups read_groups_csv",
     "inference": "MAX_SIZE MIRRORINGS fast_precision predict predict_all",
-    "inspector": "Inspector RenderSettings render",
+    "inspector": "BY_HAND Inspector RenderSettings WHOLE render",
     "intervals": "bootstrap_intervals",
     "losses": "bce_dice_loss bce_loss dice_loss",
     "metrics": "StoneMatch confusion_counts dice equal_area_diameter iou label_stones match_stones "
