@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import csv
+import itertools
 import re
+import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +15,15 @@ import pytest
 from PIL import Image
 
 from unet_helpers import phantom
-from unet_helpers.phantom import dataset, shapes
-from unet_helpers.phantom.anatomy import SolidStone
+from unet_helpers.phantom import anatomy, dataset, scanner, shapes
 
 # mean HU of 16 blocks of patient 7 at -4.5 mm, 128 px
-CHECKSUM_HU = [[-568.1, -843.8, -596.4, -685.2], [-167.3, -93.1, -136.1, -187.8],
-               [-69.3, 63.8, 70.3, -111.6], [-147.7, 46.9, 73.2, -290.0]]
+CHECKSUM_HU = [[-527.2, -788.9, -522.6, -572.3], [-226.8, 19.1, -162.6, -236.9],
+               [-110.2, 89.5, 63.8, -113.6], [-223.7, 48.4, 91.3, -162.8]]
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+
+import phantom_vs_real  # noqa: E402
+
 STEM = re.compile(r"1-3-46-670589-33-1-(\d{11})(\d{12})-\d{19}_png_jpg\.rf\.[0-9a-f]{32}$")
 
 
@@ -41,47 +46,68 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def straight_patient(shape: shapes.Shape, hu: float) -> phantom.Patient:
+def straight_patient(shape: shapes.Solid, hu: float) -> phantom.Patient:
     """A patient of nothing but one stone in air, in a space that is neither bent nor turned."""
     patient = phantom.make_patient(1)
     for name, value in (("tilt", 0.0), ("mirrored", False), ("centre_x", 0.0), ("centre_z", 0.0)):
         setattr(patient.traits, name, value)
-    return replace(patient, waves=np.zeros((1, 6)), parts=[], stones=[SolidStone(shape, hu, "calyx")])
+    return patient._replace(waves=np.zeros((1, 6)), parts=[], stones=[(shape, hu, "calyx", 0.0, 1.0)])
 
 
 # --- solids
 
 
-def test_distance_to_a_sphere_is_radius_minus_distance_to_its_centre() -> None:
-    ball = shapes.ellipsoid((1, 2, 3), (5, 5, 5))
+def test_distance_to_a_ball_is_radius_minus_distance_to_its_centre() -> None:
+    ball = shapes.solid((1, 2, 3), 5)
     x, z = np.float32([[1, 4, 9]]), np.float32([[4, 3, 3]])  # 1, 3 and 8 mm away from the centre
-    assert ball.distance(x, 2.0, z) == pytest.approx(np.array([[4, 2, -3]]), abs=0.01)
-    assert ball.low.tolist() == [-4, -3, -2]
+    assert ball(x, 2.0, z) == pytest.approx(np.array([[4, 2, -3]]), abs=0.01)
+    assert ball(x, 20.0, z).max() < -10  # 18 mm in front of it
 
 
-def test_tube_is_a_cone_with_round_ends() -> None:
-    cone = shapes.tube([(0, 0, 0), (10, 0, 0)], (2, 4))
+def test_an_ellipsoid_is_a_stretched_ball() -> None:
+    axes = shapes.frame((1, 0, 0))  # its last row, of radius 20, points along x
+    shape = shapes.solid((0, 0, 0), 1, (5, 5, 20), axes)
+    x, z = np.float32([[19, 21, 0, 0]]), np.float32([[0, 0, 4, 6]])
+    assert shape(x, 0.0, z) == pytest.approx(np.array([[1, -1, 1, -1]]), abs=0.1)
+
+
+def test_a_chain_of_two_is_a_cone_with_round_ends() -> None:
+    cone = shapes.solid([(0, 0, 0), (10, 0, 0)], (2, 4))
     x, z = np.float32([[0, 5, 10, 16]]), np.float32([[0, 5, 0, 0]])
     # on the axis 2 mm deep; half way radius 3 and the point 5 away; 4 deep; 6 beyond an end of radius 4
-    assert cone.distance(x, 0.0, z) == pytest.approx(np.array([[2, -2, 4, -2]]), abs=1e-5)
+    assert cone(x, 0.0, z) == pytest.approx(np.array([[2, -2, 4, -2]]), abs=2e-3)
 
 
-def test_solids_combine_as_sets() -> None:
-    a, b = shapes.ellipsoid((0, 0, 0), (5, 5, 5)), shapes.ellipsoid((6, 0, 0), (5, 5, 5))
-    x, z = np.float32([[0.5, 3, 6]]), np.zeros((1, 3), np.float32)  # in a, in both, in b
-    expected = {shapes.union: [True, True, True], shapes.cut: [False, True, False],
-                shapes.minus: [True, False, False]}
-    for combine, inside in expected.items():
-        assert (combine(a, b).distance(x, 0.0, z) > 0).tolist() == [inside]
+def test_bumps_move_the_surface_and_repeat() -> None:
+    x, z = np.meshgrid(*[np.linspace(-12, 12, 25, dtype=np.float32)] * 2)
+    smooth, bumpy, again = (shapes.solid((0, 0, 0), 1, (8, 8, 8), uneven=u)(x, 0.0, z) for u in (0, 0.1, 0.1))
+    assert np.array_equal(bumpy, again) and 0.2 < np.abs(bumpy - smooth).max() < 4
+
+
+def test_the_rows_of_a_frame_are_at_right_angles() -> None:
+    rows = shapes.frame((1, 2, -2), (0, 1, 0))
+    assert rows @ rows.T == pytest.approx(np.eye(3)) and rows[2] == pytest.approx(np.array([1, 2, -2]) / 3)
+    assert shapes.frame((0, 0, 1)) == pytest.approx(np.eye(3))
 
 
 def test_an_edge_pixel_is_blended_by_its_covered_share() -> None:
-    grid = shapes.Grid(np.float32([[0, 1, 2, 3, 4]]), 0.0, np.zeros((1, 5), np.float32), 1.0,
-                       lambda points: points[:, ::-1])
-    image = np.zeros((1, 5), np.float32)
-    wall = shapes.ellipsoid((-98, 0, 0), (100, 1e4, 1e4))  # ends at x = 2, so that pixel 2 is half covered
-    shapes.paint(image, grid, wall, (shapes.Layer(100.0, soft_mm=0.0),), {"mid": np.zeros_like(image)})
-    assert image == pytest.approx(np.array([[100, 100, 50, 0, 0]]), abs=1.5)
+    x, z = np.meshgrid(np.arange(64, dtype=np.float32), np.arange(64, dtype=np.float32))
+    image, grains = np.zeros((64, 64), np.float32), {"mid": np.zeros((64, 64), np.float32)}
+    wall = shapes.solid((-98, 0, 32), 1, (100, 1e4, 1e4))  # ends at x = 2, so that column 2 is half covered
+    scanner.paint(image, (x, 0.0, z, 1.0), wall, (anatomy.L(100.0, soft_mm=0.0),), grains)
+    assert image[:, :5] == pytest.approx(np.tile([100, 100, 50, 0, 0], (64, 1)), abs=1.5)
+
+
+@pytest.mark.parametrize("size", [64, 97, 256])
+def test_painting_looks_everywhere_the_solid_is(size: int) -> None:
+    """The first look at some pixels must not lose a part of a small or thin solid."""
+    patient = straight_patient(shapes.solid((0, 0, 0)), 500.0)
+    grid = scanner.make_grid(patient, 0.0, size)
+    grains = {"mid": np.zeros((size, size), np.float32)}
+    for shape in (shapes.solid((41, 0, -77), 3), shapes.solid([(-100, 0, 90), (100, 0, -90)], 2)):
+        image = np.zeros((size, size), np.float32)
+        scanner.paint(image, grid, shape, (anatomy.L(1.0, soft_mm=0.0),), grains)
+        assert np.array_equal(image > 0.5, shape(grid[0], 0.0, grid[2]) > 0)
 
 
 # --- scanner
@@ -100,12 +126,12 @@ def test_mask_and_table_of_a_sphere_agree_with_its_geometry(hu: float, n_deviati
 
     For 1080 HU that is 105 of 1050 HU, a tenth, which a blurred edge reaches 1.28 deviations outside.
     """
-    patient = straight_patient(shapes.ellipsoid((20, 0, -10), (8, 8, 8)), hu)
+    patient = straight_patient(shapes.solid((20, 0, -10), 8), hu)
     cut = phantom.render(patient, 0.0)
     (stone,) = cut.stones
     radius_mm = 8 + n_deviations * patient.traits.blur_mm / 2.355
     assert stone.diameter_mm == pytest.approx(2 * radius_mm, abs=0.5)
-    assert cut.mask.sum() * cut.spacing_mm**2 == pytest.approx(np.pi * stone.diameter_mm**2 / 4)
+    assert cut.mask.sum() * cut.spacing_mm**2 == pytest.approx(np.pi * stone.diameter_mm**2 / 4, rel=2e-3)
     assert stone.column == pytest.approx(127.5 + 20 / cut.spacing_mm, abs=0.1)
     assert stone.row == pytest.approx(127.5 - 10 / cut.spacing_mm, abs=0.1)
     assert cut.image_hu[cut.mask].max() == pytest.approx(hu, rel=0.2)
@@ -114,7 +140,7 @@ def test_mask_and_table_of_a_sphere_agree_with_its_geometry(hu: float, n_deviati
 
 def test_half_filled_voxels_belong_to_the_mask() -> None:
     """A soft rod along x, radius 6 mm: its width in the slice is the chord; a slice in front is empty."""
-    patient = straight_patient(shapes.tube([(-20, 0, 0), (20, 0, 0)], 6), 230.0)
+    patient = straight_patient(shapes.solid([(-20, 0, 0), (20, 0, 0)], 6), 230.0)
     widths = {depth: phantom.render(patient, depth).mask[:, 128].sum() for depth in (0.0, 4.0, 7.4)}
     spacing = patient.traits.spacing_mm
     assert widths[0.0] * spacing == pytest.approx(12, abs=spacing)
@@ -192,24 +218,33 @@ def test_stems_group_the_slices_of_a_patient(folder: Path) -> None:
     assert all(b[0] - a[-1] >= 3600 for a, b in zip(ordered, ordered[1:], strict=False))
 
 
-def test_statistics_are_those_of_real_scans(folder: Path) -> None:
-    images, masks = (np.stack(stack) for stack in zip(*read(folder), strict=True))
-    masks = masks > 0
-    share = masks.mean((1, 2))
-    assert 0.55 <= (share > 0).mean() <= 0.80
-    assert 0.0003 <= np.median(share[share > 0]) <= 0.0014  # real: 0.00056
-    assert 0.030 <= (images >= 250).mean() <= 0.055  # real: 0.042
-    mode = np.bincount(images.ravel(), minlength=256)[60:200].argmax() + 60
-    assert 110 <= mode <= 130  # real: 120
+@pytest.fixture(scope="module")
+def data(folder: Path) -> phantom_vs_real.Measured:
+    return phantom_vs_real.measure(folder)
 
 
-def test_no_global_threshold_finds_the_stones(folder: Path) -> None:
-    images, masks = (np.stack(stack) for stack in zip(*read(folder), strict=True))
-    stone = np.bincount(images[masks > 0], minlength=256)[::-1].cumsum()  # pixels at or above 255, 254, ...
-    every = np.bincount(images.ravel(), minlength=256)[::-1].cumsum()
-    scores = 2 * stone / (every + stone[-1])
-    assert stone[0] > 0.1 * stone[-1]  # the stones are bright
-    assert scores[:128].max() < 0.10
+def test_statistics_are_those_of_real_scans(data: phantom_vs_real.Measured) -> None:
+    """Bounds around the figures of 957 real coronal slices, see benchmarks/README.md."""
+    share, grey = data.foreground[data.foreground > 0], data.histograms.sum(0) / data.histograms.sum()
+    assert 0.55 <= (data.foreground > 0).mean() <= 0.80
+    assert 0.0003 <= np.median(share) <= 0.0014  # real: 0.00056
+    assert 4.5 <= np.median(data.diameters_px) <= 9  # real: 6.5
+    assert 0.030 <= grey[250:].sum() <= 0.055  # real: 0.042
+    assert 0.22 <= grey[:8].sum() <= 0.36  # real: 0.30
+    assert 110 <= grey[60:200].argmax() + 60 <= 130  # real: 120
+
+
+def test_noise_is_as_strong_and_as_correlated_as_in_real_scans(data: phantom_vs_real.Measured) -> None:
+    deviation, beside, below = np.nanmedian(data.noise, axis=0)
+    assert 2.4 <= deviation <= 3.4  # grey levels; real: 3.0
+    assert 0.71 <= beside <= 0.81 and 0.61 <= below <= 0.73  # real: 0.77 and 0.69
+    assert beside > below
+
+
+def test_no_global_threshold_finds_the_stones(data: phantom_vs_real.Measured) -> None:
+    stone = data.stone_histograms.sum(0)
+    assert stone[250:].sum() > 0.1 * stone.sum()  # the stones are bright
+    assert phantom_vs_real.best_threshold(data)[1] < 0.10
 
 
 def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
@@ -225,7 +260,7 @@ def test_what_is_interrupted_leaves_nothing(
 ) -> None:
     real, calls = dataset.write_patient, []
 
-    def stop_in_the_second(*job: object) -> dataset.Rows:
+    def stop_in_the_second(*job: object) -> dict[str, list[tuple]]:
         calls.append(job)
         if len(calls) == 2:
             raise error
@@ -242,7 +277,7 @@ def test_an_interrupted_pool_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
         yield next(iter(results))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(dataset, "tqdm", stopped_bar)
+    monkeypatch.setattr(dataset, "progress_bar", stopped_bar)
     with pytest.raises(KeyboardInterrupt):
         phantom.write_dataset(tmp_path / "set", 2, 1, 64, workers=2, progress=False)
     assert list(tmp_path.iterdir()) == []
@@ -280,3 +315,22 @@ def test_source_hash_is_short_and_stable() -> None:
     assert phantom.source_hash() == phantom.source_hash()
 
 
+# --- the package
+
+
+def test_the_package_stays_small() -> None:
+    """The whole phantom in 450 lines and no function above 40: a longer one lacks an abstraction."""
+    sources = [path.read_text("utf-8") for path in Path(phantom.__file__).parent.glob("*.py")]
+    assert sum(len(source.splitlines()) for source in sources) <= 450
+    functions = [node for source in sources for node in ast.walk(ast.parse(source))
+                 if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert {f.name: f.end_lineno - f.lineno + 1 for f in functions if f.end_lineno - f.lineno >= 40} == {}
+
+
+def test_every_row_has_a_filling() -> None:
+    tables = (anatomy.CHEST, anatomy.ABDOMEN, anatomy.KIDNEY, anatomy.VERTEBRA, anatomy.OTHERS)
+    names = {filling for filling, *_ in itertools.chain(*tables)}
+    assert names <= set(anatomy.FILLINGS) | set(anatomy.CHOICES)
+    for choice in anatomy.CHOICES.values():
+        assert set(choice.split()) <= set(anatomy.FILLINGS)
+    assert {"calyx", "pelvis", "ureter"} <= names  # where stones may lie

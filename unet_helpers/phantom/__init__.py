@@ -1,6 +1,6 @@
 """A procedural coronal CT with kidney stones: anatomy in HU, then the scanner, then the grey window."""
 
-import hashlib
+from hashlib import sha256
 from pathlib import Path
 
 from unet_helpers.phantom.anatomy import Patient, make_patient, slice_depths
@@ -13,7 +13,5 @@ __all__ = ["Patient", "Slice", "Stone", "make_patient", "render", "slice_depths"
 
 def source_hash() -> str:
     """Hash of this package's source: a data set written by another version has another hash."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:10]
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:10]

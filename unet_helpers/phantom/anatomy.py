@@ -1,56 +1,119 @@
-"""One patient: what the tissues measure in Hounsfield units, where they lie, and the stones."""
+"""One patient: what the tissues measure in Hounsfield units (HU), what they fill, in mm, and the stones."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from math import cos, log, pi, sin, tanh
+from collections.abc import Iterable, Iterator
 from types import SimpleNamespace as Traits
+from typing import NamedTuple
 
 import numpy as np
+from numpy.random import Generator
+from numpy.typing import ArrayLike
 
-from unet_helpers.phantom.shapes import Layer, Shape, Vector, cut, ellipsoid, frame, grown, minus, tube, union
-from unet_helpers.phantom.tables import LOOKALIKES, ORGANS, TRAITS, TUBES, VERTEBRA, WANDERERS
-
-Part = tuple[str, Shape]  # name of a filling, and what it fills
-FAR_MM = 400.0
-
-@dataclass(frozen=True)
-class SolidStone:
-    """A stone in 3-D; location is "calyx", "pelvis", "ureter" or "staghorn"."""
-
-    shape: Shape
-    hu: float
-    location: str
+from unet_helpers.phantom.shapes import UNTURNED, Solid, Vector, frame, solid
 
 
-@dataclass(frozen=True)
-class Patient:
-    """A person on the table: traits, solids in painting order, stones; `waves` (n, 6) bend space."""
+def L(hu, inset_mm=0.0, soft_mm=1.0, opacity=1.0, grain="mid", vary_hu=0.0, patch=None) -> tuple:
+    """Layer of a filling, from `inset_mm` below the surface; `patch`: only where the grain exceeds it."""
+    return hu, inset_mm, soft_mm, opacity, grain, vary_hu, patch
 
+
+def row(filling, *points, axis=(0, 0, 1), stretch=(1, 1, 1), uneven=0.0, sides=1, vary=0.12, sway=1.0,
+        times=(1, 1), spread=(0, 0, 0)) -> tuple:
+    """Tube through points (x, y, z, radius) or ball (x, y, z, one or three radii); see `draw` for more."""
+    return filling, points, axis, stretch, uneven, sides, vary, sway, times, spread
+
+
+FAT, STRAND, WATER, BLOOD, WALL, MUSCLE = (-114, -100), (-40, -10), (0, 14), (38, 50), (30, 44), (48, 64)
+FILLINGS = {  # a patient draws every range of HU once
+    "body": (L((10, 30)), L(FAT, 2.2, vary_hu=5), L((-55, -35), 6, 1, 0.25, "streak", 0, 1.2)),
+    "wall": (L(MUSCLE), L(FAT, 5.5, 0, 0.5), L(MUSCLE, 6.6, 0), L(FAT, 10.7, 0, 0.4), L(MUSCLE, 11.5)),
+    "fat": (L(FAT, 0, 1, 1, "coarse", 10), L(STRAND, 0, 2, 0.5, "mid", 0, 0.6)),
+    "muscle": (L(MUSCLE, 0, 0.5, vary_hu=3), L((-40, -20), 2, 1, 0.4, "streak", 0, 0.9)),
+    "lung": (L(MUSCLE), L((-880, -860), 3, 2, vary_hu=25)), "sinus": (L((-87, -73), 0, 1, vary_hu=18),),
+    "liver": (L((48, 72), 0, 1, 1, "coarse", 2),), "spleen": (L((48, 60), 0, 1, 1, "coarse", 2),),
+    "bile": (L(MUSCLE), L(WATER, 2)), "blood": (L(BLOOD),), "gut": (L(WALL, vary_hu=7),),
+    "oral": (L(WALL), L((80, 340), 2.4, 4)), "disc": (L((80, 125), vary_hu=8),), "chalk": (L((250, 1200)),),
+    "meal": (L(MUSCLE), L((0, 50), 3, 1, 1, "fine", 18), L((-360, -340), 5, 0, 0.8, "fine", 0, 1.7)),
+    "stool": (L(WALL), L((-10, 30), 2.2, 0.5, 1, "fine", 25), L((-520, -480), 3, 1, 0.7, "mid", 0, 1.3)),
+    "gas": (L(WALL), L((-950, -930), 2), L((20, 40), 2.4, 0, 1, "coarse", 0, 0.8)),
+    "fluid": (L(MUSCLE, vary_hu=4), L((20, 34), 2.6, 0.5, vary_hu=5), L((-720, -680), 5, 0, 1, "mid", 0, 2)),
+    "kidney": (L((30, 44), vary_hu=2), L((27, 41), 8, 4, 0.6, "coarse", 6)), "metal": (L((2400, 2600)),),
+    "calyx": (L(WATER),), "pelvis": (L(WATER),), "ureter": (L(WALL), L(WATER, 1.3)),
+    "bone": (L((450, 900)), L((140, 260), 2, 0.8, 1, "fine", 36), L((450, 900), 4, 9, 0.25, "mid", 0, 1)),
+}
+CHOICES = {"colon": "stool stool gas", "snack": "gas gas fluid oral", "stomach": "meal meal meal oral"}
+PERFUSED = {"blood": 1.0, "kidney": 0.9, "spleen": 0.6, "liver": 0.5}  # share of a dye's HU
+CHEST = (  # x and y from the spine, as in all tables that say nothing else; heart, vessels, aorta, vena cava
+    row("fat", (4, 10, -400, 22), (4, 12, -100, 24), (0, 0, 0, 28)), row("blood", (24, 99, -125, 66, 50, 46)),
+    row("blood", *[(0, 50, -145, 2)] * 9, sway=2, vary=0.5, times=(10, 20), spread=(90, 45, 45)),
+    row("blood", (9, 27, -220, 9.5), (9, 27, -50, 9.5), (9, 27, 105, 9.5)),
+    row("blood", (-17, 25, -70, 10), (-15, 24, 106, 9)),
+)
+ABDOMEN = (  # with two pairs of muscles, pancreas, colon, small vessels and small bowel
+    row("stomach", (50, 60, -42, 36, 36, 30), axis=(0.6, 0, 1)), row("gut", (20, 52, -8, 20, 22, 16)),
+    row("spleen", (106, 8, -42, 33, 50, 58), axis=(0.45, 0.1, 1)), row("bile", (-56, 55, 4, 13, 20, 22)),
+    row("liver", (-84, 44, -32, 64, 95, 112), axis=(-0.7, -0.1, 1)), row("liver", (-20, 85, -46, 78, 54, 48)),
+    row("muscle", (22, 2, -40, 6), (32, -4, 10, 17), (43, -9, 60, 27), (70, -6, 190, 38), sides=2),
+    row("muscle", (30, -54, -300, 30), (30, -50, -60, 31), (33, -52, 60, 34), (33, -56, 300, 34), sides=2),
+    row("gut", (-30, 32, 14, 11), (0, 36, -4, 9), (46, 24, -14, 9), (84, 4, -26, 7), sway=2),
+    row("colon", (110, 2, 10, 15), (110, -2, 100, 16), (111, -8, 215, 16), uneven=0.12, sides=2, sway=3),
+    row("blood", *[(0, 25, 55, 1.8)] * 8, vary=0.4, sway=2, times=(10, 22), spread=(90, 40, 95)),
+    row("fluid", *[(0, 25, 90, 11)] * 7, vary=0.2, sway=3, times=(10, 22), spread=(85, 30, 80)),
+    row("snack", *[(0, 25, 95, 11)] * 7, vary=0.2, sway=3, times=(2, 4), spread=(85, 25, 75)),
+)
+KIDNEY = (  # as shares of the kidney's radii, x towards the spine; last, a cyst
+    row("fat", (0.1, -0.08, 0.08, 1.15)),
+    row("blood", (1.9, 0.9, 0.1, 0.14), (1.4, 0.5, 0.1, 0.14), (1.05, 0.1, 0, 0.13), (0.4, 0, 0, 0.05)),
+    row("kidney", (0, 0, 0, 1), vary=0), row("sinus", (0.85, 0.04, 0.02, 0.42, 0.5, 0.26), vary=0.2),
+    row("sinus", (0.30, 0, 0, 0.27, 0.31, 0.39), uneven=0.25, vary=0.3),
+    *(row(name, (0.42, 0, 0.04, a), (0.15, 0.1 * front, z / 2, b), (-0.2, 0.25 * front, z, c), vary=0.3)
+      for z in (-0.65, -0.4, -0.15, 0.1, 0.35, 0.6) for front in (-1, 1)
+      for name, a, b, c in (("sinus", .17, .12, .09), ("blood", .05, .04, .02), ("calyx", .04, .03, .05))),
+    row("ureter", (0.4, 0, 0, 0.08), (0.9, 0, 0.3, 0.08), (1.3, 0.4, 0.9, 0.08), (2.4, 1, 3, 0.08), sway=2),
+    row("pelvis", (0.42, 0, 0.04, 0.13)), row("bile", (-0.5, 0, 0, 0.3), vary=0.7, times=(-2, 0.9), sway=8),
+)
+VERTEBRA = (  # a lumbar one, from its middle: pedicles with processes, joints, canal, disc, body
+    row("bone", (14, -13, -5, 5.5), (17, -29, -5, 5), (42, -34, -3, 4.2), sides=2, sway=0),
+    row("bone", (15, -31, -16, 6.5), (18, -34, -2, 6.5), (13, -37, 16, 6.5), sides=2, sway=0),
+    row("gut", (0, -26, -20, 9), (0, -26, 20, 9)), row("disc", (0, 0, 17, 23, 16, 5.8), sway=0),
+    row("bone", (0, 0, -11, 25), (0, 0, 0, 22), (0, 0, 11, 25), stretch=(1, 0.72, 0.12), vary=0.03, sway=0),
+)
+OTHERS = (  # hips, chalk anywhere and in the aorta, pills in the colon, surgical clips
+    row("muscle", (111, -15, 182, 40, 64, 72), axis=(0.7, 0.1, -1), sides=2),
+    row("bone", (110, -15, 180, 8, 62, 72), axis=(0.7, 0.1, -1), sides=2),
+    row("chalk", (0, 5, 40, 2), vary=0.6, times=(-7, 9), spread=(105, 30, 150)),
+    row("chalk", (9, 27, -15, 1.8), vary=0.6, times=(-12, 12), spread=(10, 7, 120)),
+    row("chalk", (108, 0, 70, 3), vary=0.5, times=(-9, 2), spread=(10, 15, 60), sides=2),
+    row("metal", (0, 20, -5, 1.5), vary=0.5, times=(-50, 5), spread=(70, 12, 20)),
+)
+STONES = {"calyx": (0.60, 17), "pelvis": (0.19, 24), "ureter": (0.15, 9), "staghorn": (0.06, 20)}  # share, mm
+
+
+class Patient(NamedTuple):
+    """A person on the table: solids with their layers in painting order; stones; waves that bend space."""
     seed: int
     traits: Traits
-    waves: Vector  # rows: wave vector (3), phase, shift along x and z
-    parts: list[tuple[Shape, tuple[Layer, ...]]]
-    stones: list[SolidStone]
+    waves: Vector  # (n, 6): wave vector (3), phase, shift along x and z
+    parts: list[tuple[Solid, tuple]]
+    stones: list[tuple[Solid, float, str, float, float]]  # HU, location (see STONES), depth and its margin
 
 
 def make_patient(seed: int) -> Patient:
     """Draw a patient; the same seed gives the same patient."""
-    r = np.random.default_rng([seed, 1])
-    t = Traits(**{name: r.uniform(*limits) for name, limits in TRAITS.items()})
-    t.fatness, t.spurs, t.mirrored = r.beta(1.4, 2.2), r.random() ** 2, r.random() < 0.3
-    t.dye, t.tilt = r.uniform(10, 35) * (r.random() < 0.10), t.tilt * (r.random() < 0.45)
-    t.skin, t.half, t.deep = 4 + 27 * t.fatness, t.girth + 30 * t.fatness, t.depth + 20 * t.fatness
-    waves = []
-    for length_mm, shift_mm, n in ((170, 7.0, 4), (75, 2.4, 5), (32, 0.6, 4)):
-        k = r.normal(size=(n, 3))
-        k *= 2 * pi / length_mm / np.linalg.norm(k, axis=1, keepdims=True)
-        waves.append(np.c_[k, r.uniform(0, 2 * pi, n), r.normal(size=(n, 2)) * shift_mm / n**0.5])
-    layers = fillings(r, t)
-    parts = [(shape, layers[name]) for build in (trunk, tables, kidneys, spine_bones, other_bones, lookalikes)
-             for name, shape in build(r, t)]
-    n_stones = r.choice(6, p=[0.07, 0.31, 0.27, 0.18, 0.11, 0.06])
-    stones = [stone for _ in range(n_stones) for stone in draw_stones(r, t.sites[r.integers(2)])]
-    return Patient(seed, t, np.concatenate(waves), parts, stones)
+    r, hus = np.random.default_rng([seed, 1]), {}
+    u = r.uniform
+    t = Traits(spacing_mm=u(1.0, 1.28), centre_x=u(-6, 6), centre_z=u(-20, 6), level=u(58, 70),
+               width=u(335, 375), noise_hu=u(3.8, 5.6), blur_mm=u(2.2, 3.2), scoliosis=u(-7, 7),
+               lordosis=u(22, 34), spine_y=u(-18, -4), fatness=r.beta(1.4, 2.2), mirrored=u() < 0.3,
+               tilt=u(-0.15, 0.15) * (u() < 0.45))
+    long, shift = np.repeat([(170, 75, 32), (3.5, 1.1, 0.3)], 4, axis=1)[..., None]  # mm
+    waves = np.hstack([6.3 / long * u(-1, 1, (12, 3)), u(0, 7, (12, 1)), shift * r.normal(size=(12, 2))])
+    dye = u(10, 35) * (u() < 0.10)  # contrast agent
+    layers = {name: tuple((hus.setdefault(hu, u(*hu)) + dye * PERFUSED.get(name, 0), *rest)
+                          for hu, *rest in filling) for name, filling in FILLINGS.items()}
+    layers |= {name: layers[r.choice(names.split())] for name, names in CHOICES.items()}
+    solids = list(anatomy(r, t))
+    stones = [s for _ in range(r.choice(6, p=[.07, .31, .27, .18, .11, .06])) for s in draw_stones(r, solids)]
+    return Patient(seed, t, waves, [(shape, layers[name]) for name, shape, _ in solids], stones)
 
 
 def slice_depths(patient: Patient, n_slices: int) -> list[float]:
@@ -58,190 +121,77 @@ def slice_depths(patient: Patient, n_slices: int) -> list[float]:
     r = np.random.default_rng([patient.seed, 2])
     depths = r.uniform(-28, 36, n_slices)
     for i in np.flatnonzero(r.random(n_slices) < 0.65) if patient.stones else ():
-        shape = patient.stones[r.integers(len(patient.stones))].shape
-        depths[i] = shape.low[1] + (shape.high[1] - shape.low[1]) * r.uniform(0.2, 0.8)
+        depths[i] = r.normal(*patient.stones[r.integers(len(patient.stones))][3:])
     return sorted(np.round(depths, 2).tolist())
 
 
-def fillings(r: np.random.Generator, t: Traits) -> dict[str, tuple[Layer, ...]]:
-    """The patient's tissues as layers from the surface inwards, in Hounsfield units."""
-    u, L, fat, wall, flank = r.uniform, Layer, t.fat, t.wall, r.uniform(13, 18)
-    strip = [L(hu, t.skin + flank * at, 0.5, share, vary_hu=5) for at, hu, share in
-             ((0, t.muscle, 1), (0.36, fat, 0.5), (0.43, t.muscle, 1), (0.7, fat, 0.4), (0.75, t.muscle, 1))]
-    names = {name: (L(t.cortex), L(t.marrow * share, shell, 0.8, 1, "fine", 0.16 * t.marrow),
-                    L(t.cortex, 4, 9, 0.25, "mid", 0, 1))
-             for name, shell, share in (("vertebra", 2.0, 1.0), ("arch", 2.1, 1.2), ("bone", 2.0, 0.8))}
-    names |= {
-        "stool": (L(wall), L(u(-10, 30), 2.2, 0.5, 1, "fine", 25), L(-500, 3, 1, 0.7, "mid", 0, 1.3)),
-        "gas": (L(wall), L(-940, 2), L(30, 2.4, 0, 1, "coarse", 0, 0.8)),
-        "oral": (L(wall), L(u(180, 480), 2.4, 1, 1, "mid", 40)), "gut": (L(wall, 0, 1, 1, "mid", 7),),
-        "fluid": (L(wall + 8, vary_hu=4), L(wall - 10, 2.6, 0.5, 1, "mid", 5), L(-700, 5, 0, 1, "mid", 0, 2)),
-        "body": (L(20), L(fat, 2.2, vary_hu=5), L(fat + 60, 6, 1, 0.25, "streak", 0, 1.2), *strip),
-        "abdomen": (L(t.muscle), L(fat + 8, 3, 1, 1, "coarse", 12), L(fat + 80, 3, 2, 0.25, "mid", 0, 0.7)),
-        "lung": (L(-870, 0, 4, 1, "mid", 25),), "sinew": (L(t.muscle - 25, 0, 2, 1, "mid", 12),),
-        "fat": (L(fat + 4, 0, 1.5, 1, "coarse", 8), L(fat + 80, 1, 2, 0.25, "mid", 0, 0.7)),
-        "muscle": (L(t.muscle, 0, 0.5, 1, "mid", 3), L(-30, 2, 1, 0.25 + 0.4 * t.fatness, "streak", 0, 0.9)),
-        "vessel": (L(t.blood + t.dye),), "faint": (L(t.blood + t.dye - 12, 0, 2, 0.7),), "metal": (L(2500),),
-        "liver": (L(t.liver + 0.5 * t.dye, 0, 1, 1, "coarse", 2),), "bile": (L(36), L(u(2, 16), 2)),
-        "spleen": (L(t.spleen + 0.6 * t.dye, 0, 1, 1, "coarse", 2),), "canal": (L(22, 0, 1),),
-        "kidney": (L(t.kidney + t.dye, vary_hu=2), L(t.kidney - 3 + 0.7 * t.dye, 8, 4, 0.6, "coarse", 6)),
-        "sinus": (L(fat + 25, 0, 1.5, 1, "mid", 18),), "water": (L(t.water),), "ureter": (L(32), L(14, 1.3)),
-        "disc": (L(t.disc, vary_hu=4),), "cartilage": (L(u(120, 350), 0, 2, 1, "mid", 80),),
-        "bright": (L(u(250, 1100)),), "pill": (L(u(250, 1200)),), "gallstone": (L(u(160, 600)),),
-    }
-    meal = L(u(80, 220), 3, 6, 1, "fine", 40) if r.random() < 0.25 else L(u(0, 50), 3, 1, 1, "fine", 18)
-    names["stomach"] = (L(wall + 14), meal, L(-350, 5, 0, 0.8, "fine", 0, 1.7))
-    names["colon"] = names[r.choice(["stool", "gas"], p=[0.7, 0.3])]
-    names["snack"] = names[r.choice(["gas", "fluid", "oral"], p=[0.4, 0.4, 0.2])]
-    return names
+def beside_spine(t: Traits, points: ArrayLike) -> Vector:
+    """Points (n, 3) given from the middle of the spine: the chest curves back, the loins forward."""
+    x, y, z = np.transpose(points)
+    x, y = x + t.scoliosis * np.sin(z / 90 + t.spine_y), y + t.spine_y + t.lordosis * np.tanh(z / 90)
+    return np.column_stack([x, y, z])
 
 
-def spine(t: Traits, z: float, x: float = 0.0, y: float = 0.0) -> Vector:
-    """Point beside the vertebral column at height z: the chest curves back, the loins forward."""
-    return np.array([x + t.scoliosis * sin(z / 90 + t.spine_y), y + t.spine_y + t.lordosis * tanh(z / 90), z])
+def draw(r: Generator, t: Traits, rows: Iterable[tuple], origin: ArrayLike | None = None,
+         axes: Vector = UNTURNED, scale: ArrayLike = (1, 1, 1), wide: float = 1.0) -> Iterator[tuple]:
+    """Solids of a table, each so many `times`, beside the spine or from an origin along axes.
+
+    They differ in size by a share `vary`, in course by `sway` mm and in place by `spread` mm each way; what
+    urine fills is so many times as `wide`."""
+    for filling, points, axis, stretch, uneven, sides, vary, sway, times, spread in rows:
+        for side in [1, -1][:sides] * max(0, round(r.uniform(*times))):
+            mirror, (*xyz, radii), ball = np.array([side, 1, 1]), np.array(points).T[:4], len(points) == 1
+            path = (np.transpose(xyz) * mirror + spread * r.uniform(-1, 1, 3)) * scale
+            path = beside_spine(t, path) if origin is None else origin + path @ axes
+            path += r.normal(size=path.shape).cumsum(0).cumsum(0) * sway * (3 if ball else 1)
+            size = points[0][3:] * np.array(scale) if ball else np.prod(scale) ** (1 / 3) * np.array(stretch)
+            size = size * np.exp(vary * r.uniform(-1, 1, 3 if ball else 1)) * wide ** (filling in STONES)
+            turned = axes if axis == (0, 0, 1) else frame(axis * mirror) @ axes
+            yield filling, solid(path, 1 if ball else radii, size, turned, uneven or 0.07 * ball), path
 
 
-def trunk(r: np.random.Generator, t: Traits) -> Iterator[Part]:
-    """Body wall, lungs, heart, and the abdomen under the two domes of the diaphragm."""
-    body = ellipsoid((0, 22, 0), (t.half + t.skin, t.deep + t.skin, 9 * FAR_MM))
-    cavity, heart = grown(body, -t.skin - 17), ellipsoid((22, 62, t.top - 28), (62, 48, 42), None, 0.08)
-    domes = [tube([(side * 70, 22, t.top + 78 + lower), (side * 70, 22, FAR_MM)], 80, (1, 1.2, 0.95))
-             for side, lower in ((-1, 0), (1, r.uniform(0, 16)))]
-    crura = tube([spine(t, -60, 0, 16), spine(t, 0, 0, 14), spine(t, 200)], [8, 34, 60])
-    column = tube([spine(t, z) for z in (-FAR_MM, -100, -60, 0)], (17, 18, 22, 28))
-    gullet = tube([spine(t, z, 8, 26) for z in (-FAR_MM, -110, -30)], 13)
-    below = cut(cavity, union(*domes, crura))
-    t.abdomen = grown(below, -2)
-    lungs = minus(cavity, union(*domes, crura, column, gullet, grown(heart, 4)))
-    yield from (("body", body), ("lung", lungs), ("vessel", heart), ("abdomen", below))
-
-
-def tables(r: np.random.Generator, t: Traits) -> Iterator[Part]:
-    """Everything the tables describe, each a little different from patient to patient."""
-    for name, centre, radii, axis, uneven in ORGANS:
-        middle = np.add(centre, (0, 0, t.breath)) + r.normal(size=3) * 4
-        axes = frame(axis + r.normal(size=3) * 0.08)
-        yield name, cut(ellipsoid(middle, radii * r.uniform(0.86, 1.14, 3), axes, uneven), t.abdomen)
-    for name, sides, sway, folds, *rows in TUBES:
-        for side in (1, -1)[:sides]:
-            along = np.cumsum([0, *np.linalg.norm(np.diff(rows, axis=0), axis=1)])
-            steps = np.arange(0, along[-1], 9) if folds else along
-            x, y, z, radius = (np.interp(steps, along, column) for column in np.transpose(rows))
-            path = np.array([spine(t, c, side * a, b) for a, b, c in zip(x, y, z, strict=True)])
-            path += np.cumsum(r.normal(size=path.shape), axis=0) * sway + r.normal(size=3) * 2 * sway
-            bulge = 1 + folds * np.cos(np.arange(len(steps)) * 2.1 + r.uniform(0, 6))
-            yield name, tube(path, radius * r.uniform(0.88, 1.12) * bulge)
-    for name, most, low, high, n, step_mm, turning, radius, end in WANDERERS:
-        for _ in range(r.integers(most // 2, most + 1)):
-            way = np.cumsum(r.normal(size=(n, 3)) * turning, axis=0) + frame(r.normal(size=3))[0]
-            path = np.cumsum(way / np.linalg.norm(way, axis=1, keepdims=True), axis=0) * step_mm
-            yield name, tube(path + r.uniform(low, high), r.uniform(*radius) * np.linspace(1, end, n))
-
-
-def kidneys(r: np.random.Generator, t: Traits) -> Iterator[Part]:
-    """Kidneys with fat, vessels and sinus; leaves in `t.sites` where stones may lie."""
-    u, t.sites = r.uniform, []
+def anatomy(r: Generator, t: Traits) -> Iterator[tuple]:
+    """All solids in the order in which they are painted, each over those before it."""
+    u, middle, top = r.uniform, np.array([[0, 22, 0]]), r.uniform(-26, -4)
+    half, deep = u((136, 92), (152, 104)) + np.array([30, 20]) * t.fatness
+    for name, wall in (("body", 4 + 27 * t.fatness), ("wall", 0), ("fat", -19)):
+        cavity = solid(middle, 1, (half + wall, deep + wall, 4000))
+        yield name, cavity, middle
+    yield from draw(r, t, ABDOMEN)
+    domes = [(-70, 22, 400), (-70, 22, top), (0, 10, -10), (70, 22, top + u(0, 16)), (70, 22, 400)]
+    diaphragm = solid(domes, (84, 84, 34, 84, 84))
+    yield "lung", lambda *at: np.minimum(cavity(*at), -diaphragm(*at)), middle
+    yield from draw(r, t, CHEST)
     for side in (-1, 1):
-        size = np.array([u(25, 31), u(23, 28), u(48, 58)])
-        axes = frame((side * u(0.12, 0.42), u(0.05, 0.25), 1), (side * u(-0.7, -0.2), 1, 0))
-        centre = np.array([side * (u(57, 66) + 6 * t.fatness), u(-14, 4), u(2, 20) - 8 * (side > 0)])
-        inner = ((1.05, 3, 0), (0.42, 0, 2), (0.85, 1, 1), (0.30, 0, 0), (0.15, -2, 6))
-        hilum, pelvis, mouth, middle, fat = centre + np.array(inner) * (-side * size[0], 1, 1) @ axes
-        rough = u(0.5, 0.9) + 0.25 * t.fatness
-        yield "fat", cut(ellipsoid(fat, size + 1 + u(0, 4) + 9 * t.fatness, axes, 0.05), t.abdomen)
-        for x, radius, down in ((9, 2.6, -12), (-15, 4.4, -4)):    # artery and vein
-            root = spine(t, centre[2] + down, x, 24)
-            bow = (root + hilum) / 2 + r.normal(size=3) * 4
-            yield "vessel", tube([root, bow, hilum, pelvis], np.array([1, 1, 1, 0.4]) * radius)
-        yield "kidney", ellipsoid(centre, size, axes, 0.05)
-        yield "sinus", ellipsoid(mouth, size * (0.42, 0.5, 0.34 * rough), axes, 0.1)
-        yield "sinus", ellipsoid(middle, size * (0.36, 0.42, 0.52) * rough, axes, 0.25)
-        yield from drainage(r, t, side, centre, size, axes, pelvis, rough)
-        if r.random() < 0.2:                                       # a cyst
-            yield "water", ellipsoid(centre + size * frame(r.normal(size=3))[2] @ axes, np.full(3, u(5, 20)))
+        axes = frame((side * u(0.1, 0.4), u(0, 0.25), 1), (side * u(-0.7, -0.2), 1, 0)) * [[-side], [1], [1]]
+        centre = side * (u(57, 66) + 6 * t.fatness), u(-14, 4), u(2, 20) - 8 * (side > 0)
+        swollen = abs(r.normal(0, 2)) * (r.random() < 0.35)
+        yield from draw(r, t, KIDNEY, centre, axes, u((25, 23, 48), (31, 28, 58)), 1 + swollen)
+    for z in np.cumsum(np.linspace(25, 34, 18)) - 335:
+        above, centre, below = beside_spine(t, [(0, 0, z - 8), (0, 0, z), (0, 0, z + 8)])
+        size = 0.72 + 0.28 / (1 + np.exp(-(z + 60) / 60))
+        yield from draw(r, t, VERTEBRA, centre, frame(below - above + r.normal(size=3) * 0.4), [size] * 3)
+    for i, last in enumerate((2.5, 2.5, 2.5, 2.5, 2.5, 2.3, 1.7, 1.1)):  # ribs
+        a = np.linspace(0.18, last, 13)
+        z = 27 * i - 230 + 42 * (1 - np.cos(a)) * (1 - 0.2 * a)
+        rib = np.column_stack([(half - 3) * np.sin(a), (3 - deep) * np.cos(a), z, np.full(13, 5.4)])
+        yield from draw(r, t, [row("bone", *rib, stretch=(0.75, 0.85, 1.2), sides=2, sway=0.1)], middle[0])
+    yield from draw(r, t, OTHERS)
 
 
-def drainage(r: np.random.Generator, t: Traits, side: int, centre: Vector, size: Vector, axes: Vector,
-             pelvis: Vector, rough: float) -> Iterator[Part]:
-    """Calyces, each with sinus fat and a vessel beside it, the renal pelvis and the ureter."""
-    swollen = abs(r.normal(0, 0.7)) * (r.random() < 0.35)
-    rows = [(r.uniform(-0.34, 0.01), front * r.uniform(3, 10), down * size[2] + r.uniform(-4, 4))
-            for down in np.linspace(-0.62, 0.62, r.integers(5, 8)) for front in (-1, 1)]
-    tips = centre + np.array(rows) * (-side * size[0], 1, 1) @ axes
-    for tip in tips:
-        path = np.array([pelvis, pelvis * 0.45 + tip * 0.55 + r.normal(size=3) * 2.5, tip])
-        yield "sinus", tube(path, np.array([6, 4.2, 3]) * r.uniform(0.6, 1.1) * (0.5 + 0.6 * rough))
-        yield "vessel", tube(path + r.normal(size=(3, 3)) * 3, (1.5, 1.2, 0.7))
-        yield "water", tube(path, np.array([1.4, 1.1, 1.7]) + swollen * np.array([3, 3.5, 6]))
-    yield "water", ellipsoid(pelvis, np.array([4, 3.5, 6]) + swollen * 7, axes)
-    start = pelvis + np.array([(-side * 14, 4, 12), (-side * 21, 6, 24)]) @ axes
-    ureter = [pelvis, *start, *(np.array([side * 37, spine(t, z)[1] + 16, z]) + r.normal(size=3) * 1.5
-                                for z in np.arange(start[1][2] + 16, 200, 18))]
-    yield "ureter", tube(ureter, 2.4 + swollen)
-    t.sites.append({"calyx": tips, "pelvis": pelvis[None], "ureter": np.array(ureter)[:8]})
-
-
-def draw_stones(r: np.random.Generator, sites: dict[str, Vector]) -> Iterator[SolidStone]:
+def draw_stones(r: Generator, solids: list[tuple]) -> Iterator[tuple]:
     """A stone somewhere in a kidney's collecting system, in a calyx sometimes with smaller neighbours."""
-    kind = str(r.choice(["calyx", "pelvis", "ureter", "staghorn"], p=[0.60, 0.19, 0.15, 0.06]))
-    hu = r.uniform(220, 1450)
-    if kind == "staghorn":
-        pelvis, tips = sites["pelvis"][0], r.permutation(sites["calyx"])[:r.integers(2, 6)]
-        arms = [tube([pelvis, tip + r.normal(size=3) * 2], r.uniform(3, 6.5, 2)) for tip in tips]
-        yield SolidStone(union(*arms, ellipsoid(pelvis, r.uniform(6, 11, 3))), hu, kind)
+    kind, hu = str(r.choice(list(STONES), p=[p for p, _ in STONES.values()])), r.uniform(220, 1450)
+    paths = [path for name, _, path in solids if name == ("calyx" if kind == "staghorn" else kind)]
+    i = r.integers(len(paths))
+    if kind == "staghorn":  # fills two or three calyces of a kidney, with the pelvis between them
+        calyces = i // 12 * 12 + r.permutation(12)[:r.integers(2, 4)]
+        path = np.vstack([[*paths[j], paths[i][0]] for j in calyces])
+        yield solid(path, r.uniform(3, 6.5, len(path)), uneven=0.16), hu, kind, path[0, 1], 4.0
         return
-    size = np.clip(np.exp(r.normal(log(4.4), 0.75)), 2, {"calyx": 17, "pelvis": 24, "ureter": 9}[kind])
-    lower = int(len(sites[kind]) * (1 - r.random() ** 1.4) * 0.999)
-    centre = sites[kind][lower] + r.normal(size=3) * 1.2
-    while True:
-        radii = size / 2 * r.uniform(0.75, 1.25, 3)
-        yield SolidStone(ellipsoid(centre, radii, frame(r.normal(size=3)), 0.16), hu, kind)
-        if kind != "calyx" or r.random() > 0.25:
-            return
+    centre = paths[i][r.integers(1, 4) if kind == "ureter" else -1] + r.normal(size=3) * 1.2
+    size = np.clip(np.exp(r.normal(1.5, 0.75)), 2, STONES[kind][1])
+    for _ in range(r.geometric(0.75) if kind == "calyx" else 1):
+        stone = solid(centre, 1, size / 2 * r.uniform(0.75, 1.25, 3), frame(r.normal(size=3)), 0.16)
+        yield stone, hu, kind, centre[1], size / 6
         centre, size = centre + r.normal(size=3) * 0.8 * size, max(2.0, size * r.uniform(0.3, 0.7))
-
-
-def spine_bones(r: np.random.Generator, t: Traits) -> Iterator[Part]:
-    """Vertebrae with end plates, spurs, arches and processes, the discs between them and the spinal canal."""
-    z = -310.0
-    while z < 220:
-        height, grow = 25 + 9 / (1 + np.exp(-(z + 20) / 40)), 0.72 + 0.28 / (1 + np.exp(-(z + 60) / 60))
-        wide, deep, half = 24 * grow, 17 * grow, 0.40 * height
-        centre, axes = spine(t, z), frame(spine(t, z + 8) - spine(t, z - 8) + r.normal(size=3) * 0.5)
-        for path, radius in VERTEBRA:
-            for side in (-1, 1):
-                yield "arch", tube(centre + np.array(path) * (side * grow, grow, 1) @ axes, radius * grow)
-        yield "arch", ellipsoid(centre + (0, -56, 10) @ axes, (3.4, 13, 9), axes)
-        yield "canal", tube([centre + (0, -deep - 9, down) @ axes for down in (-20, 20)], 9 * grow)
-        rim = (wide * (1.09 + 0.16 * t.spurs), deep * 1.08, 3.2)
-        plates = [ellipsoid(centre + end * 0.86 * half * axes[2], rim, axes) for end in (-1, 1)]
-        yield "disc", ellipsoid(centre + axes[2] * height / 2, (wide - 1, deep - 1, 0.17 * height), axes)
-        body = union(ellipsoid(centre, (wide, deep, 4 * half), axes), *plates)
-        yield "vertebra", cut(body, ellipsoid(centre, (300, 300, half), axes))
-        z += height
-
-
-def other_bones(r: np.random.Generator, t: Traits) -> Iterator[Part]:
-    """Ribs with their cartilage, and the wings of the hip bone between their muscles."""
-    for side in (-1, 1):
-        for i, stop in enumerate((2.5, 2.5, 2.5, 2.5, 2.5, 2.3, 1.7, 1.1)):
-            head, angles = -230 + 27 * i + r.uniform(-2, 2), np.linspace(0.18, stop, 14)
-            path = np.c_[side * (t.half - 3) * np.sin(angles), 22 - (t.deep - 3) * np.cos(angles),
-                         head + 42 * (1 - np.cos(angles)) * (1 - 0.2 * angles)]
-            yield "bone", tube(path, 5.8, (0.66, 0.75, 1.1))
-            yield "cartilage", tube(path[-2:], 4, (0.6, 0.7, 1))
-        hip, axes = np.array([side * r.uniform(106, 114), 0, 182]), frame((side * 0.7, 0.1, -1))
-        for name, aside, width in (("muscle", -20, 20), ("muscle", 22, 20), ("bone", 0, 8)):
-            yield name, ellipsoid(hip + (aside * side, 0, 0), (width, 62, 70), axes, 0.05)
-
-
-def lookalikes(r: np.random.Generator, t: Traits) -> Iterator[Part]:
-    """Bright things that are no stones: those of the table, and plaques in the wall of the aorta."""
-    spots = [(name, r.uniform(low, high), r.uniform(*radius))
-             for name, share, most, low, high, radius in LOOKALIKES
-             for _ in range(r.integers(1, most + 1) * (r.random() < share))]
-    for angle in r.uniform(0, 2 * pi, r.integers(2, 14) * (r.random() < 0.5)):
-        wall = spine(t, r.uniform(-140, 105), 9 + 9.5 * cos(angle), 27 + 9.5 * sin(angle))
-        spots.append(("bright", wall, r.uniform(1, 2.5)))
-    for name, centre, radius in spots:
-        yield name, ellipsoid(centre, radius * r.uniform(0.6, 1.3, 3), frame(r.normal(size=3)))

@@ -1,151 +1,114 @@
-"""The scanner: a coronal slice of a patient in Hounsfield units, then the grey picture of a window."""
+"""The scanner: a coronal slice of a patient in Hounsfield units, and the grey picture of a window."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import fft, ndimage
+from numpy.random import Generator
+from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import center_of_mass, gaussian_filter, uniform_filter1d
 
-from unet_helpers.phantom.anatomy import Patient
-from unet_helpers.phantom.shapes import Array, Grid, Vector, paint, pixel_box
+from unet_helpers.phantom.anatomy import L, Patient
+from unet_helpers.phantom.shapes import Array, Solid
 
-Mask = NDArray[np.bool_]
-AIR_HU, FIELD_PIXELS = -1000.0, 256
-TISSUE_HU, WINDOW_TOP_HU = 30.0, 240.0
-SUBSLICES_MM = (-1.0, 0.0, 1.0)  # a slice 3 mm thick
-GRAINS_MM = {"fine": (1.3, 1.3), "mid": (3.5, 3.5), "coarse": (12, 12), "streak": (7, 1.2)}  # along z, x
+Grid = tuple[Array, float, Array, float]  # x (H, W), y and z (H, W) of the pixels of a slice; their size, mm
+AIR_HU, TISSUE_HU, HALF_WHITE = -1000.0, 30.0, 105.0  # half-way from tissue to white in the usual window
+GRAINS_MM = {"fine": (0.8, 0.8), "mid": (2.1, 2.1), "coarse": (7.2, 7.2), "streak": (4.2, 0.7)}  # along z, x
 
 
-@dataclass(frozen=True)
-class Stone:
-    """A stone as one slice shows it: diameter of the circle of equal area, and its centre in pixels."""
-
-    diameter_mm: float
-    hu: float
-    location: str
+class Stone(NamedTuple):
+    """A stone as one slice shows it: its centre in pixels, and the diameter of the circle of equal area."""
+    patient: int
     row: float
     column: float
-    patient: int
+    diameter_mm: float
+    hu: int
+    location: str
 
 
-@dataclass(frozen=True)
-class Slice:
-    """A coronal slice: attenuation in HU, float32 (H, W); true stone mask, bool (H, W)."""
-
+class Slice(NamedTuple):
+    """A coronal slice (H, W): attenuation in HU, and the true mask of its stones."""
     image_hu: Array
-    mask: Mask
+    mask: NDArray[np.bool_]
     spacing_mm: float
     stones: list[Stone]
 
 
-def make_grid(patient: Patient, depth_mm: float, size: int, box: tuple[slice, slice], finer: int = 1) -> Grid:
-    """Pixel centres of a box of a slice, `finer` times as dense, rotated, mirrored and bent."""
-    t = patient.traits
-    pixel_mm, middle = t.spacing_mm * FIELD_PIXELS / size, (size - 1) / 2
-    step = (np.arange(finer) + 0.5) / finer - 0.5
-    down, right = (((np.arange(s.start, s.stop)[:, None] + step).ravel() - middle) * pixel_mm for s in box)
-    flip, c, s = 1 - 2 * t.mirrored, np.cos(t.tilt), np.sin(t.tilt)
-    turn, centre = np.array([[flip * c, s], [-flip * s, c]]), np.array([t.centre_x, t.centre_z])
-    kx, ky, kz, phase, *shifts = patient.waves.T
-    k = np.stack([kx, kz])                                         # sin(a + b) as two products: fast
-    a, b = np.outer(down, turn[1] @ k) + (centre @ k + ky * depth_mm + phase), np.outer(right, turn[0] @ k)
-    rows, columns = np.hstack([np.sin(a), np.cos(a)]), np.hstack([np.cos(b), np.sin(b)])
-    x, z = (centre[i] + right * turn[0, i] + down[:, None] * turn[1, i]
-            + np.einsum("hn,wn->hw", rows * np.tile(shifts[i], 2), columns) for i in (0, 1))
-
-    def to_pixel(points: Vector) -> Vector:  # (n, 2) of x and z in mm to row and column
-        return ((points - centre) @ turn.T)[:, ::-1] / pixel_mm + middle
-
-    return Grid(x.astype(np.float32), depth_mm, z.astype(np.float32), pixel_mm, to_pixel)
+def make_grid(patient: Patient, depth_mm: float, size: int) -> Grid:
+    """Where the pixels of a slice lie in the patient: turned, perhaps mirrored, and bent by the waves."""
+    t, (kx, ky, kz, phase, *shifts) = patient.traits, patient.waves.T.astype(np.float32)
+    half_mm, flip, turn = 128 * t.spacing_mm, 1 - 2 * t.mirrored, complex(np.exp(1j * t.tilt))
+    across = ((np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1) * half_mm
+    at, k = (across + 1j * across[:, None]) * turn, (flip * kx + 1j * kz) / turn
+    right = np.exp(1j * np.outer(across, k.real))  # e^(a + b) = e^a e^b: few sines
+    down = np.exp(1j * (np.outer(across, k.imag) + kx * t.centre_x + ky * depth_mm + kz * t.centre_z + phase))
+    x, z = (np.einsum("hn,wn->hw", down * shift, right).imag for shift in shifts)
+    x += flip * at.real + t.centre_x
+    x[np.maximum(abs(at.real), abs(at.imag)) > half_mm] = 9999  # black wedges of a turned picture
+    return x, depth_mm, z + at.imag + t.centre_z, 2 * half_mm / size
 
 
-def frequencies(size: int, pixel_mm: float) -> tuple[Array, Array]:
-    """Row and column frequency in cycles per mm, to broadcast against `rfft2`."""
-    row, column = fft.fftfreq(size, pixel_mm)[:, None], fft.rfftfreq(size, pixel_mm)[None, :]
-    return row.astype(np.float32), column.astype(np.float32)
+def paint(image_hu: Array, grid: Grid, shape: Solid, layers: tuple, grains: dict[str, Array]) -> None:
+    """Paint the layers of a solid; an edge pixel is blended by how much of it the solid covers."""
+    (x, y, z, pixel_mm), step = grid, len(image_hu) // 32
+    near = shape(x[::step, ::step], y, z[::step, ::step]) > -18  # a first look, every 11 mm at most
+    if near.any():
+        (top, *_, bottom), (left, *_, right) = (np.flatnonzero(near.any(i)).repeat(2) * step for i in (1, 0))
+        box = np.s_[top:bottom + step, left:right + step]
+        distance = shape(x[box], y, z[box])
+        reached = [layer for layer in layers if layer[1] < distance.max() + pixel_mm]
+        for hu, inset_mm, soft_mm, opacity, texture, vary_hu, patch in reached:
+            cover = ((distance - inset_mm) / (pixel_mm + soft_mm) + 0.5).clip(0, 1) * opacity
+            if patch is not None:
+                cover *= ((grains[texture][box] - patch) * 3).clip(0, 1)
+            image_hu[box] += cover * (hu + vary_hu * grains[texture][box] - image_hu[box])
 
 
-def filtered_noise(rng: np.random.Generator, response: Array) -> Array:
-    """White noise shaped by a frequency response (size, size // 2 + 1); mean 0, standard deviation 1."""
-    shape = (len(response), len(response))
-    noise = fft.irfft2(fft.rfft2(rng.standard_normal(shape, np.float32)) * response, s=shape)
-    return ((noise - noise.mean()) / noise.std()).astype(np.float32)
-
-
-def add_stones(image_hu: Array, patient: Patient, grid: Grid, grain: Array) -> tuple[Mask, list[Stone]]:
-    """Paint the stones by the share of each voxel they fill; the mask is what a reader would outline.
-
-    That is where the blurred stone rises at least half-way from soft tissue to its own HU, or to the top of
-    the soft-tissue window, where the screen is white: a dense stone looks larger than it is. A slice that
-    only grazes a stone, with fewer than 3 such pixels, is taken to miss it.
-    """
-    mask, stones = np.zeros(image_hu.shape, bool), []
-    for stone in patient.stones:
-        box = pixel_box(grid, stone.shape)
-        if box is None:
-            continue
-        fine = make_grid(patient, grid.y, len(mask), box, 4)
-        inside = [stone.shape.distance(fine.x, grid.y + dy, fine.z) > 0 for dy in SUBSLICES_MM]
-        n_rows, n_columns = mask[box].shape
-        cover = np.mean(inside, 0, np.float32).reshape(n_rows, 4, n_columns, 4).mean((1, 3))
-        blur_px = patient.traits.blur_mm / 2.355 / grid.pixel_mm
-        rise_hu = ndimage.gaussian_filter(cover * (stone.hu - TISSUE_HU), blur_px)
-        outlined = rise_hu >= 0.5 * (min(stone.hu, WINDOW_TOP_HU) - TISSUE_HU)
-        n_pixels = int(outlined.sum())
-        if n_pixels < 3:
-            continue
-        image_hu[box] += cover * (stone.hu * (1 + 0.06 * grain[box]) - image_hu[box])
-        mask[box] |= outlined
-        row, column = np.add(ndimage.center_of_mass(cover), (box[0].start, box[1].start)).tolist()
-        diameter = 2 * (n_pixels / np.pi) ** 0.5 * grid.pixel_mm
-        stones.append(Stone(diameter, stone.hu, stone.location, row, column, patient.seed))
+def add_stones(image_hu: Array, patient: Patient, grid: Grid, grains: dict) -> tuple[Array, list[Stone]]:
+    """Put stones into a slice 3 mm thick; outline what looks half-way from tissue to them, or to white."""
+    mask, stones, (x, y, z, pixel_mm) = np.zeros(image_hu.shape, bool), [], grid
+    blur_px = patient.traits.blur_mm / 2.355 / pixel_mm
+    for shape, hu, location, *_ in patient.stones:
+        parts = np.zeros((3, *image_hu.shape), np.float32)
+        for part, dy in zip(parts, (-1.0, 0.0, 1.0), strict=True):
+            paint(part, (x, y + dy, z, pixel_mm), shape, (L(1.0, soft_mm=0.0),), grains)
+        cover = parts.mean(0)
+        outlined = cover.any() and gaussian_filter(cover, blur_px) >= min(0.5, HALF_WHITE / (hu - TISSUE_HU))
+        if np.sum(outlined) >= 3:  # else it is only grazed
+            image_hu += cover * (hu * (1 + 0.06 * grains["fine"]) - image_hu)
+            mask |= outlined
+            row, column = np.round(center_of_mass(cover), 2).tolist()
+            diameter_mm = round(2 * (int(outlined.sum()) / np.pi) ** 0.5 * pixel_mm, 2)
+            stones.append(Stone(patient.seed, row, column, diameter_mm, round(hu), location))
     return mask, stones
 
 
-def scan(image_hu: Array, patient: Patient, pixel_mm: float, rng: np.random.Generator) -> Array:
+def grain(r: Generator, size: int, sigma_px: ArrayLike) -> Array:
+    """Random texture (size, size) of a coarseness, with mean 0 and standard deviation 1."""
+    noise = gaussian_filter(r.standard_normal((size, size), np.float32), sigma_px, mode="wrap", truncate=3)
+    return (noise - noise.mean()) / noise.std()
+
+
+def scan(image_hu: Array, patient: Patient, pixel_mm: float, r: Generator) -> Array:
     """Blur, noise that grows where the X-rays cross more tissue, and streaks beside what is very dense."""
-    row, column = frequencies(len(image_hu), pixel_mm)
-    radius = np.hypot(row, column)
-    blur = np.exp(-2 * (np.pi * patient.traits.blur_mm / 2.355 * radius) ** 2)
-    blurred = fft.irfft2(fft.rfft2(image_hu) * blur, s=image_hu.shape)
+    blurred = gaussian_filter(image_hu, patient.traits.blur_mm / 2.355 / pixel_mm)
     path = (np.clip(image_hu, AIR_HU, 1500) - AIR_HU).mean(1, keepdims=True) / 1000  # in widths of water
-    smooth = np.exp(-2 * np.pi**2 * ((1.2 * row) ** 2 + (1.5 * column) ** 2))
-    noise = filtered_noise(rng, np.sqrt(radius + 0.02) * smooth)
-    dense = np.clip(image_hu - 500, 0, 2000)
-    near, far = (ndimage.uniform_filter1d(dense, max(1, int(mm / pixel_mm)), axis=1) for mm in (25, 70))
-    rays = rng.normal(size=(len(image_hu), 1)) * 0.12
-    noise *= patient.traits.noise_hu * np.sqrt(path)
-    return (blurred + noise + rays * far - 0.05 * near).astype(np.float32)
+    noise = np.sqrt(path) * grain(r, len(path), np.array([1.02, 1.25]) / pixel_mm)
+    dense = uniform_filter1d(np.clip(image_hu - 500, 0, 2000), int(70 / pixel_mm), axis=1)
+    streaks = r.normal(-0.03, 0.12, path.shape) * dense
+    return (blurred + patient.traits.noise_hu * noise + streaks).astype(np.float32)
 
 
 def render(patient: Patient, depth_mm: float, size: int = 256) -> Slice:
-    """Scan one coronal slice; the same patient, depth and size give the same arrays.
-
-    Args:
-        patient: From `make_patient`.
-        depth_mm: From back (negative) to front; the kidneys lie around -5.
-        size: Pixels a side, 64 to 512; the field of view stays the same.
-
-    Raises:
-        ValueError: If size is out of range.
-    """
+    """Scan a coronal slice of `size` (64 to 512) pixels a side; depths run from back (negative) to front."""
     if not 64 <= size <= 512:
         raise ValueError(f"size must be 64 to 512 pixels, got {size}.")
-    rng = np.random.default_rng([patient.seed, 3, round((depth_mm + 1000) * 100)])
-    grid = make_grid(patient, depth_mm, size, (slice(0, size), slice(0, size)))
-    row, column = frequencies(size, grid.pixel_mm)
-    grains = {name: filtered_noise(rng, np.exp(-7 * ((z * row) ** 2 + (x * column) ** 2)))
-              for name, (z, x) in GRAINS_MM.items()}
-    image_hu = np.full((size, size), AIR_HU, np.float32)
+    r = np.random.default_rng([patient.seed, 3, round((depth_mm + 1000) * 100)])
+    grid, image_hu = make_grid(patient, depth_mm, size), np.full((size, size), AIR_HU, np.float32)
+    grains = {name: grain(r, size, np.array(mm) / grid[3]) for name, mm in GRAINS_MM.items()}
     for shape, layers in patient.parts:
         paint(image_hu, grid, shape, layers, grains)
-    mask, stones = add_stones(image_hu, patient, grid, grains["fine"])
-    image_hu = scan(image_hu, patient, grid.pixel_mm, rng)
-    across = np.arange(size) - (size - 1) / 2
-    turned = (across + 1j * across[:, None]) * np.exp(1j * patient.traits.tilt)
-    outside = np.maximum(abs(turned.real), abs(turned.imag)) > size / 2    # black wedges of a turned picture
-    image_hu[outside], mask[outside] = AIR_HU, False
-    return Slice(image_hu, mask, grid.pixel_mm, stones)
+    mask, stones = add_stones(image_hu, patient, grid, grains)
+    return Slice(scan(image_hu, patient, grid[3], r), mask, grid[3], stones)
 
 
 def window(image_hu: Array, level: float, width: float) -> NDArray[np.uint8]:
