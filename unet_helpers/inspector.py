@@ -33,7 +33,7 @@ from unet_helpers.scoring import pixel_sizes, score_image_stones
 
 __all__ = ["BY_HAND", "WHOLE", "Inspector", "RenderSettings", "render"]
 
-WHOLE, BY_HAND = "whole image", "by hand"
+WHOLE, BY_HAND = "whole", "by hand"  # short: the front end cuts off the words beside a slider
 STONES_IN_VIEW = 6  # a jump to a stone enlarges it to a sixth of the picture, within the limits below
 JUMP_ZOOMS = (3.0, 8.0)
 N_STATIC = 8  # images on the sheet that a reader without a kernel sees

@@ -295,7 +295,8 @@ def _missed(cases: Sequence[Case], scores: Mapping[str, Any]) -> str:
                     for stone, number in missed)
     return (f"<h2>Missed stones</h2>\n<p>All {len(missed)} of {scores['n_stones']} stones that no predicted "
             "region touches, the largest first. A highest probability near the threshold means that the "
-            "network was undecided; near 0, that it is blind there.</p>\n"
+            "network was undecided; near 0, that it is blind there."
+            f"{'' if size_px == TILE_PX else ' Below each: its size, and that probability.'}</p>\n"
             f'<ul class="tiles{"" if size_px == TILE_PX else " small"}">{tiles}</ul>')
 
 
@@ -306,8 +307,11 @@ def _missed_tile(case: Case, stone: Mapping[str, Any], number: int, size_px: int
     highest = float(case.probability[this].max())
     words = f"{stone['diameter']:.1f} {scores['unit']}, highest probability {highest:.2f}"
     name = html.escape(case.label)
+    shown = f"<b>{words}</b><br>{name}"
+    if size_px < TILE_PX:  # no room for sentences; the full name is in the tooltip
+        shown = f"<b>{stone['diameter']:.1f} {scores['unit']}, {highest:.2f}</b><br>image {case.index + 1}"
     inside = (f'<img alt="Missed stone in {name}: {words}" src="{source}" width="{size_px}">'
-              f"<small><b>{words}</b><br>{name}</small>")
+              f"<small>{shown}</small>")
     return f'<li title="{html.escape(case.name)}"><div class="tile">{inside}</div></li>'
 
 
