@@ -236,6 +236,7 @@ def fit(
         run.restore(state, run_dir / "last.pt")
         moments = [{**moment, "crops": moment["crops"].cpu()} for moment in state.get("snapshots", [])]
         if _is_main():
+            remove_scratch(run_dir)
             print(
                 f"Run in {run_dir.name}: {'finished' if run.progress >= 1 else 'continued'} "
                 f"at step {run.step}."
