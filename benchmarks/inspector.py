@@ -31,6 +31,7 @@ from unet_helpers.metrics import predicted_mask
 from unet_helpers.plotting import figure_png, overlay
 
 N_MOVES = 200
+PLAIN = "{key: array if array.ndim else array.item() for key, array in np.load('data.npz').items()}"
 
 
 def make_slice(size: int) -> dict[str, Any]:
@@ -77,7 +78,7 @@ def measure_browser(data: dict[str, Any], n_moves: int = 60) -> float:
         home = Path(folder)
         np.savez(home / "data.npz", **{name: np.asarray(value) for name, value in data.items()})
         with test_browser.jupyterlab(home) as address:
-            test_browser.write_notebook(home / "speed.ipynb", None, "dict(np.load('data.npz'))")
+            test_browser.write_notebook(home / "speed.ipynb", None, PLAIN)
             screen = test_browser.Screen(browser, address("speed.ipynb"), 60)
             screen.handle("opacity").focus()  # each step of it changes the picture
             keys = ["ArrowRight", "ArrowLeft"] * (n_moves // 2)
