@@ -18,8 +18,8 @@ from unet_helpers import phantom
 from unet_helpers.phantom import anatomy, dataset, scanner, shapes
 
 # mean HU of 16 blocks of patient 7 at -4.5 mm, 128 px
-CHECKSUM_HU = [[-527.2, -788.9, -522.6, -572.3], [-226.8, 19.1, -162.6, -236.9],
-               [-110.2, 89.5, 63.8, -113.6], [-223.7, 48.4, 91.3, -162.8]]
+CHECKSUM_HU = [[-510.2, -444.1, -845.0, -593.0], [36.9, -12.8, -13.0, -297.3],
+               [-135.9, 111.0, -6.2, -320.3], [-173.5, 81.3, 7.8, -530.4]]
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import phantom_vs_real  # noqa: E402

@@ -37,8 +37,8 @@ class TrainConfig:
     n_steps: int = 3500
     n_epochs: int | None = None
     minutes: float | None = None
-    batch_size: int = 16
-    patch_size: int = 96
+    batch_size: int = 6
+    patch_size: int = 160
     stone_fraction: float = 0.5
     lookalike_fraction: float = 0.25
     learning_rate: float = 4e-3

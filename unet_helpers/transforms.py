@@ -91,7 +91,7 @@ class PatchSampler:
         ValueError: If there are no images, no mask has a pixel, or the shares sum to more than 1.
     """
 
-    def __init__(self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray], patch_size: int = 96,
+    def __init__(self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray], patch_size: int = 160,
                  stone_fraction: float = 0.5, lookalike_fraction: float = 0.25,
                  device: torch.device | str = "cpu") -> None:
         if not len(images) or len(images) != len(masks):

@@ -22,25 +22,27 @@ def row(filling, *points, axis=(0, 0, 1), stretch=(1, 1, 1), uneven=0.0, sides=1
     return filling, points, axis, stretch, uneven, sides, vary, sway, times, spread
 
 
-FAT, STRAND, WATER, BLOOD, WALL, MUSCLE = (-114, -100), (-40, -10), (0, 14), (38, 50), (30, 44), (48, 64)
+FAT, WATER, BLOOD, WALL, MUSCLE, DENSE = (-114, -100), (0, 14), (38, 50), (30, 44), (32, 62), (400, 1000)
 FILLINGS = {  # a patient draws every range of HU once
     "body": (L((10, 30)), L(FAT, 2.2, vary_hu=5), L((-55, -35), 6, 1, 0.25, "streak", 0, 1.2)),
     "wall": (L(MUSCLE), L(FAT, 5.5, 0, 0.5), L(MUSCLE, 6.6, 0), L(FAT, 10.7, 0, 0.4), L(MUSCLE, 11.5)),
-    "fat": (L(FAT, 0, 1, 1, "coarse", 10), L(STRAND, 0, 2, 0.5, "mid", 0, 0.6)),
+    "fat": (L(FAT, 0, 1, 1, "coarse", 10), L((-40, -10), 0, 2, 0.5, "mid", 0, 0.6)),
     "muscle": (L(MUSCLE, 0, 0.5, vary_hu=3), L((-40, -20), 2, 1, 0.4, "streak", 0, 0.9)),
     "lung": (L(MUSCLE), L((-880, -860), 3, 2, vary_hu=25)), "sinus": (L((-87, -73), 0, 1, vary_hu=18),),
-    "liver": (L((48, 72), 0, 1, 1, "coarse", 2),), "spleen": (L((48, 60), 0, 1, 1, "coarse", 2),),
+    "liver": (L((34, 72), 0, 1, 1, "coarse", 2),), "spleen": (L((36, 60), 0, 1, 1, "coarse", 2),),
     "bile": (L(MUSCLE), L(WATER, 2)), "blood": (L(BLOOD),), "gut": (L(WALL, vary_hu=7),),
-    "oral": (L(WALL), L((80, 340), 2.4, 4)), "disc": (L((80, 125), vary_hu=8),), "chalk": (L((250, 1200)),),
+    "oral": (L(WALL), L((60, 280), 2.4, 4)), "disc": (L((80, 125), vary_hu=8),), "chalk": (L((250, 1200)),),
     "meal": (L(MUSCLE), L((0, 50), 3, 1, 1, "fine", 18), L((-360, -340), 5, 0, 0.8, "fine", 0, 1.7)),
-    "stool": (L(WALL), L((-10, 30), 2.2, 0.5, 1, "fine", 25), L((-520, -480), 3, 1, 0.7, "mid", 0, 1.3)),
+    "stool": (L(WALL), L((-10, 30), 2.2, 0.5, 1, "fine", 25), L((-520, -480), 3, 1, 0.7, "mid", 0, 1.3),
+              L((250, 700), 3, 0.5, 1, "fine", 0, 3.2)),
     "gas": (L(WALL), L((-950, -930), 2), L((20, 40), 2.4, 0, 1, "coarse", 0, 0.8)),
     "fluid": (L(MUSCLE, vary_hu=4), L((20, 34), 2.6, 0.5, vary_hu=5), L((-720, -680), 5, 0, 1, "mid", 0, 2)),
-    "kidney": (L((30, 44), vary_hu=2), L((27, 41), 8, 4, 0.6, "coarse", 6)), "metal": (L((2400, 2600)),),
+    "kidney": (L((28, 46), vary_hu=2), L((27, 41), 8, 4, 0.6, "coarse", 6)), "metal": (L((2400, 2600)),),
     "calyx": (L(WATER),), "pelvis": (L(WATER),), "ureter": (L(WALL), L(WATER, 1.3)),
-    "bone": (L((450, 900)), L((140, 260), 2, 0.8, 1, "fine", 36), L((450, 900), 4, 9, 0.25, "mid", 0, 1)),
+    "bone": (L(DENSE, 0, 0.2), L((140, 260), 2, 0.8, 1, "fine", 36), L(DENSE, 4, 9, 0.25, "mid", 0, 1)),
+    "rib": (L(DENSE, 0, 0.2), L((120, 400), 2, 0.8, 1, "fine", 36)),
 }
-CHOICES = {"colon": "stool stool gas", "snack": "gas gas fluid oral", "stomach": "meal meal meal oral"}
+CHOICES = {"colon": "stool gas", "loop": "gas fluid oral", "stomach": "meal meal oral", "wall": "wall muscle"}
 PERFUSED = {"blood": 1.0, "kidney": 0.9, "spleen": 0.6, "liver": 0.5}  # share of a dye's HU
 CHEST = (  # x and y from the spine, as in all tables that say nothing else; heart, vessels, aorta, vena cava
     row("fat", (4, 10, -400, 22), (4, 12, -100, 24), (0, 0, 0, 28)), row("blood", (24, 99, -125, 66, 50, 46)),
@@ -58,7 +60,7 @@ ABDOMEN = (  # with two pairs of muscles, pancreas, colon, small vessels and sma
     row("colon", (110, 2, 10, 15), (110, -2, 100, 16), (111, -8, 215, 16), uneven=0.12, sides=2, sway=3),
     row("blood", *[(0, 25, 55, 1.8)] * 8, vary=0.4, sway=2, times=(10, 22), spread=(90, 40, 95)),
     row("fluid", *[(0, 25, 90, 11)] * 7, vary=0.2, sway=3, times=(10, 22), spread=(85, 30, 80)),
-    row("snack", *[(0, 25, 95, 11)] * 7, vary=0.2, sway=3, times=(2, 4), spread=(85, 25, 75)),
+    row("loop", *[(0, 25, 95, 11)] * 7, vary=0.2, sway=3, times=(2, 4), spread=(85, 25, 75)),
 )
 KIDNEY = (  # as shares of the kidney's radii, x towards the spine; last, a cyst
     row("fat", (0.1, -0.08, 0.08, 1.15)),
@@ -72,14 +74,14 @@ KIDNEY = (  # as shares of the kidney's radii, x towards the spine; last, a cyst
     row("pelvis", (0.42, 0, 0.04, 0.13)), row("bile", (-0.5, 0, 0, 0.3), vary=0.7, times=(-2, 0.9), sway=8),
 )
 VERTEBRA = (  # a lumbar one, from its middle: pedicles with processes, joints, canal, disc, body
-    row("bone", (14, -13, -5, 5.5), (17, -29, -5, 5), (42, -34, -3, 4.2), sides=2, sway=0),
+    row("bone", (14, -13, -5, 5.5), (17, -29, -5, 5), (42, -34, -3, 4.2), sides=2, sway=1.5, vary=0.25),
     row("bone", (15, -31, -16, 6.5), (18, -34, -2, 6.5), (13, -37, 16, 6.5), sides=2, sway=0),
     row("gut", (0, -26, -20, 9), (0, -26, 20, 9)), row("disc", (0, 0, 17, 23, 16, 5.8), sway=0),
     row("bone", (0, 0, -11, 25), (0, 0, 0, 22), (0, 0, 11, 25), stretch=(1, 0.72, 0.12), vary=0.03, sway=0),
 )
 OTHERS = (  # hips, chalk anywhere and in the aorta, pills in the colon, surgical clips
     row("muscle", (111, -15, 182, 40, 64, 72), axis=(0.7, 0.1, -1), sides=2),
-    row("bone", (110, -15, 180, 8, 62, 72), axis=(0.7, 0.1, -1), sides=2),
+    row("rib", (100, -20, 158, 9, 62, 70), axis=(0.7, 0.1, -1), sides=2, vary=0.3, spread=(12, 15, 25)),
     row("chalk", (0, 5, 40, 2), vary=0.6, times=(-7, 9), spread=(105, 30, 150)),
     row("chalk", (9, 27, -15, 1.8), vary=0.6, times=(-12, 12), spread=(10, 7, 120)),
     row("chalk", (108, 0, 70, 3), vary=0.5, times=(-9, 2), spread=(10, 15, 60), sides=2),
@@ -99,12 +101,11 @@ class Patient(NamedTuple):
 
 def make_patient(seed: int) -> Patient:
     """Draw a patient; the same seed gives the same patient."""
-    r, hus = np.random.default_rng([seed, 1]), {}
-    u = r.uniform
-    t = Traits(spacing_mm=u(1.0, 1.28), centre_x=u(-6, 6), centre_z=u(-20, 6), level=u(58, 70),
+    u, hus = (r := np.random.default_rng([seed, 1])).uniform, {}
+    t = Traits(spacing_mm=u(0.95, 1.32), centre_x=u(-28, 28), centre_z=u(-25, 12), level=u(58, 70),
                width=u(335, 375), noise_hu=u(3.8, 5.6), blur_mm=u(2.2, 3.2), scoliosis=u(-7, 7),
-               lordosis=u(22, 34), spine_y=u(-18, -4), fatness=r.beta(1.4, 2.2), mirrored=u() < 0.3,
-               tilt=u(-0.15, 0.15) * (u() < 0.45))
+               lordosis=u(22, 34), spine_y=u(-18, -4), fatness=r.beta(1.4, 2.6), waist=u(0, 0.2),
+               mirrored=u() < 0.5, tilt=u(-0.15, 0.15) * (u() < 0.45))
     long, shift = np.repeat([(170, 75, 32), (3.5, 1.1, 0.3)], 4, axis=1)[..., None]  # mm
     waves = np.hstack([6.3 / long * u(-1, 1, (12, 3)), u(0, 7, (12, 1)), shift * r.normal(size=(12, 2))])
     dye = u(10, 35) * (u() < 0.10)  # contrast agent
@@ -136,8 +137,7 @@ def draw(r: Generator, t: Traits, rows: Iterable[tuple], origin: ArrayLike | Non
          axes: Vector = UNTURNED, scale: ArrayLike = (1, 1, 1), wide: float = 1.0) -> Iterator[tuple]:
     """Solids of a table, each so many `times`, beside the spine or from an origin along axes.
 
-    They differ in size by a share `vary`, in course by `sway` mm and in place by `spread` mm each way; what
-    urine fills is so many times as `wide`."""
+    They differ in size by a share `vary`, in course by `sway` and place by `spread` mm; `wide`: of urine."""
     for filling, points, axis, stretch, uneven, sides, vary, sway, times, spread in rows:
         for side in [1, -1][:sides] * max(0, round(r.uniform(*times))):
             mirror, (*xyz, radii), ball = np.array([side, 1, 1]), np.array(points).T[:4], len(points) == 1
@@ -152,8 +152,8 @@ def draw(r: Generator, t: Traits, rows: Iterable[tuple], origin: ArrayLike | Non
 
 def anatomy(r: Generator, t: Traits) -> Iterator[tuple]:
     """All solids in the order in which they are painted, each over those before it."""
-    u, middle, top = r.uniform, np.array([[0, 22, 0]]), r.uniform(-26, -4)
-    half, deep = u((136, 92), (152, 104)) + np.array([30, 20]) * t.fatness
+    u, middle, top, drop = r.uniform, np.array([[0, 22, 0]]), r.uniform(-26, -4), r.uniform(45, 95)
+    half, deep = u((124, 92), (152, 104)) + np.array([30, 20]) * t.fatness
     for name, wall in (("body", 4 + 27 * t.fatness), ("wall", 0), ("fat", -19)):
         cavity = solid(middle, 1, (half + wall, deep + wall, 4000))
         yield name, cavity, middle
@@ -171,11 +171,12 @@ def anatomy(r: Generator, t: Traits) -> Iterator[tuple]:
         above, centre, below = beside_spine(t, [(0, 0, z - 8), (0, 0, z), (0, 0, z + 8)])
         size = 0.72 + 0.28 / (1 + np.exp(-(z + 60) / 60))
         yield from draw(r, t, VERTEBRA, centre, frame(below - above + r.normal(size=3) * 0.4), [size] * 3)
-    for i, last in enumerate((2.5, 2.5, 2.5, 2.5, 2.5, 2.3, 1.7, 1.1)):  # ribs
-        a = np.linspace(0.18, last, 13)
-        z = 27 * i - 230 + 42 * (1 - np.cos(a)) * (1 - 0.2 * a)
-        rib = np.column_stack([(half - 3) * np.sin(a), (3 - deep) * np.cos(a), z, np.full(13, 5.4)])
-        yield from draw(r, t, [row("bone", *rib, stretch=(0.75, 0.85, 1.2), sides=2, sway=0.1)], middle[0])
+    for i, last in enumerate((2.5, 2.5, 2.5, 2.5, 2.5, 2.3, u(1.6, 2.2), u(1, 2), u(0.6, 1.8))):  # ribs
+        a, inside = np.linspace(0.18, last, 13), u(0, 12)
+        z = 27 * i - 225 + u(-6, 6) + (drop + 4 * i) * (1 - np.cos(a)) * (1 - 0.2 * a)
+        rib = np.column_stack([(half - inside) * np.sin(a), (inside - deep) * np.cos(a), z, np.full(13, 5.6)])
+        rib = row("rib", *rib, stretch=(0.75, 0.85, 1.2), sides=2, vary=0.25, sway=0.1)
+        yield from draw(r, t, [rib], middle[0])
     yield from draw(r, t, OTHERS)
 
 

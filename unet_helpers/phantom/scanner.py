@@ -34,7 +34,7 @@ class Slice(NamedTuple):
 
 
 def make_grid(patient: Patient, depth_mm: float, size: int) -> Grid:
-    """Where the pixels of a slice lie in the patient: turned, perhaps mirrored, and bent by the waves."""
+    """Where the pixels of a slice lie in the patient: turned, perhaps mirrored, bent by waist and waves."""
     t, (kx, ky, kz, phase, *shifts) = patient.traits, patient.waves.T.astype(np.float32)
     half_mm, flip, turn = 128 * t.spacing_mm, 1 - 2 * t.mirrored, complex(np.exp(1j * t.tilt))
     across = ((np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1) * half_mm
@@ -42,9 +42,10 @@ def make_grid(patient: Patient, depth_mm: float, size: int) -> Grid:
     right = np.exp(1j * np.outer(across, k.real))  # e^(a + b) = e^a e^b: few sines
     down = np.exp(1j * (np.outer(across, k.imag) + kx * t.centre_x + ky * depth_mm + kz * t.centre_z + phase))
     x, z = (np.einsum("hn,wn->hw", down * shift, right).imag for shift in shifts)
-    x += flip * at.real + t.centre_x
+    x, z = x + flip * at.real + t.centre_x, z + at.imag + t.centre_z
+    x *= 1 + t.waist * np.exp(-(((z - 75) / 65) ** 2)) * (x / 140) ** 2
     x[np.maximum(abs(at.real), abs(at.imag)) > half_mm] = 9999  # black wedges of a turned picture
-    return x, depth_mm, z + at.imag + t.centre_z, 2 * half_mm / size
+    return x, depth_mm, z, 2 * half_mm / size
 
 
 def paint(image_hu: Array, grid: Grid, shape: Solid, layers: tuple, grains: dict[str, Array]) -> None:
@@ -92,10 +93,9 @@ def scan(image_hu: Array, patient: Patient, pixel_mm: float, r: Generator) -> Ar
     """Blur, noise that grows where the X-rays cross more tissue, and streaks beside what is very dense."""
     blurred = gaussian_filter(image_hu, patient.traits.blur_mm / 2.355 / pixel_mm)
     path = (np.clip(image_hu, AIR_HU, 1500) - AIR_HU).mean(1, keepdims=True) / 1000  # in widths of water
-    noise = np.sqrt(path) * grain(r, len(path), np.array([1.02, 1.25]) / pixel_mm)
+    noise = patient.traits.noise_hu * np.sqrt(path) * grain(r, len(path), np.array([1.02, 1.25]) / pixel_mm)
     dense = uniform_filter1d(np.clip(image_hu - 500, 0, 2000), int(70 / pixel_mm), axis=1)
-    streaks = r.normal(-0.03, 0.12, path.shape) * dense
-    return (blurred + patient.traits.noise_hu * noise + streaks).astype(np.float32)
+    return (blurred + noise + r.normal(-0.03, 0.12, path.shape) * dense).astype(np.float32)  # with streaks
 
 
 def render(patient: Patient, depth_mm: float, size: int = 256) -> Slice:
