@@ -69,7 +69,11 @@ def score_table(scores: Mapping[str, Any], rivals: Mapping[str, Mapping[str, Any
 
 
 def _interval(ends: list[float] | None) -> str:
-    return f"{_number(ends[0])} to {_number(ends[1])}" if ends else ""
+    """Both ends; "-" where there is none, or where all groups score the same and tell nothing of others."""
+    if not ends:
+        return ""
+    low, high = map(_number, ends)
+    return f"{low} to {high}" if low != high else "-"
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:
