@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--exams", type=int, nargs="+", default=[5, 10, 20, 50, 0], help="0 stands for all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS)
-    parser.add_argument("--steps", type=int, default=600, help="of each training of step 2 (default 600)")
+    parser.add_argument("--steps", type=int, default=500, help="of each training of step 2 (default 500)")
     parser.add_argument("--max-size", type=int, default=313, help="longest side in step 1: at 313 the real "
                         "pixels are about as large as the phantom's (default 313)")
     args = parser.parse_args()
