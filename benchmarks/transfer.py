@@ -18,6 +18,7 @@ import argparse
 import itertools
 import json
 import shutil
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ SHOWN = {"dice_positive_mean": "mean Dice", "stone_sensitivity": "share of stone
 
 def on_real(checkpoint: Checkpoint, pairs: list[Pair], max_size: int) -> dict[str, Any]:
     """Scores with intervals by exam; the network sees shrunken images, the scores are of the full size."""
-    images, masks = load_arrays(pairs, max_size=2**16)
+    images, masks = load_arrays(pairs, max_size=sys.maxsize)
     probabilities = predict_all(checkpoint.model, images, max_size=max_size, progress=True)
     scores = evaluate(probabilities, masks, checkpoint.threshold, checkpoint.min_pixels,
                       groups=[pair.group for pair in pairs])
@@ -66,7 +67,7 @@ def row(args: argparse.Namespace, split: dict[str, list[Pair]], n_exams: int, st
     run = args.out / f"{start}-{n_exams or 'all'}-{seed}"
     history = fit(pairs, split["val"][:20], run, config, model, resume=True, progress=False)
     model = load_checkpoint(run / "last.pt").model
-    images, masks = load_arrays(split["test"], max_size=2**16)
+    images, masks = load_arrays(split["test"], max_size=sys.maxsize)
     scores = score_masks([p >= 0.5 for p in predict_all(model, images)], masks)
     shutil.rmtree(run)
     return {"start": start, "exams": len({pair.group for pair in pairs}), "asked": n_exams, "seed": seed,

@@ -42,7 +42,7 @@ EXPORTS = {
     "rendering": "Region RenderSettings check_arrays encode_png false_alarms find_regions "
                  "legend_html picture_shape render score_html stones_html to_grey view_box",
     "report": "write_report",
-    "score_table": "LABELS score_remarks score_rows score_table size_name",
+    "score_table": "LABELS interval_text number_text score_remarks score_rows score_table size_name",
     "scoring": "SIZE_BORDERS STRICT_IOU ImageScores image_record pixel_sizes ratios score_image_stones "
                "size_bias size_bin_ratios stone_records totals",
     "surface": "SurfaceScores average_surface_distance hd95 outline pixel_size surface_dice "

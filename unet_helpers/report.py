@@ -36,7 +36,7 @@ from unet_helpers.rendering import (
     legend_html,
     render,
 )
-from unet_helpers.score_table import score_remarks, score_rows
+from unet_helpers.score_table import interval_text, number_text, score_remarks, score_rows
 
 __all__ = ["write_report"]
 
@@ -144,14 +144,10 @@ def _head(title: str, scores: Mapping[str, Any]) -> str:
 
 
 def _card(scores: Mapping[str, Any], name: str, label: str, basis: str) -> str:
-    ends = scores["intervals"].get(name) or [math.nan]
-    interval = " to ".join(map(_number, ends)) if all(map(math.isfinite, ends)) else "no interval"
-    return (f'<div class="card"><b>{_number(scores[name])}</b>{label}<span>{interval}</span>'
+    interval = interval_text(scores["intervals"].get(name))
+    interval = "no interval" if interval in ("", "-") else interval
+    return (f'<div class="card"><b>{number_text(scores[name])}</b>{label}<span>{interval}</span>'
             f"<span>{basis}</span></div>")
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}" if math.isfinite(value) else "-"
 
 
 def _table(scores: Mapping[str, Any], rivals: Mapping[str, Mapping[str, Any]] | None) -> str:

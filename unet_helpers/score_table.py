@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["LABELS", "score_remarks", "score_rows", "score_table", "size_name"]
+__all__ = ["LABELS", "interval_text", "number_text", "score_remarks", "score_rows", "score_table",
+           "size_name"]
 
 LABELS = {  # name of the score without its unit: what it says, and the number it stands on
     "dice_positive_mean": ("Dice, mean over images with a stone", "n_positive"),
@@ -27,7 +28,8 @@ LABELS = {  # name of the score without its unit: what it says, and the number i
 }
 
 
-def _number(value: float | None) -> str:
+def number_text(value: float | None) -> str:
+    """Three digits; "-" for what is missing or not finite."""
     return "-" if value is None or not math.isfinite(value) else f"{value:.3f}"
 
 
@@ -55,11 +57,12 @@ def score_rows(scores: Mapping[str, Any],
     rows = [["", "score", f"95 %, {scores['n_groups']} groups", "n", *rivals]]
     for name, (label, count) in LABELS.items():
         key = name + unit if name not in scores else name
-        rows.append([label.format(unit=unit), _number(scores[key]), _interval(scores["intervals"].get(key)),
-                     str(counts[count]), *(_number(rival.get(key)) for rival in rivals.values())])
+        interval = interval_text(scores["intervals"].get(key))
+        rows.append([label.format(unit=unit), number_text(scores[key]), interval, str(counts[count]),
+                     *(number_text(rival.get(key)) for rival in rivals.values())])
     for size_bin in scores["size_bins"]:
-        rows.append([f"stones found, {size_name(size_bin, unit)}", _number(size_bin["sensitivity"]),
-                     _interval(size_bin["interval"]), str(size_bin["n_stones"]), *("" for _ in rivals)])
+        rows.append([f"stones found, {size_name(size_bin, unit)}", number_text(size_bin["sensitivity"]),
+                     interval_text(size_bin["interval"]), str(size_bin["n_stones"]), *("" for _ in rivals)])
     return rows
 
 
@@ -68,11 +71,11 @@ def score_table(scores: Mapping[str, Any], rivals: Mapping[str, Mapping[str, Any
     return "\n".join([*_aligned(score_rows(scores, rivals)), *score_remarks(scores)])
 
 
-def _interval(ends: list[float] | None) -> str:
+def interval_text(ends: list[float] | None) -> str:
     """Both ends; "-" where there is none, or where all groups score the same and tell nothing of others."""
     if not ends:
         return ""
-    low, high = map(_number, ends)
+    low, high = map(number_text, ends)
     return f"{low} to {high}" if low != high else "-"
 
 
@@ -94,10 +97,10 @@ def score_remarks(scores: Mapping[str, Any]) -> list[str]:
         f"{scores['n_merged']} regions join several stones, {scores['n_split']} stones are split",
         f"nothing predicted in {scores['n_distances_infinite']} images with a stone: their distances are "
         "infinite and left out",
-        f"area under the precision-recall curve {_number(scores['precision_recall']['area'])}, "
-        f"calibration error (ECE) on the foreground {_number(calibration['ece'])}",
-        f"diameter predicted - true, {size['n']} stones: bias {_number(size['bias'])} {unit}, 95 % limits "
-        f"{_number(low)} to {_number(high)} {unit}",
+        f"area under the precision-recall curve {number_text(scores['precision_recall']['area'])}, "
+        f"calibration error (ECE) on the foreground {number_text(calibration['ece'])}",
+        f"diameter predicted - true, {size['n']} stones: bias {number_text(size['bias'])} {unit}, 95 % "
+        f"limits {number_text(low)} to {number_text(high)} {unit}",
     ]
     if unit == "px":
         remarks.append("The size of the pixels is not known here: sizes and distances are in pixels.")
