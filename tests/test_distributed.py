@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,13 +24,11 @@ pytestmark = pytest.mark.skipif(os.name != "posix" or not torch.distributed.is_a
 
 
 def torchrun(*arguments: object, n: int = 2) -> subprocess.Popen:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={n}",
-               "--master-addr=localhost", f"--master-port={port}", *map(str, arguments)]
+               "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "--local-addr=localhost",  # a free port
+               *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, env=environment, **pipes)
 
