@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 from torch.utils.flop_counter import FlopCounterMode
@@ -32,7 +33,8 @@ from unet_helpers.evaluation import choose_threshold, score_masks
 from unet_helpers.inference import predict_all, sixteen_bit_type
 from unet_helpers.metrics import predicted_mask
 from unet_helpers.model import n_parameters
-from unet_helpers.training import fit, load_arrays
+from unet_helpers.plotting import save_figure
+from unet_helpers.training import fit, load_arrays, mean_positive_dice
 
 CPU = torch.device("cpu")
 Split = dict[str, list[Pair]]
@@ -89,12 +91,14 @@ def peak_memory_mib() -> float:
 def score(model: nn.Module, split: Split) -> Row:
     """Scores of the test part at the threshold that the validation part chooses."""
     val_images, val_masks = load_arrays(split["val"])
-    threshold, min_pixels = choose_threshold(predict_all(model, val_images), val_masks)
+    val_probabilities = predict_all(model, val_images)
+    threshold, min_pixels = choose_threshold(val_probabilities, val_masks)
     images, masks = load_arrays(split["test"], max_size=sys.maxsize)
     predictions = [predicted_mask(p, threshold, min_pixels) for p in predict_all(model, images)]
     scores = score_masks(predictions, masks)
     names = ("n_positive", "n_stones", "dice_positive_mean", "stone_sensitivity", "false_positives_per_image")
-    return {**{name: scores[name] for name in names}, "threshold": threshold, "min_pixels": min_pixels}
+    return {**{name: scores[name] for name in names}, "threshold": threshold, "min_pixels": min_pixels,
+            "val_dice": mean_positive_dice(val_probabilities, val_masks, threshold)}
 
 
 def speed_row(model: nn.Module, side: int, n_images: int, seconds: float, dtype: torch.dtype) -> Row:
@@ -164,6 +168,7 @@ def main(script: str, contestants: dict[str, Callable[[Split, int, list[float]],
     parser.add_argument("--seeds", default="0", help="default 0")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
     parser.add_argument("--table", action="store_true", help="measure nothing, print what is there")
+    parser.add_argument("--figure", type=Path, help="also draw mean Dice against seconds into this file")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.out = Path(args.out)
@@ -180,6 +185,8 @@ def main(script: str, contestants: dict[str, Callable[[Split, int, list[float]],
             for some in [[b] for b in left] if separate_runs(name) else [left] if left else []:
                 measure(script, args, name, seed, some)
     print(table(read_rows(args.out)))
+    if args.figure:
+        save_figure(plot(read_rows(args.out)), args.figure)
 
 
 def _one(args: argparse.Namespace, contestants: dict[str, Callable]) -> None:
@@ -214,3 +221,32 @@ def table(rows: list[Row]) -> str:
                  f"{mean('peak_memory_mib'):.0f}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def plot(rows: list[Row]) -> Figure:
+    """Mean Dice against the seconds of training: a line a contestant, a bar from the worst seed to the best.
+
+    A library network has one colour, dashed with its own settings and solid inside our recipe.
+    """
+    figure = Figure(figsize=(7.5, 4), layout="constrained")
+    ax = figure.subplots()
+    names = sorted({row["contestant"] for row in rows}, key=lambda name: (name != "ours", name))
+    families = list(dict.fromkeys(name.removesuffix("-in-ours") for name in names))
+    for name in names:
+        family = name.removesuffix("-in-ours")
+        budgets = sorted({row["budget"] for row in rows if row["contestant"] == name})
+        dices = [[r["dice_positive_mean"] for r in rows if (r["contestant"], r["budget"]) == (name, budget)]
+                 for budget in budgets]
+        means = np.array([np.mean(some) for some in dices])
+        spread = [means - [min(some) for some in dices], [max(some) for some in dices] - means]
+        ax.errorbar(budgets, means, spread, marker="o", capsize=3, color=_COLOURS[families.index(family)],
+                    linewidth=3 if name == "ours" else 1.5,
+                    linestyle="--" if name == family != "ours" else "-",
+                    label=name.replace("-in-ours", ", our recipe"))
+    ax.set(xlabel="seconds of training", ylabel="mean Dice, test part", ylim=(0, 1), xlim=(0, None))
+    ax.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", frameon=False)
+    return figure
+
+
+_COLOURS = ["#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"]

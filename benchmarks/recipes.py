@@ -12,8 +12,7 @@ from typing import Any
 
 import torch
 from contest import Row, Split, main, score, timed_config, train_with_fit
-from torch import Tensor, nn
-from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from unet_helpers import steps
@@ -30,7 +29,6 @@ class Variant:
         model: Other arguments of UNet.
         bce: Weight of the cross-entropy beside a Dice loss of weight 1.
         norm: "batch", "group" (8 channels each) or "instance".
-        unshuffle: Whether the first layer sees 2x2 pixels as four channels, at half the resolution.
         ema: Share of the old weights in a running average of all weights that is scored instead; 0 for none.
     """
 
@@ -38,7 +36,6 @@ class Variant:
     model: dict[str, int] = field(default_factory=dict)
     bce: float = 1.0
     norm: str = "batch"
-    unshuffle: bool = False
     ema: float = 0.0
 
 
@@ -58,9 +55,9 @@ VARIANTS = {
     "warm-up-0.05": Variant({"warm_up": 0.05}),
     "warm-up-0.4": Variant({"warm_up": 0.4}),
     "decay-0.1": Variant({"weight_decay": 0.1}),
-    "width-6": Variant(model={"base_channels": 6}),
-    "width-12": Variant(model={"base_channels": 12}),
-    "width-16": Variant(model={"base_channels": 16}),
+    "width-8": Variant(model={"base_channels": 8}),
+    "width-24": Variant(model={"base_channels": 24}),
+    "width-32": Variant(model={"base_channels": 32}),
     "depth-3": Variant(model={"depth": 3}),
     "depth-5": Variant(model={"depth": 5}),
     "bce-0": Variant(bce=0.0),
@@ -68,23 +65,13 @@ VARIANTS = {
     "bce-4": Variant(bce=4.0),
     "group-norm": Variant(norm="group"),
     "instance-norm": Variant(norm="instance"),
-    "unshuffle-16": Variant(model={"base_channels": 16}, unshuffle=True),
-    "unshuffle-24": Variant(model={"base_channels": 24}, unshuffle=True),
+    "plain-8": Variant(model={"base_channels": 8, "unshuffle": 1}),
+    "plain-8-depth-5": Variant(model={"base_channels": 8, "depth": 5, "unshuffle": 1}),
+    "plain-16": Variant(model={"unshuffle": 1}),
+    "unshuffle-4": Variant(model={"base_channels": 32, "depth": 3, "unshuffle": 4}),
     "ema-0.99": Variant(ema=0.99),
     "ema-0.998": Variant(ema=0.998),
 }
-
-
-class Unshuffled(nn.Module):
-    """A U-Net on half the resolution: 2x2 pixels become four channels, and its four logits 2x2 pixels."""
-
-    def __init__(self, network: UNet) -> None:
-        super().__init__()
-        self.network, self.settings = network, {**network.settings, "unshuffle": 2}
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Image (B, 1, H, W) of even sides -> logits (B, 1, H, W)."""
-        return pixel_shuffle(self.network(pixel_unshuffle(image, 2)), 2)
 
 
 def _replace_norms(model: nn.Module, kind: str) -> None:
@@ -97,11 +84,10 @@ def _replace_norms(model: nn.Module, kind: str) -> None:
 
 def build(variant: Variant) -> nn.Module:
     """Network of a variant with fresh weights."""
-    channels = {"in_channels": 4, "out_channels": 4} if variant.unshuffle else {}
-    model = UNet(**channels, **variant.model)
+    model = UNet(**variant.model)
     if variant.norm != "batch":
         _replace_norms(model, variant.norm)
-    return Unshuffled(model) if variant.unshuffle else model
+    return model
 
 
 def run(variant: Variant, split: Split, seed: int, budgets: list[float]) -> list[Row]:

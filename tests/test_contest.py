@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
@@ -30,6 +31,20 @@ def test_the_table_gives_mean_and_range_over_seeds():
     assert len(lines) == 4 and "| ours | 5 | 1 | 0.800 (0.800 to 0.800) |" in lines[2]
     assert "| ours | 60 | 2 | 0.850 (0.800 to 0.900) | 0.900 | 0.50 | 121,033 | 100.0 |" in lines[3]
     assert lines[3].endswith("| 25 % bfloat16 | 900 |")
+
+
+def test_the_figure_draws_the_range_of_the_seeds():
+    rows = [ROW, {**ROW, "seed": 1, "dice_positive_mean": 0.9}, {**ROW, "contestant": "net-in-ours"},
+            {**ROW, "contestant": "net", "budget": 180.0, "dice_positive_mean": 0.3}]
+    ax = contest.plot(rows).axes[0]
+    ours, other, inside = ax.containers
+    assert [c.get_label() for c in ax.containers] == ["ours", "net", "net, our recipe"]
+    assert ours.lines[0].get_xydata()[0].tolist() == pytest.approx([60, 0.85])
+    assert other.lines[0].get_xydata().tolist() == [[180, 0.3]]
+    (bar,) = ours.lines[2][0].get_segments()
+    assert [y for _, y in bar.tolist()] == pytest.approx([0.8, 0.9])
+    assert other.lines[0].get_color() == inside.lines[0].get_color() != ours.lines[0].get_color()
+    assert [c.lines[0].get_linestyle() for c in ax.containers] == ["-", "--", "-"]
 
 
 def test_operations_are_counted_forward_and_twice_backward():

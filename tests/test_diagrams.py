@@ -18,7 +18,7 @@ def test_stages_by_hand() -> None:
 
 @pytest.mark.parametrize(("base_channels", "depth"), [(8, 4), (3, 2), (2, 5)])
 def test_stages_are_those_of_the_network(base_channels: int, depth: int) -> None:
-    network, shapes = UNet(base_channels=base_channels, depth=depth), []
+    network, shapes = UNet(base_channels=base_channels, depth=depth, unshuffle=1), []
     for block in [*network.down, *network.merge]:
         block.register_forward_hook(lambda _, given, out: shapes.append((given[0].shape[1], *out.shape[1:])))
     network(torch.zeros(2, 1, 37, 50))
@@ -37,7 +37,7 @@ def test_receptive_field_by_hand() -> None:
 @pytest.mark.parametrize("position", [60, 61, 66])
 def test_receptive_field_is_what_the_gradient_reaches(position: int) -> None:
     torch.manual_seed(0)
-    network = UNet(depth=3).double().eval()
+    network = UNet(depth=3, unshuffle=1).double().eval()
     image = torch.randn(16, 1, 128, 128, dtype=torch.float64, requires_grad=True)
     network(image)[:, 0, position, position].sum().backward()
     rows = image.grad.abs().sum((0, 1, 3)).nonzero().flatten()

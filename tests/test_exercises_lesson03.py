@@ -36,7 +36,7 @@ def test_the_solution_runs_and_is_accepted(exercise: Exercise, capsys: pytest.Ca
 
 def test_the_answers_are_those_of_pytorch(capsys: pytest.CaptureFixture[str]) -> None:
     assert verdict(lesson03.conv_parameters, n_parameters(nn.Conv2d(16, 32, 3)), capsys) == "✅ Correct."
-    merge = UNet().merge[1]  # decoder 1
+    merge = UNet(base_channels=8).merge[1]  # decoder 1
     assert verdict(lesson03.decoder_channels, merge[0].in_channels, capsys) == "✅ Correct."
 
     def measured(size: int, n_convolutions: int) -> int:

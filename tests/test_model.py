@@ -75,7 +75,7 @@ def test_any_size_goes_in_and_comes_out(size: tuple[int, int]):
 @pytest.mark.parametrize("size", [(16, 16), (13, 18)])
 def test_padding_inside_equals_padding_outside(size: tuple[int, int]):
     model, image = small().eval(), torch.randn(1, 1, *size)
-    outside = pad(image, (0, -size[1] % 4, 0, -size[0] % 4), mode="replicate")
+    outside = pad(image, (0, -size[1] % 8, 0, -size[0] % 8), mode="replicate")
     with torch.inference_mode():
         assert torch.equal(model(image), model(outside)[..., : size[0], : size[1]])
 
@@ -87,13 +87,28 @@ def test_depth_counts_resolutions_and_doubles_channels(depth: int):
     assert widths == [3 * 2**level for level in range(depth)] and len(model.up) == depth - 1
 
 
+@pytest.mark.parametrize("side", [2, 3])
+def test_unshuffling_is_a_plain_network_between_pixel_unshuffle_and_shuffle(side: int):
+    model = small(in_channels=2, unshuffle=side).eval()
+    plain = UNet(2 * side**2, side**2, base_channels=2, depth=3, unshuffle=1).eval()
+    plain.load_state_dict(model.state_dict())
+    image = torch.randn(2, 2, 8 * side, 4 * side)
+    with torch.inference_mode():
+        logits = plain(nn.functional.pixel_unshuffle(image, side))
+        assert torch.equal(model(image), nn.functional.pixel_shuffle(logits, side))
+        assert model(torch.randn(1, 2, 13, 5)).shape == (1, 1, 13, 5)
+
+
 def test_parameters_by_hand():
     # depth 2, base 1. Convolutions without bias: 9 (1->1), 9 (1->1), 18 (1->2), 36 (2->2), merge 18 (2->1)
     # and 9 (1->1); BatchNorm 2 a channel: 2+2+4+4+2+2; up 2*1*4 + 1; head 1 + 1
-    assert n_parameters(UNet(base_channels=1, depth=2)) == 9 + 9 + 18 + 36 + 18 + 9 + 16 + 9 + 2
+    assert n_parameters(UNet(base_channels=1, depth=2, unshuffle=1)) == 9 + 9 + 18 + 36 + 18 + 9 + 16 + 9 + 2
+    # four channels come in and four logits leave: 3 * 9 weights, 3 weights and 3 biases more
+    more = n_parameters(UNet(base_channels=1, depth=2)) - n_parameters(UNet(1, 1, 1, 2, unshuffle=1))
+    assert more == 27 + 3 + 3
     model = small()
     model.head.requires_grad_(False)
-    assert n_parameters(small()) - n_parameters(model) == 3
+    assert n_parameters(small()) - n_parameters(model) == 4 * 3
 
 
 def test_a_fresh_network_calls_almost_nothing_a_stone():
@@ -122,6 +137,7 @@ def test_settings_rebuild_the_network():
     ({"depth": 1}, "depth must be at least 2, got 1"),
     ({"base_channels": 0}, "base_channels must be at least 1, got 0"),
     ({"in_channels": 0}, "in_channels must be at least 1"),
+    ({"unshuffle": 0}, "unshuffle must be at least 1, got 0"),
     ({"out_channels": -1}, "out_channels must be at least 1, got -1"),
 ])
 def test_settings_that_build_nothing_are_refused(settings: dict, message: str):

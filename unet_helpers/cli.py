@@ -296,8 +296,8 @@ def _parser() -> argparse.ArgumentParser:
     budget.add_argument("--minutes", metavar="M", type=_positive(float), help="train for so many minutes")
     budget.add_argument("--epochs", metavar="N", type=_positive(int),
                         help="train for so many epochs, each of as many patches as cut all images once")
-    sub.add_argument("--base-channels", metavar="C", type=_positive(int), default=8,
-                     help="channels at full resolution; more learn more and cost more (default 8)")
+    sub.add_argument("--base-channels", metavar="C", type=_positive(int), default=16,
+                     help="channels at the first resolution; more learn more and cost more (default 16)")
     sub.add_argument("--compile", choices=COMPILE_CHOICES, default="auto",
                      help="use torch.compile; auto: on CUDA when the run is long enough to pay it back")
     sub.add_argument("--resume", action="store_true", help="continue the run in RUN where it stopped")

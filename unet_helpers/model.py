@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import pad, pixel_shuffle, pixel_unshuffle
 
 __all__ = ["UNet", "UNet2015", "n_parameters"]
 
@@ -35,28 +35,30 @@ class UNet(nn.Module):
     Args:
         in_channels: 1 for grey images.
         out_channels: Number of logits a pixel; 1 for stone against background.
-        base_channels: Channels at full resolution.
+        base_channels: Channels at the first resolution.
         depth: Number of resolutions, at least 2.
+        unshuffle: Side of the blocks of pixels that enter as channels; 1 for the plain U-Net.
 
     Raises:
         ValueError: If an argument is too small.
     """
 
-    def __init__(self, in_channels: int = 1, out_channels: int = 1, base_channels: int = 8,
-                 depth: int = 4) -> None:
+    def __init__(self, in_channels: int = 1, out_channels: int = 1, base_channels: int = 16,
+                 depth: int = 4, unshuffle: int = 2) -> None:
         super().__init__()
         for name, value, least in (("in_channels", in_channels, 1), ("out_channels", out_channels, 1),
-                                   ("base_channels", base_channels, 1), ("depth", depth, 2)):
+                                   ("base_channels", base_channels, 1), ("depth", depth, 2),
+                                   ("unshuffle", unshuffle, 1)):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}.")
         self.settings = {"in_channels": in_channels, "out_channels": out_channels,
-                         "base_channels": base_channels, "depth": depth}
+                         "base_channels": base_channels, "depth": depth, "unshuffle": unshuffle}
         widths = [base_channels * 2**level for level in range(depth)]
-        self.down = nn.ModuleList(map(double_conv, [in_channels, *widths[:-1]], widths))
+        self.down = nn.ModuleList(map(double_conv, [in_channels * unshuffle**2, *widths[:-1]], widths))
         self.pool = nn.MaxPool2d(2)
         self.up = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, stride=2) for w in widths[-2::-1])
         self.merge = nn.ModuleList(double_conv(2 * w, w) for w in widths[-2::-1])
-        self.head = nn.Conv2d(base_channels, out_channels, 1)
+        self.head = nn.Conv2d(base_channels, out_channels * unshuffle**2, 1)
         nn.init.constant_(self.head.bias, -4.0)  # start from "almost no pixel is stone": sigmoid(-4) = 0.018
 
     def forward(self, image: Tensor) -> Tensor:
@@ -65,17 +67,19 @@ class UNet(nn.Module):
             raise ValueError(f"image must have shape (B, {self.settings['in_channels']}, H, W), got "
                              f"{tuple(image.shape)}.")
         height, width = image.shape[-2:]
-        multiple = 2 ** (self.settings["depth"] - 1)
+        side = self.settings["unshuffle"]
+        multiple = side * 2 ** (self.settings["depth"] - 1)
         features = pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+        features = pixel_unshuffle(features, side)
         skips = []
         for level, block in enumerate(self.down):
-            # level 0, 1, 2 ... -> (B, base * 2^level, H / 2^level, W / 2^level)
+            # level 0, 1, 2 ... -> (B, base * 2^level, H / 2^level, W / 2^level), H and W after unshuffling
             features = block(self.pool(features) if level else features)
             skips.append(features)
         skips.pop()  # the lowest level has no skip connection
         for up, merge in zip(self.up, self.merge, strict=True):
             features = merge(torch.cat([skips.pop(), up(features)], dim=1))
-        return self.head(features)[..., :height, :width]
+        return pixel_shuffle(self.head(features), side)[..., :height, :width]
 
 
 def _double_conv_2015(in_channels: int, out_channels: int) -> nn.Sequential:
