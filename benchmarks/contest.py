@@ -212,8 +212,8 @@ def _one(args: argparse.Namespace, contestants: dict[str, Callable]) -> None:
 
 def table(rows: list[Row]) -> str:
     """Markdown: one line a contestant and budget, mean over the seeds and their range."""
-    head = ("contestant", "s", "seeds", "mean Dice (range)", "sensitivity", "false alarms", "parameters",
-            "images/s", "MPx/s", "share of peak", "memory, MiB")
+    head = ("contestant", "s", "seeds", "mean Dice (range)", "validation", "sensitivity", "false alarms",
+            "parameters", "images/s", "MPx/s", "share of peak", "memory, MiB")
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     keys = sorted({(r["threads"], r["budget"], r["contestant"]) for r in rows})
     for threads, budget, name in keys:
@@ -225,7 +225,8 @@ def table(rows: list[Row]) -> str:
         dices = [row["dice_positive_mean"] for row in some]
         cells = (name, f"{budget:g}", str(len(some)),
                  f"{np.mean(dices):.3f} ({min(dices):.3f} to {max(dices):.3f})",
-                 f"{mean('stone_sensitivity'):.3f}", f"{mean('false_positives_per_image'):.2f}",
+                 f"{mean('val_dice'):.3f}", f"{mean('stone_sensitivity'):.3f}",
+                 f"{mean('false_positives_per_image'):.2f}",
                  f"{some[0]['parameters']:,}", f"{mean('images_per_s'):.1f}",
                  f"{mean('megapixels_per_s'):.2f}",
                  f"{100 * mean('share_of_peak'):.0f} % {some[0]['precision']}",

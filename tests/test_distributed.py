@@ -37,6 +37,7 @@ SCRIPT = """
 import os
 import signal
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +79,9 @@ with distributed.process_group(CPU):
         training.fit(*pairs, folder / "odd", replace(CONFIG, batch_size=5), small_model(), CPU)
     except ValueError as error:
         say(error)
+    time.sleep([1.0, 0.0][k])                         # process 0 has something left to do
+    say(f"leaving {k} {time.time()}")
+say(f"left {k} {time.time()}")
 """
 CONFIG = TrainConfig(n_steps=6, steps_per_epoch=2, batch_size=4, patch_size=32, learning_rate=1e-2)
 
@@ -148,6 +152,12 @@ def test_stopped_and_resumed_two_processes_end_in_the_same_weights(two: tuple[Pa
     assert cut["step"] == 6
     for key, values in whole["model"].items():
         assert torch.equal(values, cut["model"][key]), key
+
+
+def test_no_process_closes_its_connections_before_all_have_come_to_the_end(two: tuple[Path, list[str]]):
+    moments = {tuple(words[:2]): float(words[2]) for words in map(str.split, two[1])
+               if words[0] in ("leaving", "left")}
+    assert moments["left", "1"] >= moments["leaving", "0"] >= moments["leaving", "1"] + 0.5
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(two: tuple[Path, list[str]]):

@@ -34,7 +34,7 @@ class TrainConfig:
         compile: Whether to use torch.compile: "on", "off", or "auto" where it pays back within the run.
     """
 
-    n_steps: int = 3500
+    n_steps: int = 5500
     n_epochs: int | None = None
     minutes: float | None = None
     batch_size: int = 6

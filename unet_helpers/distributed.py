@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,9 @@ from torch import distributed as dist
 
 __all__ = ["agree", "gather", "main_first", "own_device", "part", "process_group", "same_start",
            "sum_gradients", "synchronise_batch_norm"]
+
+
+LONGEST_WAIT = timedelta(days=1)  # for process 0, which still chooses the threshold
 
 
 def part() -> tuple[int, int]:
@@ -56,16 +60,21 @@ def _started_by_torchrun() -> bool:
 def process_group(device: torch.device) -> Iterator[None]:
     """Join the other processes when `torchrun` started this one; without it nothing happens.
 
-    CPU tensors travel by gloo, CUDA tensors by NCCL.
+    CPU tensors travel by gloo, CUDA tensors by NCCL. At the end the processes wait for each other: gloo fails
+    in a process that is still reading its last answer while another one closes the connection.
     """
     if not _started_by_torchrun():
         yield
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    store, number, n_processes = next(iter(dist.rendezvous("env://")))
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=number, world_size=n_processes)
     try:
         yield
+        store.set(f"unet_helpers/leaves/{number}", "")
+        store.wait([f"unet_helpers/leaves/{k}" for k in range(n_processes)], LONGEST_WAIT)
     finally:
         dist.destroy_process_group()
 
