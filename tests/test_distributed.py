@@ -128,7 +128,7 @@ def test_two_processes_give_the_gradients_of_one(two: tuple[Path, list[str]]):
             assert float(values[name]) < 1e-6, line
         assert float(values["apart"]) == 0 and values["clock"] == "10.0" and values["stop"] == "15"
         assert values["epochs"] == ["3", "0"][k]  # process 0 validates and tells
-    assert max(g.abs().max() for g in reference()["gradients"]) > 0.01  # so that 1e-6 says something
+    assert max(g.abs().max() for g in reference()["gradients"]) > 0.001  # so that 1e-6 says something
 
 
 def test_two_processes_train_as_one_and_only_the_first_writes(two, tmp_path: Path, monkeypatch):
