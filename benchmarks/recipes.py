@@ -1,7 +1,7 @@
 """Variants of our own recipe, one change at a time, at equal training seconds.
 
     python benchmarks/recipes.py --seeds 0,1,2 --budgets 60,180,300
-    python benchmarks/recipes.py --contestants base,patch-64,width-12 --budgets 60
+    python benchmarks/recipes.py --contestants base,plain-8,width-24 --budgets 60
 """
 
 from __future__ import annotations
