@@ -12,9 +12,9 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
+from unittest.mock import patch
 
 import torch
 from contest import Split, convolution_peak, operations_per_image, synchronise
@@ -35,27 +35,15 @@ VARIANTS = {  # True: makes sense on a GPU only
 DICES = (0.80, 0.85, 0.90)
 
 
-@contextmanager
-def _replaced(*changes: tuple[object, str, object]) -> Iterator[None]:
-    before = [getattr(place, name) for place, name, _ in changes]
-    for place, name, value in changes:
-        setattr(place, name, value)
-    try:
-        yield
-    finally:
-        for (place, name, _), value in zip(changes, before, strict=True):
-            setattr(place, name, value)
-
-
 def ms_per_step(variant: str, arrays: tuple[list, list], config: TrainConfig, device: torch.device,
                 n_steps: int) -> float:
     """Milliseconds of a whole training step, patches and augmentation included."""
-    changes = []
-    if variant == "float32 instead of 16 bits":
-        changes = [(place, "sixteen_bit_type", lambda device: None) for place in (inference, run_state)]
-    if variant == "loss read at every step":
-        changes = [(training, "_reads_late", lambda device: False)]
-    with _replaced(*changes):
+    with ExitStack() as changes:
+        if variant == "float32 instead of 16 bits":
+            for place in (inference, run_state):
+                changes.enter_context(patch.object(place, "sixteen_bit_type", lambda device: None))
+        if variant == "loss read at every step":
+            changes.enter_context(patch.object(training, "_reads_late", lambda device: False))
         torch.manual_seed(config.seed)
         run = RunState(config, UNet(**_settings(variant)), device, {})
         run.model.train()
