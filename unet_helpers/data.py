@@ -23,6 +23,7 @@ __all__ = [
     "brightest_channel",
     "find_pairs",
     "home",
+    "image_hash",
     "kaggle_dataset",
     "load_image",
     "load_mask",
@@ -297,6 +298,18 @@ def load_image(path: str | os.PathLike[str]) -> np.ndarray:
                          f"{values.max()}. Apply a CT window first: phantom.window(image_hu, level=40, "
                          "width=400).")
     return np.array(picture.convert("L"))
+
+
+def image_hash(image: np.ndarray) -> str:
+    """What an image is, whatever its file is called: a hash of its size and grey values.
+
+    Args:
+        image: Uint8 array (H, W) at the resolution of the file, see `load_image`.
+
+    Returns:
+        16 hexadecimal digits; equal for two files that decode to the same greys.
+    """
+    return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()[:16]
 
 
 def brightest_channel(path: str | os.PathLike[str]) -> np.ndarray:
