@@ -27,6 +27,7 @@ class Checkpoint:
         min_pixels: Smaller predicted regions are dropped.
         config: The training settings as a dict.
         split: Group names of "train" and "val": the groups that the network must not be scored on.
+        images: `data.image_hash` of the images of "train" and "val"; empty in checkpoints of older versions.
         step: Optimiser steps after which these weights were saved.
         val_dice: Validation Dice of these weights at threshold 0.5.
     """
@@ -36,6 +37,7 @@ class Checkpoint:
     min_pixels: int
     config: dict[str, Any]
     split: dict[str, list[str]]
+    images: dict[str, list[str]]
     step: int
     val_dice: float
 
@@ -91,7 +93,7 @@ def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str | N
     Raises:
         FileNotFoundError, ValueError: As `load_state`, and if the weights do not fit the U-Net they name.
     """
-    state = load_state(path, device)
+    state = {"images": {"train": [], "val": []}, **load_state(path, device)}
     try:
         model = UNet(**state["model_settings"])
         model.load_state_dict(state["model"])

@@ -26,6 +26,7 @@ class RunState:
         self, config: TrainConfig, model: nn.Module, device: torch.device, split: dict[str, list[str]]
     ) -> None:
         self.config, self.device, self.split = config, device, split
+        self.images: dict[str, list[str]] = {"train": [], "val": []}
         self.model = model.to(device, memory_format=torch.channels_last)
         distributed.synchronise_batch_norm(self.model)
         self.network: Callable[[Tensor], Tensor] = self.model  # or a compiled form of it
@@ -65,6 +66,7 @@ class RunState:
             "model": self.model.state_dict(),
             "config": asdict(self.config),
             "split": self.split,
+            "images": self.images,
             "threshold": 0.5,
             "min_pixels": 0,
             "step": self.step,

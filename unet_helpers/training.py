@@ -18,7 +18,7 @@ from unet_helpers.cache import CACHE_ABOVE_BYTES, decoded_bytes, load_shrunk, op
 from unet_helpers.checkpoint import load_state, save_state
 from unet_helpers.compiling import compiled, is_compiler_error, wants_compiling
 from unet_helpers.config import TrainConfig, choose_device, default_config, learning_rate_factor
-from unet_helpers.data import Pair
+from unet_helpers.data import Pair, image_hash, load_image
 from unet_helpers.files import remove_scratch, write_json
 from unet_helpers.inference import MAX_SIZE, predict_all
 from unet_helpers.metrics import dice
@@ -243,6 +243,8 @@ def fit(
             )
         if run.progress >= 1:
             return run.history
+    run.images = {name: [image_hash(load_image(pair.image)) for pair in part]
+                  for name, part in (("train", train_pairs), ("val", val_pairs))}
     distributed.same_start(run.model)
     sampler = _sampler(train_pairs, config, device)
     val_images, val_masks = _whole_images(val_pairs) if _is_main() else ([], [])
