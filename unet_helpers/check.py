@@ -34,9 +34,9 @@ def check_folder(root: str | os.PathLike[str], progress: bool = True,
         group_by: As in `scan_folder`.
 
     Returns:
-        Dict that json can write: counts, unpaired files by name, rows of groups.csv that do not fit, `mask_values` (number of masks by the values
-        found in them), `foreground_share` (median, smallest, largest; of the stone-bearing images), `sizes`
-        and `broken` (file and reason).
+        Dict that json can write: counts, unpaired files by name, rows of groups.csv that do not fit,
+        `mask_values` (number of masks by the values found in them), `foreground_share` (median, smallest,
+        largest; of the stone-bearing images), `sizes` and `broken` (file and reason).
 
     Raises:
         FileNotFoundError, ValueError: As `scan_folder`.

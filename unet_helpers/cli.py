@@ -73,8 +73,8 @@ def check_command(args: argparse.Namespace) -> int:
 
 def _print_report(report: dict[str, Any]) -> None:
     largest = report["largest_group"]
-    print(f"{report['n_pairs']} pairs in {report['n_groups']} groups, {report['n_positive']} with a stone; the "
-          f"largest group, {largest['name']}, holds {largest['n_pairs']}")
+    print(f"{report['n_pairs']} pairs in {report['n_groups']} groups, {report['n_positive']} with a stone; "
+          f"the largest group, {largest['name']}, holds {largest['n_pairs']}")
     print("sizes (width x height): " + ", ".join(f"{size}: {n}" for size, n in report["sizes"].items()))
     print("mask values: " + "; ".join(f"{values}: {n} masks" for values, n in report["mask_values"].items()))
     if report["foreground_share"]:
@@ -87,8 +87,12 @@ def _print_report(report: dict[str, Any]) -> None:
     if report["n_ungrouped"]:
         print(f"{report['n_ungrouped']} images name no exam or source: add groups.csv (columns stem,group) "
               "to split safely, or --group-by folder if each folder is one patient")
-    for key in ("group_rows_without_image", "images_in_two_groups", "group_rows_in_other_case",
-                "images_without_mask", "masks_without_image", "identical_images_in_two_groups"):
+    for what, items in (("rows of groups.csv match no image", report["group_rows_without_image"]),
+                        ("images are in two groups, which are joined", report["images_in_two_groups"]),
+                        ("rows of groups.csv match in another case", report["group_rows_in_other_case"])):
+        if items:
+            _print_list(what, items)
+    for key in ("images_without_mask", "masks_without_image", "identical_images_in_two_groups"):
         _print_list(key.replace("_", " "), report[key])
     _print_list("broken files", [item["reason"] for item in report["broken"]])
 
@@ -118,9 +122,9 @@ def _split_pairs(args: argparse.Namespace) -> list[dict[str, list[Pair]]]:
     strata = stone_strata(pairs, progress=is_main)
     if args.folds is None:
         return [split_by_group(pairs, args.seed, strata)]
-    budget = f" for {args.minutes:g} minutes each, {args.folds * args.minutes:g} in all" if args.minutes else ""
     if is_main:
-        print(f"{args.folds} networks are trained one after another{budget}.")
+        budget = args.minutes and f" for {args.minutes:g} minutes each, {args.folds * args.minutes:g} in all"
+        print(f"{args.folds} networks are trained one after another{budget or ''}.")
     return folds_by_group(pairs, args.folds, args.seed, strata)
 
 
@@ -179,7 +183,7 @@ def _choose_on_validation(path: Path, val_pairs: list[Pair], device: Any) -> Non
 
 def _select(pairs: list[Pair], args: argparse.Namespace,
             device: torch.device) -> tuple[list[tuple[Checkpoint, dict[str, list[Pair]]]], str]:
-    """Each network with its "train" pairs and those it is "scored" on, and what was found, in one sentence."""
+    """Each network with its "train" pairs and those it is "scored" on, and a sentence on what was found."""
     if args.checkpoint.is_dir():
         if args.split != "test":
             raise ValueError(f"--split must be test for a cross-validation, got {args.split}.")
@@ -226,7 +230,7 @@ def evaluate_command(args: argparse.Namespace) -> int:
 
 def _predict_parts(selected: list[tuple[Checkpoint, dict[str, list[Pair]]]], images: list[np.ndarray],
                    n_views: int) -> tuple[list[np.ndarray], list[float], list[int]]:
-    """Probabilities of each image by its own network, and the threshold and smallest stone of that network."""
+    """Probabilities of each image by its own network, and that network's threshold and smallest stone."""
     probabilities, thresholds, min_pixels = [], [], []
     for network, parts in selected:
         some = images[len(probabilities):len(probabilities) + len(parts["scored"])]
@@ -326,7 +330,7 @@ def _positive(kind: type) -> Any:
 
 def _folds(text: str) -> int:
     if (n_folds := int(text)) < 3:
-        raise argparse.ArgumentTypeError(f"{text} is less than 3, the fewest folds that train, validate and test")
+        raise argparse.ArgumentTypeError(f"{text} is too few: to train, validate and test takes 3 folds")
     return n_folds
 
 
@@ -382,8 +386,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", metavar="S", type=int, default=0,
                      help="of split, weights and patches (default 0)")
     sub.add_argument("--folds", metavar="K", type=_folds,
-                     help="cross-validation: train K networks (at least 3) into RUN/fold-1 ... fold-K, so that "
-                          "each group is tested once; --minutes and --epochs are for each of them")
+                     help="cross-validation: train K networks (at least 3) into RUN/fold-1 ... fold-K, so "
+                          "that each group is tested once; --minutes and --epochs are for each of them")
     group_by(sub)
     device(sub)
 

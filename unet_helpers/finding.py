@@ -118,10 +118,12 @@ def _rows(layouts: list[_Layout], names: dict[Path, str], root: Path) -> GroupRo
               if folder.is_relative_to(root)}
     for layout in layouts:
         for stem, path in layout.images.items():
+            short = layout.folder / (stem + path.suffix)  # without a folder "images"
             for folder in path.parents:
                 if tables.get(folder):
-                    seen_from = (path.relative_to(folder).as_posix(), stem + path.suffix)
-                    images.setdefault(folder, {})[names[path]] = spellings(seen_from)
+                    seen = {one.relative_to(folder).as_posix() for one in (path, short)
+                            if one.is_relative_to(folder)} | ({stem + path.suffix} if "/" in stem else set())
+                    images.setdefault(folder, {})[names[path]] = spellings(seen)
     return match_rows((tables[folder], images[folder]) for folder in sorted(images))
 
 

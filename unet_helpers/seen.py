@@ -90,8 +90,7 @@ def fold_parts(pairs: list[Pair], images: Sequence[Mapping[str, Sequence[str]]],
     if n_seen:
         sentence += f"; {n_seen} are left out, because every network has seen them or their group"
     if n_new := len(pairs) - n_scored - n_seen:
-        sentence += f"; {n_new} are left out, because several networks have not seen them: they are no part " \
-                    "of this cross-validation"
+        sentence += f"; {n_new} are left out, because they belong to no fold"
     if not n_scored:
         raise ValueError(f"DATA must hold images of the cross-validation, got other ones: {sentence}. For "
                          "other data, give one network: --checkpoint RUN/fold-1/best.pt.")
@@ -119,8 +118,8 @@ def _sentence(parts: Parts) -> str:
     if n["test"] == n_images:
         return f"None of these images was seen in training: all {n_images} can test the network."
     beside = f"{n['beside']} others share a group with them; " if n["beside"] else ""
-    return (f"{n_images} images, of which {n['train']} were trained on and {n['val']} chose the best weights; "
-            f"{beside}{n['test'] or 'none'} {'is' if n['test'] < 2 else 'are'} left to test on.")
+    return (f"{n_images} images, of which {n['train']} were trained on and {n['val']} chose the best "
+            f"weights; {beside}{n['test'] or 'none'} {'is' if n['test'] < 2 else 'are'} left to test on.")
 
 
 def _namesakes(pairs: list[Pair], groups: Mapping[str, Sequence[str]]) -> str:
@@ -130,5 +129,5 @@ def _namesakes(pairs: list[Pair], groups: Mapping[str, Sequence[str]]) -> str:
     if not names:
         return ""
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return (f" But {len(names)} of their groups are called like groups seen in training ({shown}): if they are "
-            "the same patients, this is no test.")
+    return (f" But {len(names)} of their groups are called like groups seen in training ({shown}): if they "
+            "are the same patients, this is no test.")

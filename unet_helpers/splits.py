@@ -226,6 +226,6 @@ def _warn_of_stones(pairs: list[Pair], strata: Sequence[Hashable] | None, split:
         return
     bearing = {pair.group for pair, label in zip(pairs, strata, strict=True) if label}
     without = [name for name, part in split.items() if not any(pair.group in bearing for pair in part)]
-    if without:
-        warnings.warn(f"{where}{' and '.join(without)} hold no image with a stone: only {len(bearing)} of "
+    if without and bearing:  # without any stone at all, training says what is wrong
+        warnings.warn(f"{where}no image with a stone in {' and '.join(without)}: only {len(bearing)} of "
                       f"{len({pair.group for pair in pairs})} groups bear one.", stacklevel=3)
