@@ -117,7 +117,8 @@ def _sentence(parts: Parts) -> str:
     n_images = sum(n.values())
     if n["test"] == n_images:
         return f"None of these images was seen in training: all {n_images} can test the network."
-    beside = f"{n['beside']} others share a group with them; " if n["beside"] else ""
+    others = "1 other shares" if n["beside"] == 1 else f"{n['beside']} others share"
+    beside = f"{others} a group with them; " if n["beside"] else ""
     return (f"{n_images} images, of which {n['train']} were trained on and {n['val']} chose the best "
             f"weights; {beside}{n['test'] or 'none'} {'is' if n['test'] < 2 else 'are'} left to test on.")
 
