@@ -22,19 +22,24 @@ def _notes(run: Path) -> dict:
     return json.loads((run / FILE).read_text("utf-8")) if (run / FILE).is_file() else {}
 
 
-def open_folds(run: Path, n_folds: int | None, seed: int, resume: bool) -> None:
+def open_folds(run: Path, n_folds: int | None, seed: int | None, resume: bool) -> int:
     """Make sure that a run may be started or continued in a folder.
 
     Args:
         run: Folder of the whole run.
         n_folds: Number of folds; None for a run without.
-        seed: Of the split.
+        seed: Of the split; None for the one that is found there, else 0.
         resume: Whether a run found there may be continued.
+
+    Returns:
+        The seed.
 
     Raises:
         ValueError: If the folder holds a run and `resume` is false, or a run with other folds.
     """
-    notes, here = _notes(run), {"n_folds": n_folds, "seed": seed}
+    notes = _notes(run)
+    seed = notes.get("seed", 0) if seed is None else seed
+    here = {"n_folds": n_folds, "seed": seed}
     if not resume and (notes or (run / "last.pt").exists()):
         raise ValueError(f"--out must be a new folder, got {run}, which holds a run. "
                          "Add --resume to continue it.")
@@ -46,6 +51,7 @@ def open_folds(run: Path, n_folds: int | None, seed: int, resume: bool) -> None:
                          "Give another folder.")
     if n_folds and not notes:
         write_json(run / FILE, here | {"finished": []})
+    return seed
 
 
 def is_finished(run: Path, fold: int) -> bool:
