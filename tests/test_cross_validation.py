@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from unet_helpers.cross_validation import fold_checkpoints, fold_folder, is_finished, mark_finished, open_folds
+from unet_helpers.cross_validation import (
+    fold_checkpoints,
+    fold_folder,
+    is_finished,
+    mark_finished,
+    open_folds,
+)
 
 
 def test_the_seed_and_the_finished_folds_are_kept(tmp_path: Path):
