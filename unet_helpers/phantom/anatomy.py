@@ -126,11 +126,13 @@ def make_patient(seed: int, staghorn_size: float | None = None) -> Patient:
 def draw_traits(r: Generator) -> Traits:
     u = r.uniform
     length_mm, shift_mm = np.repeat([(170, 75, 32), (3.5, 1.1, 0.3)], 4, axis=1)[..., None]
-    waves = np.hstack([6.3 / length_mm * u(-1, 1, (12, 3)), u(0, 7, (12, 1)), shift_mm * r.normal(size=(12, 2))])
+    along, phases, shifts = u(-1, 1, (12, 3)), u(0, 7, (12, 1)), r.normal(size=(12, 2))
     return Traits(
-        spacing_mm=u(0.95, 1.32), centre_x=u(-28, 28), centre_z=u(-25, 12), level=u(58, 70), width=u(335, 375),
-        noise_hu=u(3.8, 5.6), blur_mm=u(2.2, 3.2), scoliosis=u(-7, 7), lordosis=u(22, 34), spine_y=u(-18, -4),
-        fatness=r.beta(1.4, 2.6), waist=u(0, 0.2), tilt=u(-0.15, 0.15) * (u() < 0.45), waves=waves,
+        spacing_mm=u(0.95, 1.32), centre_x=u(-28, 28), centre_z=u(-25, 12), level=u(58, 70),
+        width=u(335, 375), noise_hu=u(3.8, 5.6), blur_mm=u(2.2, 3.2), scoliosis=u(-7, 7),
+        lordosis=u(22, 34), spine_y=u(-18, -4), fatness=r.beta(1.4, 2.6), waist=u(0, 0.2),
+        tilt=u(-0.15, 0.15) * (u() < 0.45),
+        waves=np.hstack([6.3 / length_mm * along, phases, shift_mm * shifts]),
     )
 
 
@@ -151,18 +153,20 @@ def slice_depths(patient: Patient, n_slices: int) -> list[float]:
         ValueError: If the body is not deep enough for so many.
     """
     if not 1 <= n_slices <= MOST_SLICES:
-        raise ValueError(f"n_slices must be 1 to {MOST_SLICES}, which fill the body {SLICE_STEP_MM} mm apart, "
-                         f"got {n_slices}.")
+        raise ValueError(f"n_slices must be 1 to {MOST_SLICES}, got {n_slices}. Slices are {SLICE_STEP_MM} mm "
+                         "apart, and no more fit into a body.")
     r = np.random.default_rng([patient.seed, 2])
     places = scan_depths(n_slices, r.uniform(0, SLICE_STEP_MM))
-    shows = np.zeros(len(places), bool)
-    for *_, size in patient.stones:
-        shows |= (places > size.back_mm) & (places < size.front_mm)
-    n_through = min(shows.sum(), r.binomial(n_slices, SHARE_THROUGH_STONE))
-    chosen = r.choice(np.flatnonzero(shows), n_through, replace=False)
-    others = np.setdiff1d(np.arange(len(places)), chosen)
-    chosen = np.append(chosen, r.choice(others, n_slices - n_through, replace=False))
-    return np.round(places[np.sort(chosen)], 2).tolist()
+    shows = [(places > stone.size.back_mm) & (places < stone.size.front_mm) for stone in patient.stones]
+    free = np.ones(len(places), bool)
+    for _ in range(n_slices):
+        through = [free & shown for shown in shows if (free & shown).any()]
+        if through and r.random() < SHARE_THROUGH_STONE:
+            pool = through[r.integers(len(through))]  # any stone, small or large, then any place through it
+        else:
+            pool = free
+        free[r.choice(np.flatnonzero(pool))] = False
+    return np.round(places[~free], 2).tolist()
 
 
 def scan_depths(n_slices: int, offset_mm: float) -> Vector:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from unet_helpers.phantom.anatomy import MOST_SLICES, Patient, make_patient, slice_depths
+from unet_helpers.phantom.anatomy import MOST_SLICES, SLICE_STEP_MM, Patient, make_patient, slice_depths
 from unet_helpers.phantom.scanner import Slice, render, window
 from unet_helpers.phantom.stones import STAGHORN_EVERY
 from unet_helpers.progress import progress_bar, say
@@ -26,7 +26,7 @@ COLUMNS = {
     "stones.csv": ("stem", "stone", "row", "column", "section_diameter_mm", "diameter_mm", "volume_mm3",
                    "n_sections", "hu", "location"),
 }
-GOLDEN = (5**0.5 - 1) / 2  # its multiples, without their whole parts, are spread evenly however many there are
+GOLDEN = (5**0.5 - 1) / 2  # what its multiples have behind the point is spread evenly, few or many
 LOOK_EVERY_SECONDS = 0.05
 
 
@@ -43,8 +43,8 @@ class Job(NamedTuple):
 def staghorn_size(index: int, seed: int) -> float:
     """Size of the staghorn stone of a set's patient, see `make_patient`; 0 for those who have none.
 
-    Among the patients 0 to 5, 6 to 11 and so on, one each has a staghorn, so that any part of a data set holds
-    some; their sizes are spread evenly, so that no part holds all of the large ones.
+    Among the patients 0 to 5, 6 to 11 and so on, one each has a staghorn, so that any part of a data set
+    holds some; their sizes are spread evenly, so that no part holds all of the large ones.
     """
     block, place = divmod(index, STAGHORN_EVERY)
     chosen = np.random.default_rng([seed, 5, block]).integers(STAGHORN_EVERY)
@@ -60,7 +60,8 @@ def patient_of_set(index: int, seed: int) -> Patient:
 def stem_of(index: int, slice_index: int, seed: int) -> str:
     """A file name as in the Kaggle set: slices of a patient are recorded seconds apart, patients hours."""
     r = np.random.default_rng([seed, 4, index, slice_index])
-    return (f"1-3-46-670589-33-1-{63_700_000_000 + 7200 * index + 7 * slice_index}{r.integers(10**11, 10**12)}"
+    seconds = 63_700_000_000 + 7200 * index + 7 * slice_index
+    return (f"1-3-46-670589-33-1-{seconds}{r.integers(10**11, 10**12)}"
             f"-{r.integers(10**18, 9 * 10**18)}_png_jpg.rf.{r.bytes(16).hex()}")
 
 
@@ -116,8 +117,8 @@ def take_patients(job: Job) -> Iterator[int]:
 def start_helper(job: Job) -> subprocess.Popen[str]:
     """Another process that takes patients until none is left; it ends with this one, however this one ends.
 
-    It is started by a command line of its own: multiprocessing would run the caller's script again, which fails
-    where the script has no main guard, or is no file.
+    It is started by a command line of its own: multiprocessing would run the caller's script again, which
+    fails where the script has no main guard, or is no file.
     """
     root = str(Path(__file__).resolve().parents[2])
     paths = [root, *(path for path in sys.path if path)]
@@ -145,10 +146,7 @@ def write_all(job: Job, workers: int, show: Callable[[], object]) -> None:
         while any(helper.poll() is None for helper in helpers):
             time.sleep(LOOK_EVERY_SECONDS)
             show()
-        failed = [helper for helper in helpers if helper.returncode]
-        if failed:
-            reason = (failed[0].stderr.read().strip().splitlines() or [f"exit code {failed[0].returncode}"])[-1]
-            say(f"{len(failed)} of {len(helpers)} helping processes ended early ({reason}); their work is done here.")
+        report_failures(helpers)
         for index in range(job.n_patients):
             if not rows_path(job, index).exists():
                 finish_patient(job, index)
@@ -158,6 +156,13 @@ def write_all(job: Job, workers: int, show: Callable[[], object]) -> None:
             helper.kill()
         for helper in helpers:
             helper.communicate()
+
+
+def report_failures(helpers: list[subprocess.Popen[str]]) -> None:
+    failed = [helper for helper in helpers if helper.returncode]
+    if failed:
+        *_, reason = [f"exit code {failed[0].returncode}", *failed[0].stderr.read().splitlines()]
+        say(f"{len(failed)} of {len(helpers)} helping processes ended early ({reason}). This one does their work.")
 
 
 def write_tables(job: Job) -> None:
@@ -179,16 +184,16 @@ def check_settings(**settings: int) -> None:
     for name, value in settings.items():
         low, high = limits[name]
         if not low <= value <= high:
-            hint = ": slices are 2 mm apart, and no body is deeper" if name == "n_slices" else ""
-            raise ValueError(f"{name} must be {low} to {high}, got {value}{hint}.")
+            hint = f" Slices are {SLICE_STEP_MM} mm apart, and no more fit into a body."
+            raise ValueError(f"{name} must be {low} to {high}, got {value}." + hint * (name == "n_slices"))
 
 
 def write_dataset(folder: str | os.PathLike[str], n_patients: int = 96, n_slices: int = 8, size: int = 256,
                   seed: int = 0, workers: int | None = None, progress: bool = True) -> Path:
     """Write `<stem>.jpg`, `<stem>_mask.png` (0 or 255), slices.csv and stones.csv.
 
-    The same arguments give the same bytes for any number of workers. An interrupted call leaves nothing. It may
-    be called from a script without a main guard, from a notebook, or from standard input.
+    The same arguments give the same bytes for any number of workers. An interrupted call leaves nothing. It
+    may be called from a script without a main guard, from a notebook, or from standard input.
 
     Args:
         folder: A new folder, or an empty one.

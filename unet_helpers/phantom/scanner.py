@@ -68,8 +68,9 @@ def paint(image_hu: Array, grid: Grid, shape: Solid, layers: tuple, grains: dict
             image_hu[box] += cover * (hu + vary_hu * grains[texture][box] - image_hu[box])
 
 
-def add_stones(image_hu: Array, patient: Patient, grid: Grid, grains: dict) -> tuple[NDArray, list[ShownStone]]:
-    """Put stones into a slice 3 mm thick, and outline them; two stones that touch share a region of the mask."""
+def add_stones(image_hu: Array, patient: Patient, grid: Grid,
+               grains: dict[str, Array]) -> tuple[NDArray[np.bool_], list[ShownStone]]:
+    """Put stones into a slice 3 mm thick, and outline them; two that touch share a region of the mask."""
     mask, shown = np.zeros(image_hu.shape, bool), []
     blur_px = patient.traits.blur_mm / 2.355 / grid[3]
     for stone in patient.stones:
@@ -82,7 +83,7 @@ def add_stones(image_hu: Array, patient: Patient, grid: Grid, grains: dict) -> t
     return mask, shown
 
 
-def covered(shape: Solid, grid: Grid, grains: dict) -> Array:
+def covered(shape: Solid, grid: Grid, grains: dict[str, Array]) -> Array:
     """The share of every voxel (H, W) that a solid fills, from three cuts 1 mm apart."""
     x, y, z, pixel_mm = grid
     cuts = np.zeros((3, *x.shape), np.float32)
@@ -98,7 +99,8 @@ def outlined(cover: Array, hu: float, blur_px: float) -> NDArray[np.bool_]:
     return gaussian_filter(cover, blur_px) >= min(0.5, HALF_WHITE_HU / (hu - TISSUE_HU))
 
 
-def describe(patient: int, stone: Stone, cover: Array, section: NDArray[np.bool_], pixel_mm: float) -> ShownStone:
+def describe(patient: int, stone: Stone, cover: Array, section: NDArray[np.bool_],
+             pixel_mm: float) -> ShownStone:
     row, column = np.round(center_of_mass(cover), 2).tolist()
     section_diameter_mm = round(2 * (int(section.sum()) / np.pi) ** 0.5 * pixel_mm, 2)
     return ShownStone(f"{patient}-{stone.number}", row, column, section_diameter_mm, stone.size.diameter_mm,

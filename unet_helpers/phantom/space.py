@@ -1,7 +1,7 @@
 """From the picture to the body: how a person lies in the scanner, and what is only theirs.
 
-The picture is seen as radiologists hang it: its left is the patient's right side, where the liver is. Nobody is
-mirrored. Both spaces are in mm: x to the right of the picture, y to the patient's front, z down.
+The picture is seen as radiologists hang it: its left is the patient's right side, where the liver is.
+Nobody is mirrored. Both spaces are in mm: x to the right of the picture, y to the patient's front, z down.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def turned(traits: Traits, right: NDArray, down: NDArray) -> tuple[NDArray, NDAr
     return right * cosine - down * sine, right * sine + down * cosine
 
 
-def in_body(traits: Traits, right: NDArray, depth_mm: NDArray | float, down: NDArray) -> tuple[NDArray, NDArray]:
+def in_body(traits: Traits, right: NDArray, depth_mm: NDArray | float,
+            down: NDArray) -> tuple[NDArray, NDArray]:
     """Where points of the picture lie in the body: turned, then bent by waves, then drawn in at the waist.
 
     Args:
@@ -65,7 +66,7 @@ def in_body(traits: Traits, right: NDArray, depth_mm: NDArray | float, down: NDA
 
 
 def in_picture(traits: Traits, points: Vector) -> Vector:
-    """The way back from the body to the picture for points (n, 3), by steps that make up for what is missing."""
+    """The way back from the body to the picture for points (n, 3), by steps that make up what is missing."""
     places = np.array(points, float)
     for _ in range(N_STEPS_BACK):
         x, z = in_body(traits, places[:, 0], places[:, 1], places[:, 2])

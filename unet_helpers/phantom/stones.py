@@ -21,12 +21,13 @@ class Kind(NamedTuple):
 
 
 KINDS = (Kind("calyx", 0.64, 17), Kind("pelvis", 0.20, 24), Kind("ureter", 0.16, 9))
-N_STONES = (0.07, 0.10, 0.15, 0.19, 0.19, 0.17, 0.13)  # shares of patients with 0, 1, 2, ... single stones
+N_STONES = (0.07, 0.09, 0.13, 0.17, 0.19, 0.19, 0.16)  # shares of patients with 0, 1, 2, ... single stones
 STAGHORN_EVERY = 6  # one patient of so many has a staghorn
-N_CALYX_LEVELS = 6  # from the upper to the lower pole of a kidney, each with one calyx behind and one in front
+N_CALYX_LEVELS = 6  # from the upper to the lower pole of a kidney, each with a calyx behind and one in front
+TYPICAL_MM, SPREAD = 3.4, 0.75  # median of the drawn sizes, and standard deviation of their logarithm
 UNEVEN = 0.16  # height of the bumps, as share of the radius
-N_SAMPLES = (4_000, 30_000)  # points of a first look at a stone, and of the measuring
-DIRECTIONS = 400  # in which its width is measured
+N_SAMPLES = (1_500, 8_000)  # points of a first look at a stone, and of the measuring
+N_DIRECTIONS = 300  # in which its width is measured
 
 
 class Size(NamedTuple):
@@ -56,26 +57,21 @@ def directions(n: int) -> Vector:
     return np.column_stack([radius * np.cos(angle), radius * np.sin(angle), height])
 
 
-def sample(shape: Solid, traits: Traits, low: Vector, high: Vector, n_samples: int) -> tuple[Vector, Vector, float]:
-    """Points (n, 3) of a box of the picture that lie in a solid or just outside, how deep, and their distance."""
+def sample(shape: Solid, traits: Traits, low: Vector, high: Vector,
+           n_samples: int) -> tuple[Vector, Vector, float]:
+    """Points (n, 3) of a box of the picture in a solid or just outside, how deep inside, and their step."""
     step = float(np.prod(high - low) / n_samples) ** (1 / 3)
-    across, depths, downwards = (np.arange(a + step / 2, b, step) for a, b in zip(low, high, strict=True))
-    right, down = np.meshgrid(across, downwards)
-    points, inside = [], []
-    for depth in depths.tolist():
-        distance = shape(*_between(in_body(traits, right, depth, down), depth))
-        near = distance > -step
-        points.append(np.column_stack([right[near], np.full(near.sum(), depth), down[near]]))
-        inside.append(distance[near])
-    return np.concatenate(points), np.concatenate(inside), step
-
-
-def _between(place: tuple[Vector, Vector], depth: float) -> tuple[Vector, float, Vector]:
-    return place[0], depth, place[1]
+    axes = (np.arange(a + step / 2, b, step) for a, b in zip(low, high, strict=True))
+    right, depth, down = np.meshgrid(*axes, indexing="ij")
+    x, z = in_body(traits, right, depth, down)
+    cuts = range(depth.shape[1])
+    inside = np.stack([shape(x[:, i], float(depth[0, i, 0]), z[:, i]) for i in cuts], axis=1)
+    near = inside > -step
+    return np.column_stack([right[near], depth[near], down[near]]), inside[near], step
 
 
 def measure(shape: Solid, traits: Traits, path: Vector, reach_mm: float) -> Size:
-    """Measure a solid in the picture's space, which the waves of the body stretch and squeeze, by sampling.
+    """Measure a solid by sampling it in the picture's space, which the waves of the body stretch and squeeze.
 
     Args:
         shape: The solid, in the body.
@@ -84,18 +80,20 @@ def measure(shape: Solid, traits: Traits, path: Vector, reach_mm: float) -> Size
         reach_mm: No part of it is further from its axis.
 
     Returns:
-        Its longest extent (0.5 % is the error of a ball), volume, and range of depths.
+        Its longest extent and volume, within 2 % for a ball, and its range of depths.
     """
     places = in_picture(traits, np.atleast_2d(path))
     low, high = places.min(0) - 1.3 * reach_mm, places.max(0) + 1.3 * reach_mm
     for n_samples in N_SAMPLES:
         points, inside, step = sample(shape, traits, low, high, n_samples)
         low, high = points.min(0) - step, points.max(0) + step
-    filled = np.clip(inside / step + 0.5, 0, 1)
-    towards = points @ directions(DIRECTIONS).T  # (points, directions)
+    volume_mm3 = float(np.clip(inside / step + 0.5, 0, 1).sum()) * step**3
+    rim = abs(inside) < 0.5 * step
+    points, inside = points[rim], inside[rim]
+    towards, back_and_front = points @ directions(N_DIRECTIONS).T, points[:, 1]
     widths = (towards + inside[:, None]).max(0) - (towards - inside[:, None]).min(0)
-    outer = (points[:, 1] - inside).min(), (points[:, 1] + inside).max()
-    return Size(round(float(widths.max()), 2), round(float(filled.sum()) * step**3, 1), *np.round(outer, 2).tolist())
+    back_mm, front_mm = (back_and_front - inside).min(), (back_and_front + inside).max()
+    return Size(*(round(float(mm), 2) for mm in (widths.max(), volume_mm3, back_mm, front_mm)))
 
 
 class Drawn(NamedTuple):
@@ -114,7 +112,7 @@ def draw_single(r: Generator, paths: dict[str, list[Vector]]) -> Iterator[Drawn]
     hu = r.uniform(220, 1450)
     path = paths[kind.location][r.integers(len(paths[kind.location]))]
     centre = path[r.integers(1, 4) if kind.location == "ureter" else -1] + r.normal(size=3) * 1.2
-    size_mm = np.clip(np.exp(r.normal(1.5, 0.75)), 2, kind.largest_mm)
+    size_mm = np.clip(TYPICAL_MM * np.exp(r.normal(0, SPREAD)), 2, kind.largest_mm)
     for _ in range(r.geometric(0.75) if kind.location == "calyx" else 1):
         radii = size_mm / 2 * r.uniform(0.75, 1.25, 3)
         shape = solid(centre, 1, radii, frame(r.normal(size=3)), UNEVEN)
