@@ -92,6 +92,7 @@ URINE = {kind.location for kind in KINDS}  # what swells where urine is held bac
 SLICE_STEP_MM = 2  # slices of a patient are at least so far apart
 USUAL_DEPTHS_MM, BODY_DEPTHS_MM = (-28, 36), (-74, 118)  # of the kidneys; of the leanest body
 MOST_SLICES = (BODY_DEPTHS_MM[1] - BODY_DEPTHS_MM[0]) // SLICE_STEP_MM
+WHY_NO_MORE = f"Slices are {SLICE_STEP_MM} mm apart, and no more fit into a body."
 SHARE_THROUGH_STONE = 0.7  # of the slices, where there are enough places through a stone
 
 
@@ -153,8 +154,7 @@ def slice_depths(patient: Patient, n_slices: int) -> list[float]:
         ValueError: If the body is not deep enough for so many.
     """
     if not 1 <= n_slices <= MOST_SLICES:
-        raise ValueError(f"n_slices must be 1 to {MOST_SLICES}, got {n_slices}. Slices are {SLICE_STEP_MM} mm "
-                         "apart, and no more fit into a body.")
+        raise ValueError(f"n_slices must be 1 to {MOST_SLICES}, got {n_slices}. {WHY_NO_MORE}")
     r = np.random.default_rng([patient.seed, 2])
     places = scan_depths(n_slices, r.uniform(0, SLICE_STEP_MM))
     shows = [(places > stone.size.back_mm) & (places < stone.size.front_mm) for stone in patient.stones]

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from unet_helpers.phantom.anatomy import MOST_SLICES, SLICE_STEP_MM, Patient, make_patient, slice_depths
+from unet_helpers.phantom.anatomy import MOST_SLICES, WHY_NO_MORE, Patient, make_patient, slice_depths
 from unet_helpers.phantom.scanner import Slice, render, window
 from unet_helpers.phantom.stones import STAGHORN_EVERY
 from unet_helpers.progress import progress_bar, say
@@ -106,6 +106,11 @@ def rows_path(job: Job, index: int) -> Path:
     return Path(job.scratch, "rows", f"{index}.json")
 
 
+def n_done(job: Job) -> int:
+    """Patients that are written, by whichever process."""
+    return len(os.listdir(Path(job.scratch, "rows")))
+
+
 def take_patients(job: Job) -> Iterator[int]:
     """Write one patient after the other that no other process has claimed."""
     for index in range(job.n_patients):
@@ -162,7 +167,7 @@ def report_failures(helpers: list[subprocess.Popen[str]]) -> None:
     failed = [helper for helper in helpers if helper.returncode]
     if failed:
         *_, reason = [f"exit code {failed[0].returncode}", *failed[0].stderr.read().splitlines()]
-        say(f"{len(failed)} of {len(helpers)} helping processes ended early ({reason}). This one does their work.")
+        say(f"{len(failed)} of {len(helpers)} helping processes failed ({reason}). This one does their work.")
 
 
 def write_tables(job: Job) -> None:
@@ -184,8 +189,8 @@ def check_settings(**settings: int) -> None:
     for name, value in settings.items():
         low, high = limits[name]
         if not low <= value <= high:
-            hint = f" Slices are {SLICE_STEP_MM} mm apart, and no more fit into a body."
-            raise ValueError(f"{name} must be {low} to {high}, got {value}." + hint * (name == "n_slices"))
+            hint = f" {WHY_NO_MORE}" if name == "n_slices" else ""
+            raise ValueError(f"{name} must be {low} to {high}, got {value}.{hint}")
 
 
 def write_dataset(folder: str | os.PathLike[str], n_patients: int = 96, n_slices: int = 8, size: int = 256,
@@ -221,8 +226,7 @@ def write_dataset(folder: str | os.PathLike[str], n_patients: int = 96, n_slices
             Path(scratch, name).mkdir()
         job = Job(str(Path(scratch).resolve()), n_patients, n_slices, size, seed)
         with progress_bar(desc="phantom", total=n_patients, unit="pt", disable=not progress) as bar:
-            n_done = lambda: len(os.listdir(Path(scratch, "rows")))  # noqa: E731
-            write_all(job, min(workers, n_patients), lambda: bar.update(n_done() - bar.n))
+            write_all(job, min(workers, n_patients), lambda: bar.update(n_done(job) - bar.n))
         write_tables(job)
         if target.exists():
             target.rmdir()
