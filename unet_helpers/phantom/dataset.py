@@ -127,7 +127,7 @@ def start_helper(job: Job) -> subprocess.Popen[str]:
     """
     root = str(Path(__file__).resolve().parents[2])
     paths = [root, *(path for path in sys.path if path)]
-    command = [sys.executable, "-P", "-m", "unet_helpers.phantom.helper", json.dumps(job)]
+    command = [sys.executable or "", "-P", "-m", "unet_helpers.phantom.helper", json.dumps(job)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                             text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
 
