@@ -357,7 +357,8 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = add("phantom", phantom_command, "write synthetic CT slices with kidney stones")
     sub.add_argument("out", metavar="OUT", type=Path, help="new folder")
-    for name, default, text in (("patients", 96, "number of patients"), ("slices", 8, "slices a patient"),
+    for name, default, text in (("patients", 96, "number of patients"),
+                                ("slices", 8, f"slices a patient, 1 to {phantom.MOST_SLICES}"),
                                 ("size", 256, "side of a slice in pixels")):
         sub.add_argument(f"--{name}", metavar="N", type=_positive(int), default=default,
                          help=f"{text} (default {default})")
