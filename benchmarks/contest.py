@@ -2,8 +2,10 @@
 
 Rows are appended to a file of JSON lines as soon as they are measured. What the file already holds is not
 measured again, so a long table can be made in pieces. The clock runs during training steps only: reading the
-data, validating and scoring are free for everybody. Threshold and smallest stone are chosen on the validation
-part, and the scores are those of the test part. The memory is that of the whole process, libraries included.
+data, validating and scoring are free for everybody. Threshold and smallest region are chosen on the
+validation part, and the scores are those of the test part, image by image: two contestants are compared by
+the difference on the same images, with an interval by patient. The memory is that of the whole process,
+libraries included.
 """
 
 from __future__ import annotations
@@ -28,12 +30,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from unet_helpers.checkpoint import load_state
 from unet_helpers.config import TrainConfig
-from unet_helpers.data import Pair, find_pairs, open_dataset, split_by_group
-from unet_helpers.evaluation import choose_threshold, score_masks
+from unet_helpers.data import Pair, find_pairs, known_stones, open_dataset, split_by_group
+from unet_helpers.evaluation import choose_threshold, compare, score_masks
 from unet_helpers.inference import predict_all, sixteen_bit_type
 from unet_helpers.metrics import predicted_mask
 from unet_helpers.model import n_parameters
 from unet_helpers.plotting import save_figure
+from unet_helpers.scoring import image_record, score_image_stones
 from unet_helpers.training import fit, load_arrays, mean_positive_dice
 
 CPU = torch.device("cpu")
@@ -106,9 +109,14 @@ def score(model: nn.Module, split: Split) -> Row:
     threshold, min_pixels = choose_threshold(val_probabilities, val_masks)
     images, masks = load_arrays(split["test"], max_size=sys.maxsize)
     predictions = [predicted_mask(p, threshold, min_pixels) for p in predict_all(model, images)]
-    scores = score_masks(predictions, masks)
-    names = ("n_positive", "n_stones", "dice_positive_mean", "stone_sensitivity", "false_positives_per_image")
-    return {**{name: scores[name] for name in names}, "threshold": threshold, "min_pixels": min_pixels,
+    scores = score_masks(predictions, masks, known_stones(split["test"]))
+    names = ("n_positive", "n_sections", "n_stones", "dice_positive_mean", "section_sensitivity",
+             "stone_sensitivity", "false_positives_per_image")
+    keys = ("dice", "n_sections", "n_found", "n_false_positives")
+    records = [image_record(score_image_stones(p, mask)) for p, mask in zip(predictions, masks, strict=True)]
+    per_image = [{key: record[key] for key in keys} for record in records]
+    return {**{name: scores[name] for name in names}, "per_image": per_image,
+            "groups": [pair.group for pair in split["test"]], "threshold": threshold, "min_pixels": min_pixels,
             "val_dice": mean_positive_dice(val_probabilities, val_masks, threshold)}
 
 
@@ -212,7 +220,8 @@ def _one(args: argparse.Namespace, contestants: dict[str, Callable]) -> None:
 
 def table(rows: list[Row]) -> str:
     """Markdown: one line a contestant and budget, mean over the seeds and their range."""
-    head = ("contestant", "s", "seeds", "mean Dice (range)", "validation", "sensitivity", "false alarms",
+    head = ("contestant", "s", "seeds", "mean Dice (range)", "Dice minus ours (95 %)", "validation",
+            "sections found", "stones found", "false alarms",
             "parameters", "images/s", "MPx/s", "share of peak", "memory, MiB")
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     keys = sorted({(r["threads"], r["budget"], r["contestant"]) for r in rows})
@@ -225,7 +234,9 @@ def table(rows: list[Row]) -> str:
         dices = [row["dice_positive_mean"] for row in some]
         cells = (name, f"{budget:g}", str(len(some)),
                  f"{np.mean(dices):.3f} ({min(dices):.3f} to {max(dices):.3f})",
-                 f"{mean('val_dice'):.3f}", f"{mean('stone_sensitivity'):.3f}",
+                 _minus_ours(rows, some),
+                 f"{mean('val_dice'):.3f}", f"{mean('section_sensitivity'):.3f}",
+                 f"{mean('stone_sensitivity'):.3f}",
                  f"{mean('false_positives_per_image'):.2f}",
                  f"{some[0]['parameters']:,}", f"{mean('images_per_s'):.1f}",
                  f"{mean('megapixels_per_s'):.2f}",
@@ -233,6 +244,21 @@ def table(rows: list[Row]) -> str:
                  f"{mean('peak_memory_mib'):.0f}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _minus_ours(rows: list[Row], some: list[Row]) -> str:
+    """Paired difference to "ours" at the same threads and budget, over the seeds that both have."""
+    first = some[0]
+    key = (first["threads"], first["budget"], "ours")
+    ours = {r["seed"]: r for r in rows if (r["threads"], r["budget"], r["contestant"]) == key}
+    pairs = [(ours[row["seed"]], row) for row in some if row["seed"] in ours]
+    if first["contestant"] == "ours" or not pairs:
+        return "-"
+    one, other = ({"per_image": [image for row in part for image in row["per_image"]]}
+                  for part in zip(*pairs, strict=True))
+    groups = [group for _, row in pairs for group in row["groups"]]  # a patient is drawn with all seeds
+    change = compare(one, other, groups)["dice_positive_mean"]
+    return "{:+.3f} ({:+.3f} to {:+.3f})".format(change["difference"], *change["interval"])
 
 
 def plot(rows: list[Row]) -> Figure:

@@ -37,7 +37,7 @@ from unet_helpers.plotting import save_figure
 from unet_helpers.training import TrainConfig, fit, load_arrays
 
 STARTS = ["random", "phantom"]
-SHOWN = {"dice_positive_mean": "mean Dice", "stone_sensitivity": "share of stones found",
+SHOWN = {"dice_positive_mean": "mean Dice", "section_sensitivity": "share of sections found",
          "false_positives_per_image": "false alarms per image"}
 
 

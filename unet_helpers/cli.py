@@ -23,6 +23,7 @@ from unet_helpers.data import (
     Pair,
     find_pairs,
     home,
+    known_stones,
     load_image,
     open_dataset,
     spacings,
@@ -156,7 +157,8 @@ def evaluate_command(args: argparse.Namespace) -> int:
     images, masks = load_arrays(pairs, max_size=sys.maxsize, progress=True)  # scores of whole files
     probabilities = predict_all(checkpoint.model, images, progress=True, n_views=4 if args.tta else 1)
     scores = evaluate(probabilities, masks, checkpoint.threshold, checkpoint.min_pixels,
-                      groups=[pair.group for pair in pairs], spacing_mm=spacings(pairs))
+                      groups=[pair.group for pair in pairs], spacing_mm=spacings(pairs),
+                      stones=known_stones(pairs))
     rivals = _rivals([p for p in every_pair if p.group in checkpoint.split["train"]], images, masks)
     print(f"U-Net on {args.split} data, {len(images)} images" + (", mirrored four ways" if args.tta else ""))
     print(score_table(scores, rivals))
