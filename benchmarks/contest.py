@@ -115,8 +115,8 @@ def score(model: nn.Module, split: Split) -> Row:
     keys = ("dice", "n_sections", "n_found", "n_false_positives")
     records = [image_record(score_image_stones(p, mask)) for p, mask in zip(predictions, masks, strict=True)]
     per_image = [{key: record[key] for key in keys} for record in records]
-    return {**{name: scores[name] for name in names}, "per_image": per_image,
-            "groups": [pair.group for pair in split["test"]], "threshold": threshold, "min_pixels": min_pixels,
+    return {**{name: scores[name] for name in names}, "threshold": threshold, "min_pixels": min_pixels,
+            "per_image": per_image, "groups": [pair.group for pair in split["test"]],
             "val_dice": mean_positive_dice(val_probabilities, val_masks, threshold)}
 
 
@@ -203,7 +203,7 @@ def main(script: str, contestants: dict[str, Callable[[Split, int, list[float]],
             left = _missing(read_rows(args.out), name, seed, args.threads, budgets)
             for some in [[b] for b in left] if separate_runs(name) else [left] if left else []:
                 measure(script, args, name, seed, some)
-    print(table(read_rows(args.out)))
+    print(table(read_rows(args.out), next(iter(contestants))))
     if args.figure:
         save_figure(plot(read_rows(args.out)), args.figure)
 
@@ -218,9 +218,14 @@ def _one(args: argparse.Namespace, contestants: dict[str, Callable]) -> None:
         print(json.dumps({**about, **row}), flush=True)
 
 
-def table(rows: list[Row]) -> str:
-    """Markdown: one line a contestant and budget, mean over the seeds and their range."""
-    head = ("contestant", "s", "seeds", "mean Dice (range)", "Dice minus ours (95 %)", "validation",
+def table(rows: list[Row], reference: str) -> str:
+    """Markdown: one line a contestant and budget, mean over the seeds, their range, and what it gains.
+
+    Args:
+        rows: What was measured.
+        reference: The contestant that all others are compared with, on the same images.
+    """
+    head = ("contestant", "s", "seeds", "mean Dice (range)", f"Dice minus {reference} (95 %)", "validation",
             "sections found", "stones found", "false alarms",
             "parameters", "images/s", "MPx/s", "share of peak", "memory, MiB")
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
@@ -234,7 +239,7 @@ def table(rows: list[Row]) -> str:
         dices = [row["dice_positive_mean"] for row in some]
         cells = (name, f"{budget:g}", str(len(some)),
                  f"{np.mean(dices):.3f} ({min(dices):.3f} to {max(dices):.3f})",
-                 _minus_ours(rows, some),
+                 _change(rows, some, reference),
                  f"{mean('val_dice'):.3f}", f"{mean('section_sensitivity'):.3f}",
                  f"{mean('stone_sensitivity'):.3f}",
                  f"{mean('false_positives_per_image'):.2f}",
@@ -246,13 +251,12 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def _minus_ours(rows: list[Row], some: list[Row]) -> str:
-    """Paired difference to "ours" at the same threads and budget, over the seeds that both have."""
-    first = some[0]
-    key = (first["threads"], first["budget"], "ours")
-    ours = {r["seed"]: r for r in rows if (r["threads"], r["budget"], r["contestant"]) == key}
-    pairs = [(ours[row["seed"]], row) for row in some if row["seed"] in ours]
-    if first["contestant"] == "ours" or not pairs:
+def _change(rows: list[Row], some: list[Row], reference: str) -> str:
+    """Paired difference of the mean Dice to the reference, same budget, over the seeds that both have."""
+    about = {name: some[0][name] for name in ("threads", "budget")} | {"contestant": reference}
+    theirs = {row["seed"]: row for row in rows if about.items() <= row.items()}
+    pairs = [(theirs[row["seed"]], row) for row in some if row["seed"] in theirs]
+    if some[0]["contestant"] == reference or not pairs:
         return "-"
     one, other = ({"per_image": [image for row in part for image in row["per_image"]]}
                   for part in zip(*pairs, strict=True))

@@ -241,8 +241,9 @@ def _gallery(groups: Sequence[Group], packed: Mapping[int, Any]) -> str:
     if not groups:
         return "<h2>Cases</h2>\n<p>No image holds a stone or a false alarm: there is nothing to show.</p>"
     parts = ["<h2>Cases</h2>\n<p>Each picture is enlarged around a missed section, or else around the "
-             "largest section or false alarm. Pixels are coloured one by one: where a false alarm touches a section, "
-             'they count as found. <span class="screen">Choose one to open it in the slider.</span></p>',
+             "largest section or false alarm. Pixels are coloured one by one: where a false alarm touches a "
+             'section, they have the colour of a hit. <span class="screen">Choose one to open it in the '
+             "slider.</span></p>",
              f'<div class="legend">{legend_html(list(ERROR_KINDS.values()))}</div>']
     places = {index: place for place, index in enumerate(packed)}
     for heading, sentence, chosen in groups:
