@@ -25,7 +25,7 @@ from unet_helpers.training import TrainConfig
 TRAIN = ("--epochs", "2", "--base-channels", "2", "--device", "cpu")
 ROOT = Path(__file__).resolve().parents[1]
 SCORES = {"n_images", "n_positive", "dice_positive_mean", "iou_positive_mean", "dice_pooled", "iou_pooled",
-          "clean_negative_rate", "false_positives_per_image", "stone_sensitivity", "threshold"}
+          "clean_negative_rate", "false_positives_per_image", "section_sensitivity", "threshold"}
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +199,7 @@ def test_evaluate_measures_in_millimetres_where_the_data_know_their_pixels(run: 
     assert call("evaluate", copy, "--checkpoint", run / "best.pt", "--split", "all", "--json", json_file) == 0
     scores = json.loads(json_file.read_text())
     diameter = 2 * math.sqrt(30 / math.pi)  # every stone of the set has 5 x 6 pixels
-    true = [stone["diameter"] / diameter for stone in scores["per_stone"]]
+    true = [section["diameter"] / diameter for section in scores["per_section"]]
     assert true == pytest.approx([0.5 + 0.25 * (n % 2) for n in range(12)])
     assert "surface Dice at 1 mm" in capsys.readouterr().out and "hd95_mm" in scores
 

@@ -447,7 +447,8 @@ def plot_bland_altman(agreement: Mapping[str, Any], unit: str = "mm", ax: Axes |
     """Draw the error of each measured diameter against the true one, with bias and 95 % limits by size.
 
     The axis shows the bulk of the errors. An outlier beyond it is a triangle at the edge, with its error, or
-    else a handful of them would squeeze all others into a line.
+    else a handful of them would squeeze all others into a line. Limits that lie beyond the axis because of
+    such outliers are not seen; the table holds them.
 
     Args:
         agreement: What `curves.agreement` returned, the key "size_agreement" of `evaluation.evaluate`.
@@ -464,8 +465,10 @@ def plot_bland_altman(agreement: Mapping[str, Any], unit: str = "mm", ax: Axes |
     bulk = (error >= agreement["usual"][0]) & (error <= agreement["usual"][1])
     ax.plot(true[bulk], error[bulk], "o", markersize=4, alpha=0.6, color=CURVE_STYLES[0][0])
     _draw_limits(ax, agreement, unit)
-    low, high = ax.get_ylim()
-    ax.set_ylim(low - 0.12 * (high - low), high + 0.12 * (high - low))  # room for the outliers
+    limits = [end for part in agreement["by_size"] for end in part["limits"] if math.isfinite(end)]
+    shown = np.r_[error[bulk], np.clip(limits, *agreement["usual"]), 0.0]
+    room = 0.15 * np.ptp(shown) + 0.01
+    ax.set_ylim(shown.min() - room, shown.max() + room)
     _draw_outliers(ax, true[~bulk], error[~bulk])
     ax.set(xlabel=f"true diameter, {unit}", ylabel=f"predicted - true, {unit}",
            title=f"size of the sections found, n = {agreement['n']}")  # fmt: skip
@@ -494,7 +497,6 @@ def _draw_outliers(ax: Axes, true: np.ndarray, error: np.ndarray) -> None:
         up = float(np.clip(off, low + edge, high - edge))
         ax.plot(across, up, marker, color=CURVE_STYLES[3][0], markersize=7)
         ax.annotate(f"{off:+.1f}", (across, up), xytext=(5, -3), textcoords="offset points", fontsize=7)
-    ax.set_ylim(low, high)
 
 
 def plot_size_bins(size_bins: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Axes:
