@@ -34,8 +34,9 @@ EXPORTS = {
     "inspector": "BY_HAND Inspector RenderSettings WHOLE render",
     "intervals": "bootstrap_intervals paired_difference",
     "losses": "bce_dice_loss bce_loss dice_loss",
-    "metrics": "HIT_IOU StoneMatch check_probabilities check_probability confusion_counts dice divided "
-               "equal_area_diameter false_alarms iou label_stones match_labels match_stones overlap_ratios "
+    "metrics": "HIT_IOU StoneMatch check_lengths check_probabilities check_probability confusion_counts dice "
+               "divided equal_area_diameter false_alarms iou label_stones match_labels match_stones "
+               "overlap_ratios "
                "pooled_dice pooled_iou precision predicted_mask recall",
     "model": "UNet UNet2015 n_parameters",
     "progress": "TrainingBar progress_bar say",

@@ -13,6 +13,7 @@ from unet_helpers.curves import FROC_THRESHOLDS, agreement, calibration, froc, p
 from unet_helpers.data import KnownStone
 from unet_helpers.intervals import bootstrap_intervals, paired_difference
 from unet_helpers.metrics import (
+    check_lengths,
     check_probabilities,
     dice,
     divided,
@@ -46,12 +47,6 @@ N_OUTLIERS = 10  # at most so many are named
 KnownStones = Sequence[Sequence[KnownStone]]
 
 
-def _check_lengths(predictions: Sequence[Any], targets: Sequence[Any]) -> None:
-    if not len(targets) or len(predictions) != len(targets):
-        raise ValueError("predictions and targets must be equally many and at least one, got "
-                         f"{len(predictions)} and {len(targets)}.")
-
-
 def score_masks(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray],
                 stones: KnownStones | None = None) -> dict[str, float]:
     """Scores of a set of predicted masks, as plain numbers.
@@ -75,7 +70,7 @@ def score_masks(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray]
     Raises:
         ValueError: If the numbers or shapes of the masks differ.
     """
-    _check_lengths(predictions, targets)
+    check_lengths(predictions, targets)
     images = [score_image_stones(p, t) for p, t in zip(predictions, targets, strict=True)]
     return _flat(images, _stone_records(stones, targets, images), "px")
 
@@ -381,7 +376,7 @@ def choose_grey_threshold(images: Sequence[np.ndarray], targets: Sequence[np.nda
     Raises:
         ValueError: If the numbers differ.
     """
-    _check_lengths(images, targets)
+    check_lengths(images, targets)
     pixels = sum(np.bincount(image.ravel(), minlength=256) for image in images)
     stone = sum(np.bincount(i[t], minlength=256) for i, t in zip(images, targets, strict=True))
     predicted, hit = pixels[::-1].cumsum()[::-1], stone[::-1].cumsum()[::-1]  # at least this bright

@@ -21,6 +21,7 @@ from scipy import ndimage
 __all__ = [
     "HIT_IOU",
     "StoneMatch",
+    "check_lengths",
     "check_probabilities",
     "check_probability",
     "confusion_counts",
@@ -230,11 +231,16 @@ def check_probability(probability: np.ndarray, target: np.ndarray, where: str = 
         raise ValueError(f"probability{where} must lie in [0, 1], got {actual}. {hint}")
 
 
+def check_lengths(predictions: Sequence[Any], targets: Sequence[Any]) -> None:
+    """Refuse lists that are empty or not equally long."""
+    if not len(targets) or len(predictions) != len(targets):
+        raise ValueError("predictions and targets must be equally many and at least one, got "
+                         f"{len(predictions)} and {len(targets)}.")
+
+
 def check_probabilities(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> None:
     """Refuse lists of unequal length, and by its index the first image that `check_probability` refuses."""
-    if not len(targets) or len(probabilities) != len(targets):
-        raise ValueError("predictions and targets must be equally many and at least one, got "
-                         f"{len(probabilities)} and {len(targets)}.")
+    check_lengths(probabilities, targets)
     for i, (probability, target) in enumerate(zip(probabilities, targets, strict=True)):
         check_probability(probability, target, f" {i}")
 
