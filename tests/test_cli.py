@@ -27,7 +27,7 @@ from unet_helpers.training import TrainConfig
 TRAIN = ("--epochs", "2", "--base-channels", "2", "--device", "cpu")
 ROOT = Path(__file__).resolve().parents[1]
 SCORES = {"n_images", "n_positive", "dice_positive_mean", "iou_positive_mean", "dice_pooled", "iou_pooled",
-          "clean_negative_rate", "false_positives_per_image", "stone_sensitivity", "threshold"}
+          "clean_negative_rate", "false_positives_per_image", "section_sensitivity", "threshold"}
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +201,7 @@ def test_evaluate_measures_in_millimetres_where_the_data_know_their_pixels(run: 
     assert call("evaluate", copy, "--checkpoint", run / "best.pt", "--split", "all", "--json", json_file) == 0
     scores = json.loads(json_file.read_text())
     diameter = 2 * math.sqrt(30 / math.pi)  # every stone of the set has 5 x 6 pixels
-    true = [stone["diameter"] / diameter for stone in scores["per_stone"]]
+    true = [section["diameter"] / diameter for section in scores["per_section"]]
     assert true == pytest.approx([0.5 + 0.25 * (n % 2) for n in range(12)])
     assert "surface Dice at 1 mm" in capsys.readouterr().out and "hd95_mm" in scores
 
@@ -333,7 +333,7 @@ def test_evaluate_pools_the_folds_each_with_its_own_choice(folds: Path, data: Pa
 
     def watched(probabilities, masks, threshold, min_pixels, **options):
         given.update(threshold=threshold, min_pixels=min_pixels, groups=options["groups"])
-        return evaluate(probabilities, masks, 0.5, 0, **options)
+        return evaluate(probabilities, masks, threshold, min_pixels, **options)
 
     monkeypatch.setattr(cli, "evaluate", watched)
     scores = evaluated(run, data, tmp_path / "scores.json", "--report", tmp_path / "report.html",
@@ -359,7 +359,6 @@ def test_each_fold_scores_its_own_images_with_its_own_network(folds: Path, data:
         return shown[-1]
 
     monkeypatch.setattr(cli, "predict_all", watched)
-    monkeypatch.setattr(cli, "evaluate", lambda p, masks, *_, **options: evaluate(p, masks, 0.5, **options))
     pooled = evaluated(run, data, tmp_path / "pooled.json")
     by_fold, shown[:] = list(shown), []
     for n in (1, 2, 3):
