@@ -293,16 +293,19 @@ def run(root: Path = ROOT, names: Sequence[str] = ()) -> int:
             print(f"{text}\nStopped: {notebook.name} failed. Its copy: {root / 'executed' / notebook.name}")
             return 1
     home = Path(os.environ.get("UNET_HOME") or root)
-    print_scores(home / "runs" / "lesson" / "scores.json", started_at)
+    print_scores(home / "runs" / "lesson", started_at)
     print(f"Executed copies: {root / 'executed'}")
     print(f"Total time: {duration(time.monotonic() - start)}")
     return 0
 
 
-def print_scores(path: Path, started_at: float) -> None:
-    """Prints the scores that the last lesson wrote, unless they are older than this run."""
-    if not path.is_file() or path.stat().st_mtime < started_at - 2:  # file clocks may be 2 s coarse
+def print_scores(runs: Path, started_at: float) -> None:
+    """Prints the scores that the last lesson wrote beside its run, unless they are older than this run."""
+    oldest = started_at - 2  # file clocks may be 2 s coarse
+    written = [path for path in runs.glob("*/scores.json") if path.stat().st_mtime >= oldest]
+    if not written:
         return
+    path = max(written, key=lambda path: path.stat().st_mtime)
     scores = json.loads(path.read_text(encoding="utf-8"))
     width = max(map(len, scores), default=0)
     print(f"Scores ({path}):")

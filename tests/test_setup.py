@@ -402,7 +402,7 @@ def test_run_executes_in_order_and_prints_the_scores(
     lesson_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     score = """import json, pathlib
-folder = pathlib.Path("../runs/lesson")
+folder = pathlib.Path("../runs/lesson/phantom")
 folder.mkdir(parents=True)
 (folder / "scores.json").write_text(json.dumps({"test images": 96, "mean Dice": 0.85342}))"""
     first = write_lesson(lesson_root, "01_a.ipynb", "open('seen', 'w').write('a')", "1 + 1")
@@ -444,12 +444,16 @@ def test_run_takes_names_and_refuses_unknown_ones(tmp_path: Path) -> None:
 
 
 def test_scores_of_an_earlier_run_are_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "scores.json"
-    path.write_text('{"dice": 0.9}')
-    tutorial.print_scores(path, started_at=time.time() + 60)
+    for name, age_s, dice in (("older", 3600, 0.1), ("newer", 0, 0.9)):
+        (tmp_path / name).mkdir()
+        path = tmp_path / name / "scores.json"
+        path.write_text(json.dumps({"dice": dice}))
+        os.utime(path, (time.time() - age_s,) * 2)
+    tutorial.print_scores(tmp_path, started_at=time.time() + 60)
     assert capsys.readouterr().out == ""
-    tutorial.print_scores(path, started_at=time.time())
-    assert "dice  0.900" in capsys.readouterr().out
+    tutorial.print_scores(tmp_path, started_at=time.time() - 7200)
+    shown = capsys.readouterr().out
+    assert "dice  0.900" in shown and str(tmp_path / "newer") in shown and "0.100" not in shown
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGINT to one process")
