@@ -14,10 +14,12 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if not path.stem.sta
 EXPORTS = {
     "cache": "CACHE_ABOVE_BYTES Cache decoded_bytes load_shrunk open_cache",
     "check": "check_folder",
-    "checkpoint": "Checkpoint load_checkpoint load_state save_state store_threshold",
+    "checkpoint": "Checkpoint build_network load_checkpoint load_state load_weights network_name save_state "
+                  "store_threshold",
     "cli": "main",
-    "compiling": "COMPILE_CHOICES compiled is_compiler_error wants_compiling",
-    "config": "TrainConfig choose_device default_config learning_rate_factor",
+    "compiling": "compiled is_compiler_error wants_compiling",
+    "config": "COMPILE_CHOICES TrainConfig choose_device clashes continued default_config "
+              "learning_rate_factor",
     "curves": "CALIBRATION_EDGES FROC_THRESHOLDS agreement calibration froc froc_counts precision_recall",
     "data": "FolderScan Pair brightest_channel find_pairs home kaggle_dataset load_image load_mask load_pair "
             "open_dataset phantom_dataset scan_folder spacings split_by_group unpack",
@@ -26,7 +28,7 @@ EXPORTS = {
                   "score_masks",
     "distributed": "agree gather main_first own_device part process_group same_start sum_gradients "
                    "synchronise_batch_norm",
-    "files": "remove_scratch write_json written_whole",
+    "files": "check_writable explain remove_scratch write_json written_whole",
     "groups": "exam_names join_groups read_groups_csv",
     "inference": "MAX_SIZE MIRRORINGS fast_precision predict predict_all",
     "inspector": "BY_HAND Inspector RenderSettings WHOLE render",
@@ -36,7 +38,8 @@ EXPORTS = {
                "pooled_dice pooled_iou precision predicted_mask recall",
     "model": "UNet UNet2015 n_parameters",
     "progress": "TrainingBar progress_bar say",
-    "run_state": "RunState",
+    "run_folder": "RunStatus holds_run how_far load_run remove_results run_lock run_status saved_config",
+    "run_state": "RunState open_run",
     "snapshots": "Snapshots",
     "steps": "LossLedger batch_gradient halving is_out_of_memory",
     "rendering": "Region RenderSettings check_arrays encode_png false_alarms find_regions "
@@ -47,7 +50,8 @@ EXPORTS = {
                "size_bias size_bin_ratios stone_records totals",
     "surface": "SurfaceScores average_surface_distance hd95 outline pixel_size surface_dice "
                "surface_distances surface_scores",
-    "training": "Interrupted TrainConfig choose_device default_config fit load_arrays mean_positive_dice",
+    "training": "Interrupted RunStatus TrainConfig choose_device default_config fit load_arrays "
+                "mean_positive_dice run_status",
     "transforms": "PatchSampler anchors_of augment brightness_of_stones lookalikes_of normalise "
                   "resize_image resize_mask shrink_size to_device to_tensor",
 }

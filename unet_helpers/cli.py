@@ -351,8 +351,8 @@ def _parser() -> argparse.ArgumentParser:
                      help="use torch.compile; auto: on CUDA when the run is long enough to pay it back "
                           "(default auto)")
     sub.add_argument("--resume", action="store_true",
-                     help="continue the run in RUN where it stopped, with its own settings; more --minutes or "
-                          "--epochs train on")
+                     help="continue the run in RUN where it stopped, with its own settings; more --minutes "
+                          "or --epochs train on")
     sub.add_argument("--seed", metavar="S", type=int,
                      help="of split, weights and patches (default 0)")
     device(sub)
