@@ -45,6 +45,7 @@ def test_the_report_counts_everything(messy: Path):
     assert json.loads(json.dumps(report)) == report
     assert {key: report[key] for key in ("n_pairs", "n_positive", "n_groups", "n_ungrouped")} == {
         "n_pairs": 6, "n_positive": 2, "n_groups": 6, "n_ungrouped": 6}
+    assert report["n_grouped_by_folder"] == 0 and report["largest_group"] == {"name": "a", "n_pairs": 1}
     assert report["images_without_mask"] == ["g.png", "h.png"]
     assert report["masks_without_image"] == ["i_mask.png", "j_mask.png"]
     assert report["mask_values"] == {"0, 255": 1, "0, 1": 1, "0 to 199 (200 values)": 1, "0": 1}
@@ -61,6 +62,23 @@ def test_without_any_stone_there_is_no_share(tmp_path: Path):
     report = check_folder(tmp_path, progress=False)
     assert report["foreground_share"] is None and report["n_positive"] == 0
     assert report["mask_values"] == {"1": 1}
+
+
+def test_groups_by_folder_and_rows_that_do_not_fit_are_in_the_report(tmp_path: Path):
+    for n, patient in enumerate(("p1", "p2", "p3")):
+        for name in ("001", "002"):
+            save(tmp_path / patient / f"{name}.png", np.full((4, 4), 9 * n))  # the same within a patient
+            save(tmp_path / patient / f"{name}_mask.png", np.ones((4, 4)))
+    report = check_folder(tmp_path, progress=False)
+    assert (report["n_groups"], report["n_ungrouped"], report["n_grouped_by_folder"]) == (3, 0, 6)
+    assert report["identical_images_in_two_groups"] == [] and report["group_rows_without_image"] == []
+    assert check_folder(tmp_path, progress=False, group_by="name")["n_groups"] == 6
+    (tmp_path / "groups.csv").write_text("stem,group\np1/,A\nP2/,A\np3/001,B\np3/001,C\np4/,D\n")
+    report = json.loads(json.dumps(check_folder(tmp_path, progress=False)))
+    assert report["group_rows_without_image"] == ["p4/"]
+    assert report["images_in_two_groups"] == ["p3/001 (B, C)"]
+    assert report["group_rows_in_other_case"] == ["P2/"]
+    assert report["largest_group"] == {"name": "A", "n_pairs": 4}
 
 
 def test_progress_goes_to_standard_output(messy: Path, capsys: pytest.CaptureFixture):

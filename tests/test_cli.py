@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,10 @@ from PIL import Image
 from tiny_data import write_tiny
 
 from unet_helpers import cli, plotting, run_state, training
-from unet_helpers.checkpoint import load_checkpoint, load_state, save_state
+from unet_helpers.checkpoint import load_checkpoint, load_state, save_state, store_threshold
 from unet_helpers.cli import main
 from unet_helpers.data import load_image, load_mask
+from unet_helpers.evaluation import evaluate
 from unet_helpers.training import TrainConfig
 
 TRAIN = ("--epochs", "2", "--base-channels", "2", "--device", "cpu")
@@ -312,17 +314,59 @@ def test_evaluate_a_part(run: Path, data: Path, tmp_path: Path, split: str, n_im
     assert json.loads((tmp_path / "scores.json").read_text())["n_images"] == n_images
 
 
+def evaluated(run: Path, data: Path, json_file: Path, *options: object) -> dict:
+    assert call("evaluate", data, "--checkpoint", run, "--device", "cpu", "--json", json_file, *options) == 0
+    return json.loads(json_file.read_text())
+
+
+def test_a_renamed_folder_has_the_same_test_images(run: Path, data: Path, tmp_path: Path, capsys):
+    plain = evaluated(run / "best.pt", data, tmp_path / "a.json")
+    renamed = evaluated(run / "best.pt", shutil.copytree(data, tmp_path / "p1" / "p2"), tmp_path / "b.json")
+    assert plain == renamed and plain["n_images"] == 2
+    found = "12 images, of which 8 were trained on and 2 chose the best weights; 2 are left to test on."
+    assert found in capsys.readouterr().out and plain["seen"] == found
+
+
 @pytest.mark.filterwarnings("always")
-def test_foreign_data_needs_split_all(run: Path, data: Path, tmp_path: Path, capsys):
-    for n, path in enumerate(sorted(data.glob("*.jpg"))[:3]):
-        (tmp_path / f"foreign{n}.jpg").write_bytes(path.read_bytes())
-        (tmp_path / f"foreign{n}_mask.png").write_bytes((data / f"{path.stem}_mask.png").read_bytes())
-    for split, code in (("test", 1), ("train", 1), ("all", 0)):
+def test_images_of_the_training_under_other_names_are_no_test(run: Path, data: Path, tmp_path: Path, capsys):
+    trained = json.loads((run / "split.json").read_text())["train"]
+    for n, name in enumerate(trained[:3]):  # the same greys in another file
+        Image.fromarray(load_image(data / name)).save(tmp_path / f"foreign{n}.png")
+        shutil.copy(data / f"{Path(name).stem}_mask.png", tmp_path / f"foreign{n}_mask.png")
+    for split, code in (("test", 1), ("val", 1), ("train", 0), ("all", 0)):
         assert call("evaluate", tmp_path, "--checkpoint", run / "best.pt", "--split", split) == code
     out, err = capsys.readouterr()
-    assert "The training images are not in this data: no grey threshold" in out
-    assert "--split must be all for data that the checkpoint was not trained on, got test" in err
+    assert out.count("3 images, of which 3 were trained on") == 2
+    assert "--split must name a part that has images, got test with none. 3 images, of which 3 were" in err
     assert "note: 3 of 3 images name no exam" in err
+
+
+def test_a_foreign_set_with_the_same_group_names_is_all_test(run: Path, tmp_path: Path, capsys):
+    foreign = write_tiny(tmp_path / "foreign")  # the exams of the training, by name
+    for path in foreign.glob("*.jpg"):
+        Image.fromarray(load_image(path) // 2).save(path.with_suffix(".png"))
+        path.unlink()
+    assert evaluated(run / "best.pt", foreign, tmp_path / "scores.json")["n_images"] == 12
+    out = capsys.readouterr().out
+    assert "None of these images was seen in training: all 12 can test the network. But 5 of their " in out
+    assert "The training images are not in this data: no grey threshold" in out
+
+
+@pytest.mark.filterwarnings("ignore:16 of 16 images name no exam")
+def test_groups_added_after_the_training_hide_no_leak(tmp_path: Path, capsys):
+    data = write_tiny(tmp_path / "data", n_exams=8)
+    for n, path in enumerate(sorted(data.glob("*.jpg"))):
+        path.rename(data / f"s{n}.jpg")
+        (data / f"{path.stem}_mask.png").rename(data / f"s{n}_mask.png")
+    assert call("train", data, "--out", tmp_path / "run", *TRAIN) == 0
+    parts = json.loads((tmp_path / "run" / "split.json").read_text())
+    assert {name: len(images) for name, images in parts.items()} == {"train": 11, "val": 2, "test": 3}
+    rows = [f"{Path(name).stem},patient{n % 3}" for part in parts.values() for n, name in enumerate(part)]
+    (data / "groups.csv").write_text("\n".join(["stem,group", *rows]))
+    assert call("evaluate", data, "--checkpoint", tmp_path / "run" / "best.pt") == 1
+    found = ("16 images, of which 11 were trained on and 2 chose the best weights; 3 others share a group "
+             "with them; none is left to test on.")
+    assert found in capsys.readouterr().err
 
 
 def test_evaluate_without_a_usable_checkpoint(data: Path, tmp_path: Path, capsys):
@@ -333,6 +377,160 @@ def test_evaluate_without_a_usable_checkpoint(data: Path, tmp_path: Path, capsys
     assert "must be a whole checkpoint" in capsys.readouterr().err
     usage_error("evaluate", data)
     usage_error("evaluate", data, "--checkpoint", tmp_path / "best.pt", "--split", "everything")
+
+
+# -------------------------------------------------------------------------------------- cross-validation
+FOLDS = (*TRAIN, "--folds", "3")
+
+
+@pytest.fixture(scope="module")
+def folds(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "folds"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli, "default_config", lambda device: TrainConfig(
+            n_steps=4, steps_per_epoch=2, batch_size=4, patch_size=32, learning_rate=1e-2))
+        assert call("train", data, "--out", folder, *FOLDS) == 0
+    return folder
+
+
+def split_of(run: Path) -> dict[str, list[str]]:
+    return json.loads((run / "split.json").read_text())
+
+
+def test_folds_test_every_image_once(folds: Path, data: Path):
+    assert sorted(path.name for path in folds.iterdir()) == ["fold-1", "fold-2", "fold-3", "folds.json"]
+    splits = [split_of(folds / f"fold-{n}") for n in (1, 2, 3)]
+    tested = [name for split in splits for name in split["test"]]
+    assert sorted(tested) == sorted(path.name for path in data.glob("*.jpg"))
+    for n, split in enumerate(splits, start=1):
+        assert sorted(sum(split.values(), [])) == sorted(tested) and len(split["test"]) == 4
+        assert (folds / f"fold-{n}" / "curves.png").exists()
+
+
+def test_evaluate_pools_the_folds_each_with_its_own_choice(folds: Path, data: Path, tmp_path: Path,
+                                                           monkeypatch, capsys):
+    run, given = shutil.copytree(folds, tmp_path / "run"), {}
+    for n in (1, 2, 3):
+        store_threshold(run / f"fold-{n}" / "best.pt", 0.1 * n, n)
+
+    def watched(probabilities, masks, threshold, min_pixels, **options):
+        given.update(threshold=threshold, min_pixels=min_pixels, groups=options["groups"])
+        return evaluate(probabilities, masks, 0.5, 0, **options)
+
+    monkeypatch.setattr(cli, "evaluate", watched)
+    scores = evaluated(run, data, tmp_path / "scores.json", "--report", tmp_path / "report.html",
+                       "--figure", tmp_path / "cases.png")
+    owner = {name: n for n in (1, 2, 3) for name in split_of(run / f"fold-{n}")["test"]}
+    assert sorted(scores["images"]) == sorted(owner) and scores["n_networks"] == 3
+    assert given["threshold"] == pytest.approx([0.1 * owner[name] for name in scores["images"]])
+    assert given["min_pixels"] == [owner[name] for name in scores["images"]]
+    assert len(set(given["groups"])) == 6
+    text = "12 of 12 images are scored, each by the one network of 3 that has seen neither it nor its group."
+    out = capsys.readouterr().out
+    assert text in out and "U-Net on the test parts of 3 folds, 12 images" in out and "grey >= " in out
+    assert f"cross-validation in 3 folds of {data.name}" in (tmp_path / "report.html").read_text("utf-8")
+    assert load_image(tmp_path / "cases.png").shape[1] > 300
+
+
+def test_each_fold_scores_its_own_images_with_its_own_network(folds: Path, data: Path, tmp_path: Path,
+                                                              monkeypatch):
+    run, shown, predict_all = shutil.copytree(folds, tmp_path / "run"), [], cli.predict_all
+
+    def watched(model, images, **options):
+        shown.append(predict_all(model, images, **options))
+        return shown[-1]
+
+    monkeypatch.setattr(cli, "predict_all", watched)
+    monkeypatch.setattr(cli, "evaluate", lambda p, masks, *_, **options: evaluate(p, masks, 0.5, **options))
+    pooled = evaluated(run, data, tmp_path / "pooled.json")
+    by_fold, shown[:] = list(shown), []
+    for n in (1, 2, 3):
+        alone = evaluated(run / f"fold-{n}" / "best.pt", data, tmp_path / "alone.json")
+        assert alone["images"] == pooled["images"][4 * n - 4:4 * n]
+        assert len(shown[-1]) == 4 and all(map(np.array_equal, shown[-1], by_fold[n - 1]))
+
+
+def test_folds_go_on_where_they_stopped(folds: Path, data: Path, tmp_path: Path, monkeypatch, capsys):
+    run, fit = tmp_path / "run", cli.fit
+
+    def stopped(train, val, folder, config, *rest, **options):
+        if folder.name == "fold-2":
+            fit(train, val, folder, replace(config, n_epochs=2), *rest, **options,
+                on_epoch=lambda _: os.kill(os.getpid(), signal.SIGINT))
+        return fit(train, val, folder, config, *rest, **options)
+
+    monkeypatch.setattr(cli, "fit", stopped)
+    assert call("train", data, "--out", run, *FOLDS) == 130
+    assert "To go on, give the same command with --resume" in capsys.readouterr().out
+    assert json.loads((run / "folds.json").read_text()) == {"n_folds": 3, "seed": 0, "finished": [1]}
+    assert call("evaluate", data, "--checkpoint", run) == 1
+    assert "must hold all 3 folds, got" in capsys.readouterr().err
+    monkeypatch.setattr(cli, "fit", fit)
+    before = (run / "fold-1" / "best.pt").stat().st_mtime_ns
+    assert call("train", data, "--out", run, *FOLDS, "--resume") == 0
+    assert (run / "fold-1" / "best.pt").stat().st_mtime_ns == before  # nor is its threshold chosen again
+    for n in (1, 2, 3):
+        mine, theirs = (load_state(folder / f"fold-{n}" / "last.pt") for folder in (run, folds))
+        assert mine["step"] == theirs["step"]
+        assert mine["model"]["head.weight"].tolist() == theirs["model"]["head.weight"].tolist()
+
+
+def test_a_run_keeps_its_folds(folds: Path, run: Path, data: Path, tmp_path: Path, capsys):
+    copy = shutil.copytree(folds, tmp_path / "run")
+    for options, message in (
+            (FOLDS, "which holds a run. Add --resume"),
+            ((*TRAIN, "--folds", "4", "--resume"), "with --folds 3 --seed 0. Give these, or another folder"),
+            ((*FOLDS, "--seed", "1", "--resume"), "with --folds 3 --seed 0. Give these, or another folder"),
+            ((*TRAIN, "--resume"), "with --folds 3 --seed 0. Give these, or another folder")):
+        assert call("train", data, "--out", copy, *options) == 1
+        assert message in capsys.readouterr().err
+    assert call("train", data, "--out", run, *FOLDS, "--resume") == 1
+    assert "which holds one without" in capsys.readouterr().err
+    for bad in ("2", "0", "few"):
+        usage_error("train", data, "--out", tmp_path / "new", "--folds", bad)
+    assert "to train, validate and test takes 3 folds" in capsys.readouterr().err
+
+
+def test_evaluate_refuses_folds_that_are_not_whole(folds: Path, data: Path, tmp_path: Path, capsys):
+    copy = shutil.copytree(folds, tmp_path / "run")
+    shutil.rmtree(copy / "fold-3")
+    assert call("evaluate", data, "--checkpoint", copy) == 1
+    assert re.search("must hold all 3 folds, got .* where fold 3 is missing", capsys.readouterr().err)
+    (copy / "fold-2").rename(copy / "fold-3")
+    (copy / "folds.json").unlink()
+    assert call("evaluate", data, "--checkpoint", copy) == 1
+    assert "where fold 2 is missing" in capsys.readouterr().err
+    assert call("evaluate", data, "--checkpoint", tmp_path) == 1
+    assert "or the folder of a run with --folds, got" in capsys.readouterr().err
+    assert call("evaluate", data, "--checkpoint", folds, "--split", "train") == 1
+    assert "--split must be test for a cross-validation, got train" in capsys.readouterr().err
+
+
+def test_minutes_are_for_each_fold(data: Path, tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "_train_one", lambda *_: 0)
+    options = ("--folds", 4, "--minutes", 2.5, "--device", "cpu")
+    assert call("train", data, "--out", tmp_path / "run", *options) == 0
+    out = capsys.readouterr().out
+    assert "4 networks are trained one after another for 2.5 minutes each, 10 in all." in out
+    assert "fold 4 of 4" in out
+
+
+# ---------------------------------------------------------------------------------------- folders as groups
+def test_folders_are_groups_in_check_train_and_evaluate(data: Path, tmp_path: Path, capsys):
+    for n, path in enumerate(sorted(data.glob("*.jpg"))):
+        folder = tmp_path / "data" / f"p{n // 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder / f"s{n}.jpg")
+        shutil.copy(data / f"{path.stem}_mask.png", folder / f"s{n}_mask.png")
+    option = ("--group-by", "folder")
+    assert call("check", tmp_path / "data", *option) == 0
+    out = capsys.readouterr().out
+    assert "12 pairs in 6 groups" in out and "12 images are grouped by the folder that they lie in" in out
+    assert call("train", tmp_path / "data", "--out", tmp_path / "run", *TRAIN, *option) == 0
+    assert "train: 8 images of 4 groups" in capsys.readouterr().out
+    scores = evaluated(tmp_path / "run" / "best.pt", tmp_path / "data", tmp_path / "a.json", *option)
+    assert scores["n_groups"] == 1 and scores["n_images"] == 2
+    usage_error("check", tmp_path / "data", "--group-by", "patient")
 
 
 # ------------------------------------------------------------------------------------------------ predict

@@ -19,7 +19,6 @@ from unet_helpers.data import (
     load_pair,
     scan_folder,
     spacings,
-    split_by_group,
 )
 
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5  # 0 to 235
@@ -95,17 +94,6 @@ def test_wrapping_folders_change_neither_pairs_nor_groups(tmp_path: Path):
     write_pair(tmp_path / "plain", "a")
     shutil.copytree(tmp_path / "plain", tmp_path / "wrapped" / "data set" / "v1")
     assert groups_of(tmp_path / "wrapped") == groups_of(tmp_path / "plain") == {"a": "a"}
-
-
-def test_patients_in_folders_with_equal_file_names_stay_apart(tmp_path: Path):
-    for patient in ("p1", "p2"):
-        write_pair(tmp_path / "flat" / patient, "001")
-        write(tmp_path / "two" / "images" / patient / "001.png")
-        write(tmp_path / "two" / "masks" / patient / "001.png")
-    for layout in ("flat", "two"):
-        scan = scan_folder(tmp_path / layout)
-        assert [p.group for p in scan.pairs] == ["p1/001", "p2/001"]
-        assert all(p.image.parent.name == p.mask.parent.name for p in scan.pairs)
 
 
 def test_pairs_beside_a_layout_are_not_lost(tmp_path: Path):
@@ -212,7 +200,7 @@ def test_plain_names_are_their_own_group_with_a_warning(tmp_path: Path):
     "stem,group\na,P1\nb,P1\nc,P2\n",
     "﻿stem;group\r\na;P1\r\nb;P1\r\nc;P2\r\n",
     "group,age,stem\nP1,40,a\nP1,41, b \nP2,42,c\n",
-    "stem,group\na.jpg,P1\nb.jpg,P1\nc.jpg,P2\nnot there,P3\n",
+    "stem,group\na.jpg,P1\nb.jpg,P1\nc.jpg,P2\n",
     'stem,group\n"a","P1"\n"b","P1"\n\n"c","P2"\n',
 ], ids=["comma", "BOM, semicolon, CRLF", "other columns", "file names", "quotes, empty line"])
 def test_groups_csv_names_the_patients(tmp_path: Path, text: str):
@@ -266,43 +254,147 @@ def test_a_groups_csv_that_cannot_be_read_is_no_silent_leak(tmp_path: Path, cont
         scan_folder(tmp_path)
 
 
-# ------------------------------------------------------------------------------------------ split
-def make_pairs(*sizes: int) -> list[Pair]:
-    return [Pair(Path(f"{g}-{i}.jpg"), Path(f"{g}-{i}_mask.png"), f"g{g}")
-            for g, n in enumerate(sizes) for i in range(n)]
+# ------------------------------------------------------------------------- one folder for each patient
+def write_patients(root: Path, layout: str, patients: tuple[str, ...] = ("p1", "p2", "p3"), n: int = 2,
+                   start: int = 1) -> Path:
+    """n images of each patient with a folder of their own; their stems repeat from patient to patient."""
+    for patient in patients:
+        for number in range(start, start + n):
+            places = {"flat": (f"{patient}/{number:03d}.png", f"{patient}/{number:03d}_mask.png"),
+                      "above": (f"images/{patient}/{number:03d}.png", f"masks/{patient}/{number:03d}.png"),
+                      "below": (f"{patient}/images/{number:03d}.png", f"{patient}/masks/{number:03d}.png")}
+            for place, array in zip(places[layout], (GREY, MASK.astype(np.uint8) * 255), strict=True):
+                write(root / place, array)
+    return root
 
 
-@pytest.mark.parametrize("n_groups", [3, 4, 10, 60, 211])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_split_by_group_keeps_groups_whole_and_the_shares(n_groups: int, seed: int):
-    pairs = make_pairs(*[1 + g % 4 for g in range(n_groups)])
-    split = split_by_group(pairs, seed)
-    assert sorted(sum(split.values(), []), key=pairs.index) == pairs
-    groups = {name: {pair.group for pair in part} for name, part in split.items()}
-    assert sum(map(len, groups.values())) == n_groups and all(groups.values())
-    if n_groups >= 60:
-        assert len(groups["test"]) == round(n_groups * 0.2)
-        assert len(groups["val"]) == round((n_groups - len(groups["test"])) / 8)
+def groups_by_path(root: Path, group_by: str | None = None) -> dict[str, str]:
+    return {p.image.relative_to(root).as_posix(): p.group for p in scan_folder(root, group_by).pairs}
 
 
-def test_split_depends_on_nothing_but_names_and_seed():
-    pairs = make_pairs(*[2] * 20)
-    split = split_by_group(pairs)
-    for name, part in split_by_group(pairs[::-1]).items():
-        assert set(part) == set(split[name])
-    assert split_by_group(pairs, seed=1) != split
-    # held against a known answer, so that no release of Python, NumPy or this package moves a test set
-    assert sorted({pair.group for pair in split["test"]}) == ["g11", "g12", "g15", "g3"]
+@pytest.mark.parametrize("layout", ["flat", "above", "below"])
+@pytest.mark.parametrize("n_patients", [2, 3, 12])
+def test_a_folder_is_a_patient_when_stems_repeat(tmp_path: Path, layout: str, n_patients: int):
+    patients = tuple(f"p{n}" for n in range(n_patients))
+    scan = scan_folder(write_patients(tmp_path / layout, layout, patients))
+    assert len(scan.pairs) == scan.n_grouped_by_folder == 2 * n_patients and scan.n_ungrouped == 0
+    for pair in scan.pairs:
+        assert pair.group in pair.image.parts and pair.group in patients
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        find_pairs(tmp_path / layout)
 
 
-def test_a_huge_group_is_not_torn():
-    split = split_by_group(make_pairs(500, *[1] * 9))
-    assert sum(any(pair.group == "g0" for pair in part) for part in split.values()) == 1
+@pytest.mark.parametrize("names", [("train", "val", "test"), ("Train", "valid", "Validation"),
+                                   ("training", "testing"), ("stones", "normal")])
+def test_folders_that_name_a_part_are_nobodys(tmp_path: Path, names: tuple[str, ...]):
+    scan = scan_folder(write_patients(tmp_path, "flat", names))
+    assert scan.n_grouped_by_folder == 0 and len({pair.group for pair in scan.pairs}) == 2 * len(names)
+    with pytest.raises(ValueError, match="must hold a folder for each patient to be grouped by folder"):
+        scan_folder(tmp_path, group_by="folder")
 
 
-def test_two_groups_cannot_be_split():
-    with pytest.raises(ValueError, match="at least 3 groups .* got 2"):
-        split_by_group(make_pairs(5, 5))
+def test_a_patient_in_train_and_test_is_one_patient(tmp_path: Path):
+    for part in ("train", "test"):
+        write_patients(tmp_path / part, "flat")
+    assert set(groups_by_path(tmp_path).values()) == {"p1", "p2", "p3"}
+
+
+def test_of_nested_folders_the_highest_that_can_be_split_is_the_patient(tmp_path: Path):
+    for patient in ("p1", "p2", "p3"):
+        write_patients(tmp_path / "studies" / patient, "flat", ("series 1", "series 2"))
+    write_patients(tmp_path / "sites" / "north", "flat")
+    write_patients(tmp_path / "sites" / "south", "flat")
+    assert set(groups_by_path(tmp_path / "studies").values()) == {"p1", "p2", "p3"}
+    assert len(set(groups_by_path(tmp_path / "sites").values())) == 6
+
+
+def test_different_stems_are_grouped_by_folder_only_on_demand(tmp_path: Path):
+    for n, patient in enumerate(("p1", "p2", "p3")):
+        write_patients(tmp_path, "flat", (patient,), start=1 + 2 * n)
+    assert scan_folder(tmp_path).n_ungrouped == 6
+    assert set(groups_by_path(tmp_path, "folder").values()) == {"p1", "p2", "p3"}
+    assert [pair.group for pair in find_pairs(tmp_path, "folder")] == ["p1"] * 2 + ["p2"] * 2 + ["p3"] * 2
+    with pytest.raises(ValueError, match="group_by must be one of folder, name or None, got 'patient'"):
+        scan_folder(tmp_path, group_by="patient")
+
+
+def test_repeated_stems_need_not_mean_patients(tmp_path: Path):
+    assert len(set(groups_by_path(write_patients(tmp_path, "flat"), "name").values())) == 6
+
+
+def test_folders_join_what_names_and_rows_hold_together(tmp_path: Path):
+    for patient, second in (("p1", 100), ("p2", 130), ("p3", 9000)):  # an exam in two folders
+        write_pair(tmp_path / patient, kaggle_stem(63700000000 + second))
+        write_pair(tmp_path / patient, "extra " + patient)
+    assert len(set(groups_by_path(tmp_path, "folder").values())) == 2
+    (tmp_path / "groups.csv").write_text("stem,group\np2/,A\np3/,A\n")
+    assert len(set(groups_by_path(tmp_path, "folder").values())) == 1
+
+
+def test_rows_count_before_folders_that_nobody_asked_for(tmp_path: Path):
+    write_patients(tmp_path, "flat")
+    (tmp_path / "groups.csv").write_text("stem,group\np1/001,A\np1/002,B\n")
+    groups = groups_by_path(tmp_path)
+    assert (groups["p1/001.png"], groups["p1/002.png"], groups["p2/001.png"]) == ("A", "B", "p2")
+    assert len(set(groups_by_path(tmp_path, "folder").values())) == 3
+
+
+# --------------------------------------------------------------------------------- rows of groups.csv
+@pytest.mark.parametrize("layout", ["flat", "above", "below"])
+@pytest.mark.parametrize("spelling", ["p1/001", "p1/001.png", "p1\\001", "p1\\001.png", "./p1/001", "{path}",
+                                      "{windows}"])
+def test_a_row_with_a_path_means_one_image(tmp_path: Path, layout: str, spelling: str):
+    write_patients(tmp_path, layout)
+    path = {"flat": "p1/001.png", "above": "images/p1/001.png", "below": "p1/images/001.png"}[layout]
+    row = spelling.format(path=path, windows=path.replace("/", "\\"))
+    (tmp_path / "groups.csv").write_text(f"stem,group\n{row},A\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        find_pairs(tmp_path)
+    assert [where for where, group in groups_by_path(tmp_path).items() if group == "A"] == [path]
+
+
+@pytest.mark.parametrize(("place", "row"), [
+    ("", "p1/"), ("", "p1"), ("", "p1\\"), ("", "images/p1/"), ("images", "p1/"), ("images/p1", "001"),
+    ("images/p1", "001.png")])
+def test_a_row_of_a_folder_and_a_table_beside_the_images(tmp_path: Path, place: str, row: str):
+    write_patients(tmp_path, "above")
+    (tmp_path / place / "groups.csv").write_text(f"stem,group\n{row},A\n")
+    found = {where for where, group in groups_by_path(tmp_path).items() if group == "A"}
+    assert found == ({"images/p1/001.png"} if "001" in row else {"images/p1/001.png", "images/p1/002.png"})
+
+
+def test_the_more_exact_row_counts(tmp_path: Path):
+    write_patients(tmp_path, "flat")
+    (tmp_path / "groups.csv").write_text("stem,group\np1/,A\n001,B\np1/001,C\n")
+    assert list(groups_by_path(tmp_path).values()) == ["C", "A", "B", "p2", "B", "p3"]
+    assert scan_folder(tmp_path).group_rows.in_two_groups == []
+
+
+def test_rows_that_do_not_fit_are_named(tmp_path: Path):
+    for stem in ("s0", "s1", "s2", "s3"):
+        write_pair(tmp_path, stem)
+    write(tmp_path / "no mask yet.jpg")
+    (tmp_path / "groups.csv").write_text(
+        "stem,group\ns0,A\ns0,B\ns1,A\nS2,B\ns3_typo,B\nt1,C\nt2,C\nt3,C\nno mask yet,C\n")
+    with pytest.warns(UserWarning) as caught:
+        pairs = find_pairs(tmp_path)
+    texts = [str(warning.message) for warning in caught if "groups.csv has" in str(warning.message)]
+    assert texts == [
+        "groups.csv has 4 rows that match no image: s3_typo, t1, t2 and 1 more.",
+        "groups.csv has 1 images in two groups, which are joined: s0 (A, B).",
+        "groups.csv has 1 rows that match only in another case, and count: S2.",
+    ]
+    assert [pair.group for pair in pairs] == ["A", "A", "A", "s3"]  # A and B are joined: the safe reading
+
+
+def test_a_row_in_another_case_gives_way_to_one_that_fits(tmp_path: Path):
+    for stem in ("a", "A b"):
+        write_pair(tmp_path, stem)
+    (tmp_path / "groups.csv").write_text("stem,group\na,P1\na B,P2\n")
+    assert groups_of(tmp_path) == {"a": "P1", "A b": "P2"}
+    assert scan_folder(tmp_path).group_rows.in_other_case == ["a B"]
 
 
 # --------------------------------------------------------------------------------- reading images

@@ -2,13 +2,18 @@
 
 import io
 import os
+import shutil
+import subprocess
 import sys
+import time
 import types
 import zipfile
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from unet_helpers import datasets
 from unet_helpers.datasets import home, kaggle_dataset, open_dataset, phantom_dataset, unpack
@@ -29,6 +34,11 @@ def make_zip(path: Path, *names: str, content: bytes = b"content") -> Path:
 
 def files_in(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def visible(folder: Path) -> list[str]:
+    """What lies in the data folder, apart from the lock that stays there."""
+    return sorted(path.name for path in folder.iterdir() if path.name != ".lock")
 
 
 # ---------------------------------------------------------------------------------- home and sources
@@ -68,7 +78,7 @@ def test_a_zip_opens_like_its_folder(tmp_path: Path, own_folder: Path):
     assert folder.parent == own_folder and files_in(folder) == ["a.jpg", "a_mask.png"]
 
 
-def test_the_phantom_is_written_once_and_keyed_by_its_content(monkeypatch: pytest.MonkeyPatch):
+def test_the_phantom_is_written_once_and_named_by_what_it_is(monkeypatch: pytest.MonkeyPatch):
     calls = []
 
     def write(folder: Path, **settings) -> None:
@@ -77,11 +87,104 @@ def test_the_phantom_is_written_once_and_keyed_by_its_content(monkeypatch: pytes
 
     monkeypatch.setattr(datasets.phantom, "write_dataset", write)
     first = phantom_dataset(n_patients=3, n_slices=2, size=64)
-    assert first.is_dir() and phantom_dataset(n_patients=3, n_slices=2, size=64) == first and len(calls) == 1
-    others = {phantom_dataset(n_patients=3, n_slices=2, size=64, seed=1), phantom_dataset(3, 3, 64)}
-    monkeypatch.setattr(datasets.phantom, "source_hash", lambda: "another version")
-    others.add(phantom_dataset(n_patients=3, n_slices=2, size=64))
-    assert len({first, *others}) == 4 and len(calls) == 4
+    assert first.name == f"phantom-3x2-64px-seed0-v{datasets.phantom.VERSION}" and first.is_dir()
+    assert phantom_dataset(n_patients=3, n_slices=2, size=64) == first and len(calls) == 1
+    assert phantom_dataset(3, 2, 64, seed=1).name.startswith("phantom-3x2-64px-seed1-v")
+    monkeypatch.setattr(datasets.phantom, "VERSION", 99)
+    assert phantom_dataset(n_patients=3, n_slices=2, size=64).name == "phantom-3x2-64px-seed0-v99"
+    assert len(calls) == 3
+
+
+def test_a_comment_or_other_line_ends_in_the_source_change_no_name(tmp_path: Path):
+    """A copy of the package with a comment and the line ends of Windows opens the folder that is there."""
+    copy = tmp_path / "copy" / "unet_helpers"
+    shutil.copytree(Path(datasets.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (copy / "phantom").glob("*.py"):
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n") + b"# a comment\r\n")
+    program = "from unet_helpers import datasets; print(datasets.phantom_dataset(1, 1, 64))"
+    found = []
+    for root in (copy.parent, Path(datasets.__file__).parents[1]):
+        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path,
+                               env={**os.environ, "PYTHONPATH": str(root)}, check=True)
+        found.append(ended.stdout.splitlines()[-1])
+    assert found[0] == found[1] and len(list(Path(found[0]).parent.glob("phantom-*"))) == 1
+
+
+def test_two_first_starts_at_once_share_one_data_set(tmp_path: Path, own_folder: Path):
+    """Two plain scripts ask for the same phantom: one writes it, the other one says that it waits."""
+    program = "from unet_helpers import datasets; print('at', datasets.phantom_dataset(24, 2, 128))"
+    root = str(Path(datasets.__file__).parents[1])
+    options = {"text": True, "cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": root}}
+    both = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             **options) for _ in range(2)]
+    texts = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], texts
+    assert [error for _, error in texts] == ["", ""]
+    folder = own_folder / f"phantom-24x2-128px-seed0-v{datasets.phantom.VERSION}"
+    assert all(f"at {folder}" in out for out, _ in texts)
+    assert sorted("phantom: 100%" in out for out, _ in texts) == [False, True]  # written once
+    assert sum("Another process is preparing data" in out for out, _ in texts) == 1
+    assert visible(own_folder) == [folder.name] and len(list(folder.glob("*.jpg"))) == 48
+
+
+class NoLocks:
+    """The lock of a file system that knows none."""
+
+    def __init__(self, path: Path):
+        del path
+
+    def acquire(self, timeout: float = -1) -> None:
+        raise NotImplementedError("flock")
+
+    def release(self) -> None:
+        pass
+
+
+def test_without_locks_the_second_takes_what_the_first_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(datasets, "FileLock", NoLocks)
+
+    def beaten(folder: Path, **_: int) -> None:
+        folder.mkdir(parents=True)
+        raise FileExistsError(folder)
+
+    monkeypatch.setattr(datasets.phantom, "write_dataset", beaten)
+    assert phantom_dataset(3, 2, 64).is_dir()
+    path, rename = make_zip(tmp_path / "a.zip", "1.png"), Path.rename
+
+    def beaten_again(self: Path, target: Path) -> None:
+        (target / "other").mkdir(parents=True)
+        rename(self, target)  # fails, because the target is not empty
+
+    monkeypatch.setattr(Path, "rename", beaten_again)
+    assert [one.name for one in unpack(path).iterdir()] == ["other"]
+
+
+def test_a_phantom_that_cannot_be_written_is_an_error(monkeypatch: pytest.MonkeyPatch):
+    def full(folder: Path, **_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(datasets.phantom, "write_dataset", full)
+    with pytest.raises(OSError, match="No space left"):
+        phantom_dataset(3, 2, 64)
+
+
+def test_unpacking_waits_for_another_process(tmp_path: Path, own_folder: Path, capsys):
+    path = make_zip(tmp_path / "a.zip", "1.png")
+    own_folder.mkdir(parents=True)
+    lock = FileLock(own_folder / ".lock")
+    lock.acquire()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(unpack, path)
+        text = ""
+        for _ in range(200):
+            text += capsys.readouterr().out
+            if text:
+                break
+            time.sleep(0.05)
+        assert f"Another process is preparing data in {own_folder}. Waiting for it before a-" in text
+        assert not waiting.done() and visible(own_folder) == []
+        lock.release()
+        assert files_in(waiting.result()) == ["1.png"]
 
 
 # ------------------------------------------------------------------------------------------- Kaggle
@@ -132,7 +235,7 @@ def test_a_zip_is_unpacked_once(tmp_path: Path, own_folder: Path, monkeypatch: p
     assert unpack(path) == folder
     (tmp_path / "moved").mkdir()
     assert unpack(path.rename(tmp_path / "moved" / path.name)) == folder
-    assert [p.name for p in own_folder.iterdir()] == [folder.name]
+    assert visible(own_folder) == [folder.name]
 
 
 def test_another_content_under_the_same_name_is_another_folder(tmp_path: Path):
@@ -149,7 +252,8 @@ def test_a_path_that_leaves_the_folder_is_refused(tmp_path: Path, own_folder: Pa
     path = make_zip(tmp_path / "evil.zip", "good.png", name)
     with pytest.raises(ValueError, match=r"must only hold files inside its own folder, got '.+'\. Do not"):
         unpack(path)
-    assert files_in(tmp_path) == [*before, "evil.zip"] and list(own_folder.iterdir()) == []
+    assert files_in(tmp_path) == sorted([*before, "evil.zip", "home/data/.lock"])
+    assert visible(own_folder) == []
 
 
 def test_a_zip_larger_than_the_disk_is_refused_before_unpacking(
@@ -160,7 +264,7 @@ def test_a_zip_larger_than_the_disk_is_refused_before_unpacking(
     monkeypatch.setattr(datasets.shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(ValueError, match=r"must fit on the disk, got 0\.0 GB unpacked and 0\.0 GB free"):
         unpack(path)
-    assert list(own_folder.iterdir()) == []
+    assert visible(own_folder) == []
 
 
 def encrypted(raw: bytes) -> bytes:
@@ -191,7 +295,7 @@ def test_damaged_zips_leave_nothing(tmp_path: Path, own_folder: Path, damage, me
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match=message):
         unpack(path)
-    assert list(own_folder.iterdir()) == []
+    assert visible(own_folder) == []
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
@@ -224,5 +328,5 @@ def test_interrupted_unpacking_leaves_nothing(
         patch.setattr(zipfile.ZipFile, "_extract_member", stop_at_the_second)
         with pytest.raises(type(interruption) if isinstance(interruption, Exception) else interruption):
             unpack(path)
-    assert list(own_folder.iterdir()) == []
+    assert visible(own_folder) == []
     assert files_in(unpack(path)) == ["1.png", "2.png"]

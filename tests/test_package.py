@@ -21,15 +21,19 @@ EXPORTS = {
     "config": "COMPILE_CHOICES TrainConfig choose_device clashes continued default_config "
               "learning_rate_factor",
     "curves": "CALIBRATION_EDGES FROC_THRESHOLDS agreement calibration froc froc_counts precision_recall",
-    "data": "FolderScan Pair brightest_channel find_pairs home kaggle_dataset load_image load_mask load_pair "
-            "open_dataset phantom_dataset scan_folder spacings split_by_group unpack",
+    "cross_validation": "fold_checkpoints fold_folder is_finished mark_finished open_folds",
+    "data": "SUFFIXES FolderScan Pair brightest_channel find_pairs folds_by_group home image_hash "
+            "kaggle_dataset load_image load_mask load_pair open_dataset parts_seen phantom_dataset "
+            "scan_folder spacings split_by_group stone_strata unpack unseen_pairs",
     "datasets": "home kaggle_dataset open_dataset phantom_dataset unpack",
     "evaluation": "THRESHOLDS choose_grey_threshold choose_operating_point choose_threshold evaluate "
                   "score_masks",
     "distributed": "agree gather main_first own_device part process_group same_start sum_gradients "
                    "synchronise_batch_norm",
     "files": "check_writable explain remove_scratch write_json written_whole",
-    "groups": "exam_names join_groups read_groups_csv",
+    "finding": "GROUP_BY SUFFIXES FolderScan find_pairs scan_folder",
+    "groups": "GroupRows exam_names folder_names join_groups match_rows named_groups read_groups_csv "
+              "spellings",
     "inference": "MAX_SIZE MIRRORINGS fast_precision predict predict_all",
     "inspector": "BY_HAND Inspector RenderSettings WHOLE render",
     "intervals": "bootstrap_intervals",
@@ -37,6 +41,7 @@ EXPORTS = {
     "metrics": "StoneMatch confusion_counts dice equal_area_diameter iou label_stones match_stones "
                "pooled_dice pooled_iou precision predicted_mask recall",
     "model": "UNet UNet2015 n_parameters",
+    "pairs": "Pair brightest_channel image_hash load_image load_mask load_pair",
     "progress": "TrainingBar progress_bar say",
     "run_folder": "RunStatus holds_run how_far load_run remove_results run_lock run_status saved_config",
     "run_state": "RunState open_run",
@@ -46,6 +51,8 @@ EXPORTS = {
                  "legend_html picture_shape render score_html stones_html to_grey view_box",
     "report": "write_report",
     "score_table": "LABELS interval_text number_text score_remarks score_rows score_table size_name",
+    "seen": "fold_parts parts_seen unseen_pairs",
+    "splits": "folds_by_group split_by_group stone_strata",
     "scoring": "SIZE_BORDERS STRICT_IOU ImageScores image_record pixel_sizes ratios score_image_stones "
                "size_bias size_bin_ratios stone_records totals",
     "surface": "SurfaceScores average_surface_distance hd95 outline pixel_size surface_dice "

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from typing import Any
 
 import numpy as np
 
-from unet_helpers.data import brightest_channel, load_image, load_mask, load_pair, scan_folder
+from unet_helpers.data import brightest_channel, image_hash, load_image, load_mask, load_pair, scan_folder
 from unet_helpers.progress import progress_bar
 
 __all__ = ["check_folder"]
@@ -25,22 +24,24 @@ def _spread(shares: list[float]) -> dict[str, float] | None:
     return {"median": float(np.median(shares)), "min": min(shares), "max": max(shares)} if shares else None
 
 
-def check_folder(root: str | os.PathLike[str], progress: bool = True) -> dict[str, Any]:
+def check_folder(root: str | os.PathLike[str], progress: bool = True,
+                 group_by: str | None = None) -> dict[str, Any]:
     """Open every file of a data set and report what a student should know before training.
 
     Args:
         root: Folder or zip, see `scan_folder`.
         progress: Whether to show a progress bar on standard output.
+        group_by: As in `scan_folder`.
 
     Returns:
-        Dict that json can write: counts, unpaired files by name, `mask_values` (number of masks by the values
-        found in them), `foreground_share` (median, smallest, largest; of the stone-bearing images), `sizes`
-        and `broken` (file and reason).
+        Dict that json can write: counts, unpaired files by name, rows of groups.csv that do not fit,
+        `mask_values` (number of masks by the values found in them), `foreground_share` (median, smallest,
+        largest; of the stone-bearing images), `sizes` and `broken` (file and reason).
 
     Raises:
         FileNotFoundError, ValueError: As `scan_folder`.
     """
-    scan = scan_folder(root)
+    scan = scan_folder(root, group_by)
     values, sizes, shares, broken, seen = Counter(), Counter(), [], [], {}
     repeated: list[str] = []
     for pair in progress_bar(scan.pairs, desc="reading pairs", unit="pair", disable=not progress):
@@ -52,7 +53,7 @@ def check_folder(root: str | os.PathLike[str], progress: bool = True) -> dict[st
         values[_describe_values(np.unique(brightest_channel(pair.mask)))] += 1
         sizes[f"{image.shape[1]}x{image.shape[0]}"] += 1
         shares.append(float(mask.mean()))
-        other = seen.setdefault(hashlib.sha256(image.tobytes()).digest(), pair)
+        other = seen.setdefault(image_hash(image), pair)
         if other.group != pair.group:
             repeated.append(f"{pair.image.name} = {other.image.name}")
     for read, paths in ((load_image, scan.images_without_mask), (load_mask, scan.masks_without_image)):
@@ -61,6 +62,7 @@ def check_folder(root: str | os.PathLike[str], progress: bool = True) -> dict[st
                 read(path)
             except ValueError as error:
                 broken.append({"file": path.name, "reason": str(error)})
+    (largest, n_largest), = Counter(pair.group for pair in scan.pairs).most_common(1)
     positive = [share for share in shares if share > 0]
     return {
         "folder": str(root),
@@ -68,6 +70,11 @@ def check_folder(root: str | os.PathLike[str], progress: bool = True) -> dict[st
         "n_positive": len(positive),
         "n_groups": len({pair.group for pair in scan.pairs}),
         "n_ungrouped": scan.n_ungrouped,
+        "n_grouped_by_folder": scan.n_grouped_by_folder,
+        "largest_group": {"name": largest, "n_pairs": n_largest},
+        "group_rows_without_image": scan.group_rows.without_image,
+        "images_in_two_groups": scan.group_rows.in_two_groups,
+        "group_rows_in_other_case": scan.group_rows.in_other_case,
         "images_without_mask": [path.name for path in scan.images_without_mask],
         "masks_without_image": [path.name for path in scan.masks_without_image],
         "mask_values": dict(values.most_common()),

@@ -18,26 +18,38 @@ from PIL import Image
 
 from unet_helpers import distributed, phantom, plotting
 from unet_helpers.check import check_folder
-from unet_helpers.checkpoint import load_checkpoint, load_state, store_threshold
+from unet_helpers.checkpoint import Checkpoint, load_checkpoint, load_state, store_threshold
 from unet_helpers.config import COMPILE_CHOICES
+from unet_helpers.cross_validation import (
+    fold_checkpoints,
+    fold_folder,
+    is_finished,
+    mark_finished,
+    open_folds,
+)
 from unet_helpers.data import (
     SUFFIXES,
     Pair,
     find_pairs,
+    folds_by_group,
     home,
     load_image,
     open_dataset,
+    parts_seen,
     spacings,
     split_by_group,
+    stone_strata,
 )
 from unet_helpers.evaluation import choose_grey_threshold, choose_threshold, evaluate, score_masks
 from unet_helpers.files import check_writable, explain, write_json, written_whole
+from unet_helpers.finding import GROUP_BY
 from unet_helpers.inference import predict, predict_all
 from unet_helpers.metrics import dice, predicted_mask
 from unet_helpers.model import UNet
 from unet_helpers.progress import progress_bar
 from unet_helpers.report import write_report
 from unet_helpers.score_table import score_table
+from unet_helpers.seen import fold_parts
 from unet_helpers.training import (
     Interrupted,
     RunStatus,
@@ -72,7 +84,7 @@ def phantom_command(args: argparse.Namespace) -> int:
 
 def check_command(args: argparse.Namespace) -> int:
     _check_outputs(args)
-    report = check_folder(open_dataset(args.data))
+    report = check_folder(open_dataset(args.data), group_by=args.group_by)
     _print_report(report)
     if args.json:
         write_json(args.json, report)
@@ -80,7 +92,9 @@ def check_command(args: argparse.Namespace) -> int:
 
 
 def _print_report(report: dict[str, Any]) -> None:
-    print(f"{report['n_pairs']} pairs in {report['n_groups']} groups, {report['n_positive']} with a stone")
+    largest = report["largest_group"]
+    print(f"{report['n_pairs']} pairs in {report['n_groups']} groups, {report['n_positive']} with a stone; "
+          f"the largest group, {largest['name']}, holds {largest['n_pairs']}")
     print("sizes (width x height): " + ", ".join(f"{size}: {n}" for size, n in report["sizes"].items()))
     print("mask values: " + "; ".join(f"{values}: {n} masks" for values, n in report["mask_values"].items()))
     if report["foreground_share"]:
@@ -88,9 +102,16 @@ def _print_report(report: dict[str, Any]) -> None:
         print(f"stone pixels in stone-bearing images: median {median:.3f} %, {low:.3f} % to {high:.3f} %")
     elif report["sizes"]:
         print("NO mask has a pixel above 127. If the masks hold 0 and 1, multiply them by 255.")
+    if report["n_grouped_by_folder"]:
+        print(f"{report['n_grouped_by_folder']} images are grouped by the folder that they lie in")
     if report["n_ungrouped"]:
         print(f"{report['n_ungrouped']} images name no exam or source: add groups.csv (columns stem,group) "
-              "to split safely")
+              "to split safely, or --group-by folder if each folder is one patient")
+    for what, items in (("rows of groups.csv match no image", report["group_rows_without_image"]),
+                        ("images are in two groups, which are joined", report["images_in_two_groups"]),
+                        ("rows of groups.csv match in another case", report["group_rows_in_other_case"])):
+        if items:
+            _print_list(what, items)
     for key in ("images_without_mask", "masks_without_image", "identical_images_in_two_groups"):
         _print_list(key.replace("_", " "), report[key])
     _print_list("broken files", [item["reason"] for item in report["broken"]])
@@ -100,53 +121,83 @@ def _print_list(what: str, items: list[str]) -> None:
     print(f"{len(items)} {what}" + "".join(f"\n  {item}" for item in items))
 
 
-def _train_config(args: argparse.Namespace, saved: TrainConfig | None, device: Any) -> TrainConfig | None:
-    """The settings that were asked for, put into those of the run or the default ones; None if none was."""
+def train_command(args: argparse.Namespace) -> int:
+    seed = open_folds(args.out, args.folds, args.seed, args.resume)
+    begun = run_status(_folder(args, 1)) if args.resume else RunStatus()
+    device = choose_device(distributed.own_device(args.device))
+    config = _train_config(args, begun.config, seed, device)
+    with distributed.process_group(device):
+        return _train(args, config, begun.model_settings or {}, device)
+
+
+def _folder(args: argparse.Namespace, fold: int) -> Path:
+    return fold_folder(args.out, fold) if args.folds else args.out
+
+
+def _train_config(args: argparse.Namespace, begun: TrainConfig | None, seed: int,
+                  device: torch.device) -> TrainConfig:
+    """The settings that were asked for, put into those of the run, or of a new one."""
     given = {name: value for name in ("seed", "compile") if (value := getattr(args, name)) is not None}
     if args.minutes is not None or args.epochs is not None:
         given |= {"minutes": args.minutes, "n_epochs": args.epochs}
-    return replace(saved or default_config(device), **given) if given or not saved else None
+    return replace(begun or replace(default_config(device), seed=seed), **given)
 
 
-def train_command(args: argparse.Namespace) -> int:
-    if not args.resume and any((args.out / name).exists() for name in ("last.pt", "best.pt")):
-        raise ValueError(f"--out must be a new folder, got {args.out}, which holds a run. "
-                         "Add --resume to continue it.")
-    device = choose_device(distributed.own_device(args.device))
-    with distributed.process_group(device):
-        return _train(args, device)
-
-
-def _train(args: argparse.Namespace, device: torch.device) -> int:
+def _split_pairs(args: argparse.Namespace, seed: int) -> list[dict[str, list[Pair]]]:
+    """One split, or one for each fold."""
     is_main = distributed.part()[0] == 0
+    pairs = find_pairs(open_dataset(args.data), args.group_by)
+    strata = stone_strata(pairs, progress=is_main)
+    if args.folds is None:
+        return [split_by_group(pairs, seed, strata)]
     if is_main:
-        check_writable(args.out / "last.pt")
-    status = run_status(args.out) if args.resume else RunStatus()
-    config = _train_config(args, status.config, device)
-    seed = (config or status.config).seed
+        budget = args.minutes and f" for {args.minutes:g} minutes each, {args.folds * args.minutes:g} in all"
+        print(f"{args.folds} networks are trained one after another{budget or ''}.")
+    return folds_by_group(pairs, args.folds, seed, strata)
+
+
+def _train(args: argparse.Namespace, config: TrainConfig, settings: dict[str, Any],
+           device: torch.device) -> int:
     with distributed.main_first():
-        split = split_by_group(find_pairs(open_dataset(args.data)), seed=seed)
-    if is_main:
-        for name, pairs in split.items():
-            print(f"{name}: {len(pairs)} images of {len({pair.group for pair in pairs})} groups")
-    options = {"device": device, "resume": args.resume, "raise_interrupt": True}
-    try:
-        fit(split["train"], split["val"], args.out, config, _network(args, status, seed), **options)
-    except Interrupted as stop:
-        if is_main:
-            _tell_stopped(stop, args.out, split)
-        return 128 + stop.signal_number
-    if is_main:
-        _write_split_and_curves(args.out, split)
-        _choose_on_validation(args.out / "best.pt", split["val"], device)
+        if distributed.part()[0] == 0:
+            check_writable(_folder(args, 1) / "last.pt")
+        splits = _split_pairs(args, config.seed)
+    for fold, split in enumerate(splits, start=1):
+        if args.folds and distributed.part()[0] == 0:
+            print(f"fold {fold} of {args.folds}")
+        if code := _train_one(args, fold, split, config, settings, device):
+            return code
     return 0
 
 
-def _network(args: argparse.Namespace, status: RunStatus, seed: int) -> UNet | None:
-    if args.base_channels is None:
-        return None
-    torch.manual_seed(seed)
-    return UNet(**{**(status.model_settings or {}), "base_channels": args.base_channels})
+def _train_one(args: argparse.Namespace, fold: int, split: dict[str, list[Pair]], config: TrainConfig,
+               settings: dict[str, Any], device: torch.device) -> int:
+    is_main, run = distributed.part()[0] == 0, _folder(args, fold)
+    if is_main:
+        for name, pairs in split.items():
+            print(f"{name}: {len(pairs)} images of {len({pair.group for pair in pairs})} groups")
+    done = run_status(run).step if args.resume else 0
+    options = {"device": device, "resume": args.resume, "raise_interrupt": True}
+    try:
+        history = fit(split["train"], split["val"], run, config, _network(args, settings, config), **options)
+    except Interrupted as stop:
+        if is_main:
+            _tell_stopped(stop, run, split)
+        return 128 + stop.signal_number
+    if is_main and not (args.folds and is_finished(args.out, fold) and history[-1]["step"] == done):
+        _write_split_and_curves(run, split)
+        _choose_on_validation(run / "best.pt", split["val"], device)
+        if args.folds:
+            mark_finished(args.out, fold)
+    return 0
+
+
+def _network(args: argparse.Namespace, settings: dict[str, Any], config: TrainConfig) -> UNet | None:
+    """A network with the width that was asked for, and otherwise that of the run; None for the usual one."""
+    if args.base_channels is not None:
+        settings = {**settings, "base_channels": args.base_channels}
+    torch.manual_seed(config.seed)
+    return UNet(**settings) if settings else None
 
 
 def _tell_stopped(stop: Interrupted, run: Path, split: dict[str, list[Pair]]) -> None:
@@ -173,52 +224,76 @@ def _choose_on_validation(path: Path, val_pairs: list[Pair], device: Any) -> Non
           f"{len(images)} validation images")
 
 
-def _select(pairs: list[Pair], split: dict[str, list[str]], name: str) -> list[Pair]:
-    """Pairs of one part of the split that the checkpoint was trained with; "test" is all it has not seen."""
-    if name == "all":
-        return pairs
-    seen = {*split["train"], *split["val"]}
-    if not any(pair.group in seen for pair in pairs):
-        raise ValueError(f"--split must be all for data that the checkpoint was not trained on, got {name}.")
-    chosen = [p for p in pairs if (p.group not in seen if name == "test" else p.group in split[name])]
-    if not chosen:
-        raise ValueError(f"--split must name a part that has images, got {name} with none.")
-    return chosen
+def _select(pairs: list[Pair], args: argparse.Namespace,
+            device: torch.device) -> tuple[list[tuple[Checkpoint, dict[str, list[Pair]]]], str]:
+    """Each network with its "train" pairs and those it is "scored" on, and a sentence on what was found."""
+    if args.checkpoint.is_dir():
+        if args.split != "test":
+            raise ValueError(f"--split must be test for a cross-validation, got {args.split}.")
+        networks = [load_checkpoint(path, device) for path in fold_checkpoints(args.checkpoint)]
+        folds, found = fold_parts(pairs, [network.images for network in networks], progress=True)
+        parts = [{"train": fold["train"], "scored": fold["test"]} for fold in folds]
+        return [(n, part) for n, part in zip(networks, parts, strict=True) if part["scored"]], found
+    network = load_checkpoint(args.checkpoint, device)
+    seen, found = parts_seen(pairs, network.images, network.split, progress=True)
+    scored = pairs if args.split == "all" else seen[args.split]
+    if not scored:
+        raise ValueError(f"--split must name a part that has images, got {args.split} with none. {found}")
+    return [(network, {"train": seen["train"], "scored": scored})], found
 
 
 def evaluate_command(args: argparse.Namespace) -> int:
     _check_outputs(args)
-    checkpoint = load_checkpoint(args.checkpoint, choose_device(args.device))
-    every_pair = find_pairs(open_dataset(args.data))
-    pairs = _select(every_pair, checkpoint.split, args.split)
+    every_pair = find_pairs(open_dataset(args.data), args.group_by)
+    selected, found = _select(every_pair, args, choose_device(args.device))
+    print(found)
+    pairs = [pair for _, parts in selected for pair in parts["scored"]]
     images, masks = load_arrays(pairs, max_size=sys.maxsize, progress=True)  # scores of whole files
-    probabilities = predict_all(checkpoint.model, images, progress=True, n_views=4 if args.tta else 1)
-    scores = evaluate(probabilities, masks, checkpoint.threshold, checkpoint.min_pixels,
-                      groups=[pair.group for pair in pairs], spacing_mm=spacings(pairs))
-    rivals = _rivals([p for p in every_pair if p.group in checkpoint.split["train"]], images, masks)
-    print(f"U-Net on {args.split} data, {len(images)} images" + (", mirrored four ways" if args.tta else ""))
+    probabilities, thresholds, min_pixels = _predict_parts(selected, images, n_views=4 if args.tta else 1)
+    # one number where one network is scored, one an image where each fold has its own
+    choice = (thresholds, min_pixels) if len(selected) > 1 else (thresholds[0], min_pixels[0])
+    scores = evaluate(probabilities, masks, *choice, groups=[pair.group for pair in pairs],
+                      spacing_mm=spacings(pairs))
+    rivals = _rivals([parts for _, parts in selected], images, masks)
+    what = f"{args.split} data" if len(selected) == 1 else f"the test parts of {len(selected)} folds"
+    print(f"U-Net on {what}, {len(images)} images" + (", mirrored four ways" if args.tta else ""))
     print(score_table(scores, rivals))
     names = [pair.image.name for pair in pairs]
     if args.json:
-        write_json(args.json, {"split": args.split, "tta": args.tta, **scores, "baselines": rivals,
-                               "images": names})
+        write_json(args.json, {"split": args.split, "n_networks": len(selected), "seen": found,
+                               "tta": args.tta, **scores, "baselines": rivals, "images": names})
     if args.report:
-        title = f"Kidney stone segmentation: {args.split} part of {Path(args.data).name}"
+        part = f"{args.split} part" if len(selected) == 1 else f"cross-validation in {len(selected)} folds"
+        title = f"Kidney stone segmentation: {part} of {Path(args.data).name}"
         write_report(args.report, scores, images, masks, probabilities, names, title, rivals)
     if args.figure:
-        predictions = [predicted_mask(p, checkpoint.threshold, checkpoint.min_pixels) for p in probabilities]
+        predictions = [predicted_mask(*p) for p in zip(probabilities, thresholds, min_pixels, strict=True)]
         plotting.save_figure(_extremes(images, masks, predictions), args.figure)
     return 0
 
 
-def _rivals(train_pairs: list[Pair], images: list[np.ndarray],
+def _predict_parts(selected: list[tuple[Checkpoint, dict[str, list[Pair]]]], images: list[np.ndarray],
+                   n_views: int) -> tuple[list[np.ndarray], list[float], list[int]]:
+    """Probabilities of each image by its own network, and that network's threshold and smallest stone."""
+    probabilities, thresholds, min_pixels = [], [], []
+    for network, parts in selected:
+        some = images[len(probabilities):len(probabilities) + len(parts["scored"])]
+        probabilities += predict_all(network.model, some, progress=True, n_views=n_views)
+        thresholds += [network.threshold] * len(some)
+        min_pixels += [network.min_pixels] * len(some)
+    return probabilities, thresholds, min_pixels
+
+
+def _rivals(parts: list[dict[str, list[Pair]]], images: list[np.ndarray],
             masks: list[np.ndarray]) -> dict[str, dict[str, float]]:
-    """Scores of the best grey threshold of the training part, where the data hold that part."""
-    if not train_pairs:
+    """Scores of the best grey threshold of each training part, where the data hold that part."""
+    if not all(part["train"] for part in parts):
         print("The training images are not in this data: no grey threshold to compare with.")
         return {}
-    grey, _ = choose_grey_threshold(*load_arrays(train_pairs, progress=True))
-    return {f"grey >= {grey}": score_masks([image >= grey for image in images], masks)}
+    greys = [choose_grey_threshold(*load_arrays(part["train"], progress=True))[0] for part in parts]
+    each = [grey for grey, part in zip(greys, parts, strict=True) for _ in part["scored"]]
+    name = " to ".join(str(grey) for grey in sorted({min(greys), max(greys)}))
+    return {f"grey >= {name}": score_masks([i >= grey for i, grey in zip(images, each, strict=True)], masks)}
 
 
 def _extremes(images: list[np.ndarray], masks: list[np.ndarray], predictions: list[np.ndarray],
@@ -282,7 +357,8 @@ def pipeline_command(args: argparse.Namespace) -> int:
     """The whole pipeline on the default data: train, choose, score, compare with a grey threshold, draw."""
     run = home() / "runs" / "pipeline"
     data, device = open_dataset(), choose_device()
-    split = split_by_group(find_pairs(data))
+    pairs = find_pairs(data)
+    split = split_by_group(pairs, strata=stone_strata(pairs, progress=True))
     fit(split["train"], split["val"], run, device=device, raise_interrupt=True)
     _choose_on_validation(run / "best.pt", split["val"], device)
     return main(["evaluate", str(data), "--checkpoint", str(run / "best.pt"),
@@ -307,6 +383,12 @@ def _positive(kind: type) -> Any:
     return parse
 
 
+def _folds(text: str) -> int:
+    if (n_folds := int(text)) < 3:
+        raise argparse.ArgumentTypeError(f"{text} is too few: to train, validate and test takes 3 folds")
+    return n_folds
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m unet_helpers",
@@ -323,9 +405,15 @@ def _parser() -> argparse.ArgumentParser:
     def device(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1 or mps; by itself the fastest")
 
+    def group_by(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--group-by", choices=GROUP_BY,
+                         help="folder: all images of a folder are one patient; name: never; by itself folder "
+                              "where file names repeat")
+
     sub = add("phantom", phantom_command, "write synthetic CT slices with kidney stones")
     sub.add_argument("out", metavar="OUT", type=Path, help="new folder")
-    for name, default, text in (("patients", 96, "number of patients"), ("slices", 8, "slices a patient"),
+    for name, default, text in (("patients", 96, "number of patients"),
+                                ("slices", 8, f"slices a patient, 1 to {phantom.MOST_SLICES}"),
                                 ("size", 256, "side of a slice in pixels")):
         sub.add_argument(f"--{name}", metavar="N", type=_positive(int), default=default,
                          help=f"{text} (default {default})")
@@ -335,6 +423,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("check", check_command, "count pairs, exams, unpaired and broken files of a data set")
     sub.add_argument("data", metavar="DATA", help=DATA_HELP)
     sub.add_argument("--json", metavar="FILE", type=Path, help="also write the report to this file")
+    group_by(sub)
 
     sub = add("train", train_command, "train a U-Net and choose its threshold on the validation part")
     sub.epilog = ("Ctrl-C saves and ends with status 130. Several GPUs share every batch: "
@@ -355,13 +444,19 @@ def _parser() -> argparse.ArgumentParser:
                           "or --epochs train on")
     sub.add_argument("--seed", metavar="S", type=int,
                      help="of split, weights and patches (default 0)")
+    sub.add_argument("--folds", metavar="K", type=_folds,
+                     help="cross-validation: train K networks (at least 3) into RUN/fold-1 ... fold-K, so "
+                          "that each group is tested once; --minutes and --epochs are for each of them")
+    group_by(sub)
     device(sub)
 
     sub = add("evaluate", evaluate_command, "score a trained U-Net")
     sub.add_argument("data", metavar="DATA", help=DATA_HELP)
-    sub.add_argument("--checkpoint", metavar="FILE", type=Path, required=True, help="best.pt of a run")
+    sub.add_argument("--checkpoint", metavar="FILE", type=Path, required=True,
+                     help="best.pt of a run, or the folder of a run with --folds")
     sub.add_argument("--split", choices=("train", "val", "test", "all"), default="test",
-                     help="part of the split used in training; all for other data (default test)")
+                     help="train and val: images seen in training; test: those never seen, nor their groups; "
+                          "known by content, not by name (default test)")
     sub.add_argument("--json", metavar="FILE", type=Path, help="also write the scores to this file")
     sub.add_argument("--tta", action="store_true",
                      help="test-time augmentation: average over the image and its three mirrorings (4 x the "
@@ -370,6 +465,7 @@ def _parser() -> argparse.ArgumentParser:
                      help="write one HTML page with everything: scores, curves, cases and a slider")
     sub.add_argument("--figure", metavar="FILE", type=Path,
                      help="draw the worst, middle and best images into this PNG")
+    group_by(sub)
     device(sub)
 
     sub = add("predict", predict_command, "write a mask PNG and an overlay PNG for each image")

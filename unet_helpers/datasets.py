@@ -11,9 +11,14 @@ import tempfile
 import time
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from filelock import FileLock, Timeout
+
 from unet_helpers import phantom
+from unet_helpers.progress import say
 
 __all__ = ["home", "kaggle_dataset", "open_dataset", "phantom_dataset", "unpack"]
 
@@ -32,11 +37,30 @@ def home() -> Path:
     return checkout if (checkout / "notebooks").is_dir() else Path.cwd()
 
 
+@contextmanager
+def _alone(what: str) -> Iterator[None]:
+    """Let one process at a time prepare data; another one says what it waits for, and then finds it done."""
+    folder = home() / "data"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"Another process is preparing data in {folder}. Waiting for it before {what} is opened.")
+        lock.acquire()
+    except (OSError, NotImplementedError):
+        pass  # a file system without locks: both prepare, and the second one takes what the first one made
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def phantom_dataset(n_patients: int = 96, n_slices: int = 8, size: int = 256, seed: int = 0) -> Path:
     """Write the synthetic CT data set once, and return its folder.
 
-    The folder's name holds a hash of the arguments and of the phantom's source, so that a changed phantom is
-    never mixed with an old one.
+    The folder's name says what the data are, with the phantom's version, so that a changed phantom is never
+    mixed with an old one. Where two processes ask for it at once, one writes it and the other waits.
 
     Args:
         n_patients: Number of patients.
@@ -47,11 +71,17 @@ def phantom_dataset(n_patients: int = 96, n_slices: int = 8, size: int = 256, se
     Returns:
         Folder in the flat Kaggle layout, see `phantom.write_dataset`.
     """
-    text = f"{n_patients}/{n_slices}/{size}/{seed}/{phantom.source_hash()}"
-    key = hashlib.sha256(text.encode()).hexdigest()[:10]
-    folder = home() / "data" / f"phantom-{n_patients}x{n_slices}-{size}px-{key}"
-    if not folder.is_dir():
-        phantom.write_dataset(folder, n_patients=n_patients, n_slices=n_slices, size=size, seed=seed)
+    name = f"phantom-{n_patients}x{n_slices}-{size}px-seed{seed}-v{phantom.VERSION}"
+    folder = home() / "data" / name
+    if folder.is_dir():
+        return folder
+    with _alone(name):
+        try:
+            if not folder.is_dir():
+                phantom.write_dataset(folder, n_patients=n_patients, n_slices=n_slices, size=size, seed=seed)
+        except OSError:
+            if not folder.is_dir():  # else another process without a lock was faster
+                raise
     return folder
 
 
@@ -133,14 +163,22 @@ def unpack(path: str | os.PathLike[str]) -> Path:
     folder = home() / "data" / f"{path.stem}-{key}"
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(folder.name):
+        if not folder.is_dir():
+            _unpack_new(path, folder)
+    return folder
+
+
+def _unpack_new(path: Path, folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as scratch:
         inside = Path(scratch) / "files"
         inside.mkdir()
         _extract(path, inside)
-        if not folder.is_dir():
-            os.replace(inside, folder)
-    return folder
+        try:
+            inside.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process without a lock was faster
+                raise
 
 
 def open_dataset(source: str | os.PathLike[str] | None = None) -> Path:

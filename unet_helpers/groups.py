@@ -1,4 +1,4 @@
-"""Which images belong to one exam, one source or one patient, read from their names and from groups.csv."""
+"""Which images belong to one exam, source or patient: from their names, their folders and groups.csv."""
 
 from __future__ import annotations
 
@@ -6,14 +6,39 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-__all__ = ["exam_names", "join_groups", "read_groups_csv"]
+__all__ = ["GroupRows", "exam_names", "folder_names", "join_groups", "match_rows", "named_groups",
+           "read_groups_csv", "spellings"]
 
 # Philips UID of the Kaggle stems: prefix, then the time of acquisition as seconds (11 digits) and fraction
 EXAM_SECONDS = re.compile(r"^1-3-46-670589-33-1-(\d{11})\d*-")
 EXAM_GAP_SECONDS = 60
+# folders that tell what is in them, not whose it is
+NO_PATIENT = {"train", "training", "val", "valid", "validation", "test", "testing", "image", "images", "mask",
+              "masks", "label", "labels", "stone", "stones", "normal", "positive", "negative"}
+Rows = list[tuple[str, str]]
+PATH, NAME, FOLDER = range(3)  # what a row of groups.csv names, the most exact first
+
+
+@dataclass(frozen=True)
+class GroupRows:
+    """What the rows of groups.csv say.
+
+    Attributes:
+        groups: Groups of each image that a row names; more than one if rows contradict each other.
+        without_image: Rows that match no image.
+        in_two_groups: Images that rows put into different groups, with these.
+        in_other_case: Rows that match only if capitals do not count.
+    """
+
+    groups: dict[str, list[str]]
+    without_image: list[str]
+    in_two_groups: list[str]
+    in_other_case: list[str]
 
 
 def exam_names(stems: Iterable[str]) -> dict[str, str]:
@@ -26,8 +51,39 @@ def exam_names(stems: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def read_groups_csv(path: Path) -> dict[str, str]:
-    """Group of each stem that a groups.csv lists; empty if there is no such file.
+def named_groups(stems: Iterable[str]) -> dict[str, str]:
+    """Group that a stem names itself: the exam by time stamp, else the Roboflow source."""
+    sources = {stem: PurePosixPath(stem).name.split(".rf.")[0] for stem in stems if ".rf." in stem}
+    return {stem: name for stem, name in sources.items() if name} | exam_names(stems)
+
+
+def folder_names(stems: Iterable[str], always: bool = False) -> dict[str, str]:
+    """Folder of each stem, where a folder is a patient: the stems repeat from folder to folder.
+
+    Of nested folders, the highest level with at least three of them counts. Folders called train, test,
+    images, masks and the like are nobody's.
+
+    Args:
+        stems: Stems with their sub-folders, separated by /.
+        always: Whether the folder counts even if no stem repeats.
+
+    Returns:
+        Folder by stem; stems outside any folder are absent. Empty if the folders are no patients.
+    """
+    parts = {stem: tuple(part for part in PurePosixPath(stem).parts[:-1] if part.lower() not in NO_PATIENT)
+             for stem in stems}
+    levels = range(1, 1 + max(map(len, parts.values()), default=0))
+    numbers = {level: len({inside[:level] for inside in parts.values() if inside}) for level in levels}
+    level = next((level for n in (3, 2, 1) for level in levels if numbers[level] >= n), 0)
+    folders = {stem: "/".join(inside[:level]) for stem, inside in parts.items() if inside}
+    places = defaultdict(set)
+    for stem, folder in folders.items():
+        places[PurePosixPath(stem).name].add(folder)
+    return folders if always or any(len(place) > 1 for place in places.values()) else {}
+
+
+def read_groups_csv(path: Path) -> Rows:
+    """Rows (stem, group) of a groups.csv that name both; none if there is no such file.
 
     The columns `stem` and `group` may be separated by commas or semicolons, as spreadsheets write them.
 
@@ -35,7 +91,7 @@ def read_groups_csv(path: Path) -> dict[str, str]:
         ValueError: If a column is missing or the file is not UTF-8 text.
     """
     if not path.is_file():
-        return {}
+        return []
     try:
         text = unicodedata.normalize("NFC", path.read_bytes().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -44,37 +100,90 @@ def read_groups_csv(path: Path) -> dict[str, str]:
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=";" if ";" in header else ",")
     if not {"stem", "group"} <= set(rows.fieldnames or ()):
         raise ValueError(f"{path} must have the columns stem,group, got {header!r}.")
-    return {row["stem"].strip(): row["group"].strip() for row in rows if row["stem"] and row["group"]}
+    return [(row["stem"].strip(), row["group"].strip()) for row in rows
+            if (row["stem"] or "").strip() and (row["group"] or "").strip()]
 
 
-def join_groups(stems: Iterable[str], listed: Mapping[str, str]) -> dict[str, str]:
-    """Group of each stem: exam by time stamp, else Roboflow source, joined with what groups.csv lists.
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFC", text).replace("\\", "/").removeprefix("./")
 
-    A row of groups.csv can join what the names hold together with more, never tear it apart.
+
+def spellings(paths: Iterable[str]) -> dict[str, int]:
+    """How a row of groups.csv may call an image.
+
+    Args:
+        paths: Path of the image, seen from the folder of groups.csv and perhaps from other folders.
+
+    Returns:
+        `PATH`, `NAME` or `FOLDER` by spelling: the path or the name, each with and without suffix, and the
+        folders that it lies in, with a / at the end.
+    """
+    found: dict[str, int] = {}
+    for path in map(PurePosixPath, map(_plain, paths)):
+        found |= {f"{folder}/": FOLDER for folder in path.parents if folder.name}
+        for kind, names in ((NAME, (path.name, path.stem)), (PATH, (str(path), str(path.with_suffix(""))))):
+            for name in names:
+                found[name] = min(kind, found.get(name, kind))
+    return found
+
+
+def match_rows(tables: Iterable[tuple[Rows, Mapping[str, Mapping[str, int]]]]) -> GroupRows:
+    """Find the images that the rows of groups.csv mean.
+
+    A row with a path counts before one with a name, and this before one with a folder; what is left of
+    contradictions puts an image into several groups.
+
+    Args:
+        tables: For each groups.csv its rows, and the spellings of each image that it may name.
+    """
+    found: dict[str, dict[int, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
+    without_image, in_other_case = [], []
+    for rows, images in tables:
+        exact, folded = defaultdict(list), defaultdict(list)
+        for image, names in images.items():
+            for name, kind in names.items():
+                exact[name].append((kind, image))
+                folded[name.casefold()].append((kind, image))
+        for text, group in rows:
+            row = _plain(text)
+            hits = exact.get(row) or exact.get(f"{row}/")
+            if not hits:
+                hits = folded.get(row.casefold()) or folded.get(f"{row}/".casefold()) or []
+                (in_other_case if hits else without_image).append(text)
+            for kind, image in hits:
+                found[image][kind][group] = None
+    groups = {image: list(kinds[min(kinds)]) for image, kinds in found.items()}
+    twice = [f"{image} ({', '.join(labels)})" for image, labels in sorted(groups.items()) if len(labels) > 1]
+    return GroupRows(groups, without_image, twice, in_other_case)
+
+
+def join_groups(stems: Iterable[str], *sources: Mapping[str, str | Sequence[str]]) -> dict[str, str]:
+    """Group of each stem when several sources name one: what any of them holds together stays together.
 
     Args:
         stems: Stems of all images of the data set, with their sub-folder if they have one.
-        listed: Rows of groups.csv by stem.
+        *sources: Label, or list of labels, by stem; the first source gives the groups their names.
 
     Returns:
         Group by stem; stems of which nothing is known are absent.
     """
-    stems = sorted(stems)
-    exams = exam_names(stems)
     parent: dict[str, str] = {}
 
     def root(label: str) -> str:
         while label in parent:
-            label = parent[label]
+            above = parent[label]
+            if above in parent:
+                parent[label] = parent[above]  # a shorter way for the next one
+            label = above
         return label
 
     groups = {}
-    for stem in stems:
-        name = PurePosixPath(stem).name
-        labels = [listed.get(stem), exams.get(stem) or (name.split(".rf.")[0] if ".rf." in name else None)]
-        known = [label for label in labels if label]
-        if len(known) == 2 and root(known[0]) != root(known[1]):
-            parent[root(known[1])] = root(known[0])
+    for stem in sorted(stems):
+        found = [source[stem] for source in sources if stem in source]
+        known = [label for labels in found for label in ([labels] if isinstance(labels, str) else labels)]
+        for other in known[1:]:
+            if root(known[0]) != root(other):
+                parent[root(other)] = root(known[0])
         if known:
             groups[stem] = known[0]
     return {stem: root(label) for stem, label in groups.items()}

@@ -1,7 +1,6 @@
 """One patient: what the tissues measure in Hounsfield units (HU), what they fill, in mm, and the stones."""
 
 from collections.abc import Iterable, Iterator
-from types import SimpleNamespace as Traits
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +8,8 @@ from numpy.random import Generator
 from numpy.typing import ArrayLike
 
 from unet_helpers.phantom.shapes import UNTURNED, Solid, Vector, frame, solid
+from unet_helpers.phantom.space import Traits
+from unet_helpers.phantom.stones import KINDS, STAGHORN_EVERY, Stone, make_stones
 
 
 def L(hu, inset_mm=0.0, soft_mm=1.0, opacity=1.0, grain="mid", vary_hu=0.0, patch=None) -> tuple:
@@ -87,43 +88,95 @@ OTHERS = (  # hips, chalk anywhere and in the aorta, pills in the colon, surgica
     row("chalk", (108, 0, 70, 3), vary=0.5, times=(-9, 2), spread=(10, 15, 60), sides=2),
     row("metal", (0, 20, -5, 1.5), vary=0.5, times=(-50, 5), spread=(70, 12, 20)),
 )
-STONES = {"calyx": (0.60, 17), "pelvis": (0.19, 24), "ureter": (0.15, 9), "staghorn": (0.06, 20)}  # share, mm
+URINE = {kind.location for kind in KINDS}  # what swells where urine is held back
+SLICE_STEP_MM = 2  # slices of a patient are at least so far apart
+USUAL_DEPTHS_MM, BODY_DEPTHS_MM = (-28, 36), (-74, 118)  # of the kidneys; of the leanest body
+MOST_SLICES = (BODY_DEPTHS_MM[1] - BODY_DEPTHS_MM[0]) // SLICE_STEP_MM
+WHY_NO_MORE = f"Slices are {SLICE_STEP_MM} mm apart, and no more fit into a body."
+SHARE_THROUGH_STONE = 0.7  # of the slices, where there are enough places through a stone
 
 
 class Patient(NamedTuple):
-    """A person on the table: solids with their layers in painting order; stones; waves that bend space."""
+    """A person on the table: solids with their layers in painting order, and stones."""
+
     seed: int
     traits: Traits
-    waves: Vector  # (n, 6): wave vector (3), phase, shift along x and z
     parts: list[tuple[Solid, tuple]]
-    stones: list[tuple[Solid, float, str, float, float]]  # HU, location (see STONES), depth and its margin
+    stones: list[Stone]
 
 
-def make_patient(seed: int) -> Patient:
-    """Draw a patient; the same seed gives the same patient."""
-    u, hus = (r := np.random.default_rng([seed, 1])).uniform, {}
-    t = Traits(spacing_mm=u(0.95, 1.32), centre_x=u(-28, 28), centre_z=u(-25, 12), level=u(58, 70),
-               width=u(335, 375), noise_hu=u(3.8, 5.6), blur_mm=u(2.2, 3.2), scoliosis=u(-7, 7),
-               lordosis=u(22, 34), spine_y=u(-18, -4), fatness=r.beta(1.4, 2.6), waist=u(0, 0.2),
-               mirrored=u() < 0.5, tilt=u(-0.15, 0.15) * (u() < 0.45))
-    long, shift = np.repeat([(170, 75, 32), (3.5, 1.1, 0.3)], 4, axis=1)[..., None]  # mm
-    waves = np.hstack([6.3 / long * u(-1, 1, (12, 3)), u(0, 7, (12, 1)), shift * r.normal(size=(12, 2))])
-    dye = u(10, 35) * (u() < 0.10)  # contrast agent
-    layers = {name: tuple((hus.setdefault(hu, u(*hu)) + dye * PERFUSED.get(name, 0), *rest)
+def make_patient(seed: int, staghorn_size: float | None = None) -> Patient:
+    """Draw a patient; the same arguments give the same patient.
+
+    Args:
+        seed: Any number from 0.
+        staghorn_size: None leaves to chance whether there is a staghorn stone and how large it is; 0 gives
+            none; above 0 to 1 gives one, from the smallest to the largest that there are.
+    """
+    r = np.random.default_rng([seed, 1])
+    traits = draw_traits(r)
+    dye_hu = r.uniform(10, 35) * (r.random() < 0.10)  # contrast agent
+    layers = draw_layers(r, dye_hu)
+    solids = list(anatomy(r, traits))
+    if staghorn_size is None:
+        staghorn_size = (1 - r.random()) * (r.random() < 1 / STAGHORN_EVERY)
+    stones = make_stones(r, traits, solids, staghorn_size)
+    return Patient(seed, traits, [(shape, layers[name]) for name, shape, _ in solids], stones)
+
+
+def draw_traits(r: Generator) -> Traits:
+    u = r.uniform
+    length_mm, shift_mm = np.repeat([(170, 75, 32), (3.5, 1.1, 0.3)], 4, axis=1)[..., None]
+    along, phases, shifts = u(-1, 1, (12, 3)), u(0, 7, (12, 1)), r.normal(size=(12, 2))
+    return Traits(
+        spacing_mm=u(0.95, 1.32), centre_x=u(-28, 28), centre_z=u(-25, 12), level=u(58, 70),
+        width=u(335, 375), noise_hu=u(3.8, 5.6), blur_mm=u(2.2, 3.2), scoliosis=u(-7, 7),
+        lordosis=u(22, 34), spine_y=u(-18, -4), fatness=r.beta(1.4, 2.6), waist=u(0, 0.2),
+        tilt=u(-0.15, 0.15) * (u() < 0.45),
+        waves=np.hstack([6.3 / length_mm * along, phases, shift_mm * shifts]),
+    )
+
+
+def draw_layers(r: Generator, dye_hu: float) -> dict[str, tuple]:
+    """The layers of every filling, each with one HU from its range, and `dye_hu` where blood takes a dye."""
+    hus: dict[tuple, float] = {}
+    layers = {name: tuple((hus.setdefault(hu, r.uniform(*hu)) + dye_hu * PERFUSED.get(name, 0), *rest)
                           for hu, *rest in filling) for name, filling in FILLINGS.items()}
-    layers |= {name: layers[r.choice(names.split())] for name, names in CHOICES.items()}
-    solids = list(anatomy(r, t))
-    stones = [s for _ in range(r.choice(6, p=[.07, .31, .27, .18, .11, .06])) for s in draw_stones(r, solids)]
-    return Patient(seed, t, waves, [(shape, layers[name]) for name, shape, _ in solids], stones)
+    return layers | {name: layers[r.choice(names.split())] for name, names in CHOICES.items()}
 
 
 def slice_depths(patient: Patient, n_slices: int) -> list[float]:
-    """Depths in mm of n slices, back to front, most of them through a stone if the patient has one."""
+    """Depths in mm of some slices of a scan whose slices are 2 mm apart, back to front, no two the same.
+
+    Most of them go through a stone, as far as the stones reach. More than 32 slices leave the kidneys.
+
+    Raises:
+        ValueError: If the body is not deep enough for so many.
+    """
+    if not 1 <= n_slices <= MOST_SLICES:
+        raise ValueError(f"n_slices must be 1 to {MOST_SLICES}, got {n_slices}. {WHY_NO_MORE}")
     r = np.random.default_rng([patient.seed, 2])
-    depths = r.uniform(-28, 36, n_slices)
-    for i in np.flatnonzero(r.random(n_slices) < 0.65) if patient.stones else ():
-        depths[i] = r.normal(*patient.stones[r.integers(len(patient.stones))][3:])
-    return sorted(np.round(depths, 2).tolist())
+    places = scan_depths(n_slices, r.uniform(0, SLICE_STEP_MM))
+    shows = [(places > stone.size.back_mm) & (places < stone.size.front_mm) for stone in patient.stones]
+    free = np.ones(len(places), bool)
+    for _ in range(n_slices):
+        through = [free & shown for shown in shows if (free & shown).any()]
+        if through and r.random() < SHARE_THROUGH_STONE:
+            pool = through[r.integers(len(through))]  # any stone, small or large, then any place through it
+        else:
+            pool = free
+        free[r.choice(np.flatnonzero(pool))] = False
+    return np.round(places[~free], 2).tolist()
+
+
+def scan_depths(n_slices: int, offset_mm: float) -> Vector:
+    """Depths of a scan through the kidneys, or through as much of the body as n slices need."""
+    missing = max(0, n_slices * SLICE_STEP_MM - (USUAL_DEPTHS_MM[1] - USUAL_DEPTHS_MM[0]))
+    behind = USUAL_DEPTHS_MM[0] - BODY_DEPTHS_MM[0]
+    infront = BODY_DEPTHS_MM[1] - USUAL_DEPTHS_MM[1]
+    back = USUAL_DEPTHS_MM[0] - missing * behind / (behind + infront)
+    n_places = max(n_slices, (USUAL_DEPTHS_MM[1] - USUAL_DEPTHS_MM[0]) // SLICE_STEP_MM)
+    return round(back + offset_mm, 2) + SLICE_STEP_MM * np.arange(n_places)
 
 
 def beside_spine(t: Traits, points: ArrayLike) -> Vector:
@@ -145,7 +198,7 @@ def draw(r: Generator, t: Traits, rows: Iterable[tuple], origin: ArrayLike | Non
             path = beside_spine(t, path) if origin is None else origin + path @ axes
             path += r.normal(size=path.shape).cumsum(0).cumsum(0) * sway * (3 if ball else 1)
             size = points[0][3:] * np.array(scale) if ball else np.prod(scale) ** (1 / 3) * np.array(stretch)
-            size = size * np.exp(vary * r.uniform(-1, 1, 3 if ball else 1)) * wide ** (filling in STONES)
+            size = size * np.exp(vary * r.uniform(-1, 1, 3 if ball else 1)) * wide ** (filling in URINE)
             turned = axes if axis == (0, 0, 1) else frame(axis * mirror) @ axes
             yield filling, solid(path, 1 if ball else radii, size, turned, uneven or 0.07 * ball), path
 
@@ -178,21 +231,3 @@ def anatomy(r: Generator, t: Traits) -> Iterator[tuple]:
         rib = row("rib", *rib, stretch=(0.75, 0.85, 1.2), sides=2, vary=0.25, sway=0.1)
         yield from draw(r, t, [rib], middle[0])
     yield from draw(r, t, OTHERS)
-
-
-def draw_stones(r: Generator, solids: list[tuple]) -> Iterator[tuple]:
-    """A stone somewhere in a kidney's collecting system, in a calyx sometimes with smaller neighbours."""
-    kind, hu = str(r.choice(list(STONES), p=[p for p, _ in STONES.values()])), r.uniform(220, 1450)
-    paths = [path for name, _, path in solids if name == ("calyx" if kind == "staghorn" else kind)]
-    i = r.integers(len(paths))
-    if kind == "staghorn":  # fills two or three calyces of a kidney, with the pelvis between them
-        calyces = i // 12 * 12 + r.permutation(12)[:r.integers(2, 4)]
-        path = np.vstack([[*paths[j], paths[i][0]] for j in calyces])
-        yield solid(path, r.uniform(3, 6.5, len(path)), uneven=0.16), hu, kind, path[0, 1], 4.0
-        return
-    centre = paths[i][r.integers(1, 4) if kind == "ureter" else -1] + r.normal(size=3) * 1.2
-    size = np.clip(np.exp(r.normal(1.5, 0.75)), 2, STONES[kind][1])
-    for _ in range(r.geometric(0.75) if kind == "calyx" else 1):
-        stone = solid(centre, 1, size / 2 * r.uniform(0.75, 1.25, 3), frame(r.normal(size=3)), 0.16)
-        yield stone, hu, kind, centre[1], size / 6
-        centre, size = centre + r.normal(size=3) * 0.8 * size, max(2.0, size * r.uniform(0.3, 0.7))

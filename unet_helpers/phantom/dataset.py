@@ -1,65 +1,234 @@
 """Write a phantom data set in the flat layout of the Kaggle set."""
 
+from __future__ import annotations
+
+import json
 import os
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from unet_helpers.phantom.anatomy import make_patient, slice_depths
-from unet_helpers.phantom.scanner import Stone, render, window
-from unet_helpers.progress import progress_bar
+from unet_helpers.phantom.anatomy import MOST_SLICES, WHY_NO_MORE, Patient, make_patient, slice_depths
+from unet_helpers.phantom.scanner import Slice, render, window
+from unet_helpers.phantom.stones import STAGHORN_EVERY
+from unet_helpers.progress import progress_bar, say
 
-TABLES = {"slices.csv": ("stem", "patient", "depth_mm", "spacing_mm"), "stones.csv": ("stem", *Stone._fields)}
+COLUMNS = {
+    "slices.csv": ("stem", "patient", "depth_mm", "spacing_mm"),
+    "stones.csv": ("stem", "stone", "row", "column", "section_diameter_mm", "diameter_mm", "volume_mm3",
+                   "n_sections", "hu", "location"),
+}
+GOLDEN = (5**0.5 - 1) / 2  # what its multiples have behind the point is spread evenly, few or many
+LOOK_EVERY_SECONDS = 0.05
 
 
-def write_patient(folder: Path, index: int, n_slices: int, size: int, seed: int) -> dict[str, list[tuple]]:
-    """Write the slices of one patient, by their names seconds apart; returns their rows of the tables."""
-    patient, slices, stones = make_patient(seed * 10_000 + index), [], []
-    for i, depth_mm in enumerate(slice_depths(patient, n_slices)):
-        cut, r = render(patient, depth_mm, size), np.random.default_rng([seed, 4, index, i])
-        stem = (f"1-3-46-670589-33-1-{63_700_000_000 + 7200 * index + 7 * i}{r.integers(10**11, 10**12)}"
-                f"-{r.integers(10**18, 9 * 10**18)}_png_jpg.rf.{r.bytes(16).hex()}")
-        grey = Image.fromarray(window(cut.image_hu, patient.traits.level, patient.traits.width))
-        grey.convert("RGB").save(folder / f"{stem}.jpg", quality=92)
-        Image.fromarray(cut.mask.astype(np.uint8) * 255).save(folder / f"{stem}_mask.png")
+class Job(NamedTuple):
+    """A data set to write, as each of the processes that share the work is told."""
+
+    scratch: str  # holds `set` (the files), `claims` (patients begun) and `rows` (patients done)
+    n_patients: int
+    n_slices: int
+    size: int
+    seed: int
+
+
+def staghorn_size(index: int, seed: int) -> float:
+    """Size of the staghorn stone of a set's patient, see `make_patient`; 0 for those who have none.
+
+    Among the patients 0 to 5, 6 to 11 and so on, one each has a staghorn, so that any part of a data set
+    holds some; their sizes are spread evenly, so that no part holds all of the large ones.
+    """
+    block, place = divmod(index, STAGHORN_EVERY)
+    chosen = np.random.default_rng([seed, 5, block]).integers(STAGHORN_EVERY)
+    start = np.random.default_rng([seed, 5]).random()
+    return 1 - (start + GOLDEN * block) % 1 if place == chosen else 0.0
+
+
+def patient_of_set(index: int, seed: int) -> Patient:
+    """The patient of a data set with this seed; its number does not depend on how many there are."""
+    return make_patient(seed * 10_000 + index, staghorn_size(index, seed))
+
+
+def stem_of(index: int, slice_index: int, seed: int) -> str:
+    """A file name as in the Kaggle set: slices of a patient are recorded seconds apart, patients hours."""
+    r = np.random.default_rng([seed, 4, index, slice_index])
+    seconds = 63_700_000_000 + 7200 * index + 7 * slice_index
+    return (f"1-3-46-670589-33-1-{seconds}{r.integers(10**11, 10**12)}"
+            f"-{r.integers(10**18, 9 * 10**18)}_png_jpg.rf.{r.bytes(16).hex()}")
+
+
+def save_slice(folder: Path, stem: str, cut: Slice, patient: Patient) -> None:
+    grey = Image.fromarray(window(cut.image_hu, patient.traits.level, patient.traits.width))
+    grey.convert("RGB").save(folder / f"{stem}.jpg", quality=92)
+    Image.fromarray(cut.mask.astype(np.uint8) * 255).save(folder / f"{stem}_mask.png")
+
+
+def write_patient(folder: Path, index: int, job: Job) -> dict[str, list[tuple]]:
+    """Write the slices of one patient; returns their rows of the tables."""
+    patient, slices, shown = patient_of_set(index, job.seed), [], []
+    for slice_index, depth_mm in enumerate(slice_depths(patient, job.n_slices)):
+        cut, stem = render(patient, depth_mm, job.size), stem_of(index, slice_index, job.seed)
+        save_slice(folder, stem, cut, patient)
         slices.append((stem, patient.seed, depth_mm, round(cut.spacing_mm, 4)))
-        stones += [(stem, *stone) for stone in cut.stones]
+        shown += [(stem, stone) for stone in cut.stones]
+    n_sections = Counter(stone.stone for _, stone in shown)
+    stones = [(stem, *s[:6], n_sections[s.stone], s.hu, s.location) for stem, s in shown]
     return {"slices.csv": slices, "stones.csv": stones}
+
+
+def claimed(path: Path) -> bool:
+    """Whether this process is the first to ask for a path."""
+    try:
+        path.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def finish_patient(job: Job, index: int) -> None:
+    """Write a patient, and, as a sign that all of it is there, its rows."""
+    scratch = Path(job.scratch)
+    rows = write_patient(scratch / "set", index, job)
+    half = scratch / "claims" / f"{index}.json"
+    half.write_text(json.dumps(rows), "utf-8")
+    half.replace(rows_path(job, index))
+
+
+def rows_path(job: Job, index: int) -> Path:
+    return Path(job.scratch, "rows", f"{index}.json")
+
+
+def n_done(job: Job) -> int:
+    """Patients that are written, by whichever process."""
+    return len(os.listdir(Path(job.scratch, "rows")))
+
+
+def take_patients(job: Job) -> Iterator[int]:
+    """Write one patient after the other that no other process has claimed."""
+    for index in range(job.n_patients):
+        if claimed(Path(job.scratch, "claims", str(index))):
+            finish_patient(job, index)
+            yield index
+
+
+def start_helper(job: Job) -> subprocess.Popen[str]:
+    """Another process that takes patients until none is left; it ends with this one, however this one ends.
+
+    It is started by a command line of its own: multiprocessing would run the caller's script again, which
+    fails where the script has no main guard, or is no file.
+    """
+    root = str(Path(__file__).resolve().parents[2])
+    paths = [root, *(path for path in sys.path if path)]
+    command = [sys.executable or "", "-P", "-m", "unet_helpers.phantom.helper", json.dumps(job)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                            text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
+
+
+def start_helpers(job: Job, n_helpers: int, helpers: list[subprocess.Popen[str]]) -> None:
+    """Start helpers into a list that exists before them, so that no interruption can lose one."""
+    try:
+        for _ in range(n_helpers):
+            helpers.append(start_helper(job))
+    except OSError as error:
+        say(f"No other process could be started ({error}), so the phantom takes longer.")
+
+
+def write_all(job: Job, workers: int, show: Callable[[], object]) -> None:
+    """Write all patients, with the help of other processes; what they leave undone is done here."""
+    helpers: list[subprocess.Popen[str]] = []
+    try:
+        start_helpers(job, workers - 1, helpers)
+        for _ in take_patients(job):
+            show()
+        while any(helper.poll() is None for helper in helpers):
+            time.sleep(LOOK_EVERY_SECONDS)
+            show()
+        report_failures(helpers)
+        for index in range(job.n_patients):
+            if not rows_path(job, index).exists():
+                finish_patient(job, index)
+                show()
+    finally:
+        for helper in helpers:
+            helper.kill()
+        for helper in helpers:
+            helper.communicate()
+
+
+def report_failures(helpers: list[subprocess.Popen[str]]) -> None:
+    failed = [helper for helper in helpers if helper.returncode]
+    if failed:
+        *_, reason = [f"exit code {failed[0].returncode}", *failed[0].stderr.read().splitlines()]
+        say(f"{len(failed)} of {len(helpers)} helping processes failed ({reason}). This one does their work.")
+
+
+def write_tables(job: Job) -> None:
+    rows = [json.loads(rows_path(job, index).read_text("utf-8")) for index in range(job.n_patients)]
+    for name, columns in COLUMNS.items():
+        lines = [columns, *(line for patient in rows for line in patient[name])]
+        text = "".join(",".join(map(str, line)) + "\n" for line in lines)
+        Path(job.scratch, "set", name).write_text(text, "utf-8", newline="\n")
+
+
+def n_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_settings(**settings: int) -> None:
+    limits = {"n_patients": (1, 10_000), "n_slices": (1, MOST_SLICES), "size": (64, 512), "seed": (0, 10**9),
+              "workers": (1, 64)}
+    for name, value in settings.items():
+        low, high = limits[name]
+        if not low <= value <= high:
+            hint = f" {WHY_NO_MORE}" if name == "n_slices" else ""
+            raise ValueError(f"{name} must be {low} to {high}, got {value}.{hint}")
 
 
 def write_dataset(folder: str | os.PathLike[str], n_patients: int = 96, n_slices: int = 8, size: int = 256,
                   seed: int = 0, workers: int | None = None, progress: bool = True) -> Path:
-    """Write `<stem>.jpg`, `<stem>_mask.png` (0 or 255) and two tables; an interrupted call leaves nothing.
+    """Write `<stem>.jpg`, `<stem>_mask.png` (0 or 255), slices.csv and stones.csv.
 
-    The same arguments give the same bytes for any number of workers (processes; None takes all cores). Raises
-    FileExistsError if the folder holds something, ValueError if a number is out of range."""
-    target, workers = Path(folder), os.cpu_count() or 1 if workers is None else workers
-    limits = {"n_patients": (n_patients, 1, 10_000), "n_slices": (n_slices, 1, 1000), "size": (size, 64, 512),
-              "seed": (seed, 0, 10**9), "workers": (workers, 1, 61)}  # 61: the most that Windows allows
-    for name, (value, low, high) in limits.items():
-        if not low <= value <= high:
-            raise ValueError(f"{name} must be {low} to {high}, got {value}.")
+    The same arguments give the same bytes for any number of workers. An interrupted call leaves nothing. It
+    may be called from a script without a main guard, from a notebook, or from standard input.
+
+    Args:
+        folder: A new folder, or an empty one.
+        n_patients: Number of patients; one of six has a staghorn stone.
+        n_slices: Slices a patient, at least 2 mm apart, so that a body has room for 96.
+        size: Side of the square slices in pixels, 64 to 512.
+        seed: Another seed gives other patients.
+        workers: Processes that share the work; None takes as many as there are cores.
+        progress: Whether to draw a bar.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileExistsError: If the folder holds something.
+        ValueError: If a number is out of range.
+    """
+    target, workers = Path(folder), min(64, n_cores()) if workers is None else workers
+    check_settings(n_patients=n_patients, n_slices=n_slices, size=size, seed=seed, workers=workers)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise FileExistsError(f"folder must not exist or be empty, got {target}. Choose another.")
     target.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
-        (whole := Path(scratch, "set")).mkdir()
-        jobs = zip(*((whole, i, n_slices, size, seed) for i in range(n_patients)), strict=True)
-        pool = ProcessPoolExecutor(min(workers, n_patients), get_context("spawn")) if workers > 1 else None
-        done = (pool.map if pool else map)(write_patient, *jobs)
-        try:
-            done = list(progress_bar(done, desc="phantom", total=n_patients, unit="pt", disable=not progress))
-        finally:
-            if pool:
-                pool.shutdown(cancel_futures=True)
-        for name, fields in TABLES.items():
-            lines = [",".join(map(str, row)) + "\n" for row in [fields, *sum((d[name] for d in done), [])]]
-            (whole / name).write_text("".join(lines), "utf-8", newline="\n")
+        for name in ("set", "claims", "rows"):
+            Path(scratch, name).mkdir()
+        job = Job(str(Path(scratch).resolve()), n_patients, n_slices, size, seed)
+        with progress_bar(desc="phantom", total=n_patients, unit="pt", disable=not progress) as bar:
+            write_all(job, min(workers, n_patients), lambda: bar.update(n_done(job) - bar.n))
+        write_tables(job)
         if target.exists():
             target.rmdir()
-        whole.rename(target)
+        Path(scratch, "set").rename(target)
     return target

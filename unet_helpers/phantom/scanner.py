@@ -9,42 +9,46 @@ from scipy.ndimage import center_of_mass, gaussian_filter, uniform_filter1d
 
 from unet_helpers.phantom.anatomy import L, Patient
 from unet_helpers.phantom.shapes import Array, Solid
+from unet_helpers.phantom.space import in_body, turned
+from unet_helpers.phantom.stones import Stone
 
 Grid = tuple[Array, float, Array, float]  # x (H, W), y and z (H, W) of the pixels of a slice; their size, mm
-AIR_HU, TISSUE_HU, HALF_WHITE = -1000.0, 30.0, 105.0  # half-way from tissue to white in the usual window
+AIR_HU, TISSUE_HU = -1000.0, 30.0
+HALF_WHITE_HU = 105.0  # half-way from tissue to white in the usual window
+LEAST_PIXELS = 3  # of a section that counts
+FAR_MM = 9999.0  # outside of everything
 GRAINS_MM = {"fine": (0.8, 0.8), "mid": (2.1, 2.1), "coarse": (7.2, 7.2), "streak": (4.2, 0.7)}  # along z, x
 
 
-class Stone(NamedTuple):
-    """A stone as one slice shows it: its centre in pixels, and the diameter of the circle of equal area."""
-    patient: int
-    row: float
+class ShownStone(NamedTuple):
+    """What one slice shows of a stone; its section is the region of the mask that belongs to it."""
+
+    stone: str  # unique in a data set: the patient and the number of the stone, such as "12-3"
+    row: float  # of the section's centre, in pixels
     column: float
-    diameter_mm: float
+    section_diameter_mm: float  # of the circle of the section's area
+    diameter_mm: float  # longest extent of the whole stone
+    volume_mm3: float
     hu: int
     location: str
 
 
 class Slice(NamedTuple):
     """A coronal slice (H, W): attenuation in HU, and the true mask of its stones."""
+
     image_hu: Array
     mask: NDArray[np.bool_]
     spacing_mm: float
-    stones: list[Stone]
+    stones: list[ShownStone]
 
 
 def make_grid(patient: Patient, depth_mm: float, size: int) -> Grid:
-    """Where the pixels of a slice lie in the patient: turned, perhaps mirrored, bent by waist and waves."""
-    t, (kx, ky, kz, phase, *shifts) = patient.traits, patient.waves.T.astype(np.float32)
-    half_mm, flip, turn = 128 * t.spacing_mm, 1 - 2 * t.mirrored, complex(np.exp(1j * t.tilt))
+    """Where the pixels of a slice lie in the patient; the black wedges of a turned picture lie far away."""
+    half_mm = 128 * patient.traits.spacing_mm
     across = ((np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1) * half_mm
-    at, k = (across + 1j * across[:, None]) * turn, (flip * kx + 1j * kz) / turn
-    right = np.exp(1j * np.outer(across, k.real))  # e^(a + b) = e^a e^b: few sines
-    down = np.exp(1j * (np.outer(across, k.imag) + kx * t.centre_x + ky * depth_mm + kz * t.centre_z + phase))
-    x, z = (np.einsum("hn,wn->hw", down * shift, right).imag for shift in shifts)
-    x, z = x + flip * at.real + t.centre_x, z + at.imag + t.centre_z
-    x *= 1 + t.waist * np.exp(-(((z - 75) / 65) ** 2)) * (x / 140) ** 2
-    x[np.maximum(abs(at.real), abs(at.imag)) > half_mm] = 9999  # black wedges of a turned picture
+    right, down = np.meshgrid(across, across)
+    x, z = in_body(patient.traits, right, depth_mm, down)
+    x[np.maximum(*np.abs(turned(patient.traits, right, down))) > half_mm] = FAR_MM
     return x, depth_mm, z, 2 * half_mm / size
 
 
@@ -64,23 +68,43 @@ def paint(image_hu: Array, grid: Grid, shape: Solid, layers: tuple, grains: dict
             image_hu[box] += cover * (hu + vary_hu * grains[texture][box] - image_hu[box])
 
 
-def add_stones(image_hu: Array, patient: Patient, grid: Grid, grains: dict) -> tuple[Array, list[Stone]]:
-    """Put stones into a slice 3 mm thick; outline what looks half-way from tissue to them, or to white."""
-    mask, stones, (x, y, z, pixel_mm) = np.zeros(image_hu.shape, bool), [], grid
-    blur_px = patient.traits.blur_mm / 2.355 / pixel_mm
-    for shape, hu, location, *_ in patient.stones:
-        parts = np.zeros((3, *image_hu.shape), np.float32)
-        for part, dy in zip(parts, (-1.0, 0.0, 1.0), strict=True):
-            paint(part, (x, y + dy, z, pixel_mm), shape, (L(1.0, soft_mm=0.0),), grains)
-        cover = parts.mean(0)
-        outlined = cover.any() and gaussian_filter(cover, blur_px) >= min(0.5, HALF_WHITE / (hu - TISSUE_HU))
-        if np.sum(outlined) >= 3:  # else it is only grazed
-            image_hu += cover * (hu * (1 + 0.06 * grains["fine"]) - image_hu)
-            mask |= outlined
-            row, column = np.round(center_of_mass(cover), 2).tolist()
-            diameter_mm = round(2 * (int(outlined.sum()) / np.pi) ** 0.5 * pixel_mm, 2)
-            stones.append(Stone(patient.seed, row, column, diameter_mm, round(hu), location))
-    return mask, stones
+def add_stones(image_hu: Array, patient: Patient, grid: Grid,
+               grains: dict[str, Array]) -> tuple[NDArray[np.bool_], list[ShownStone]]:
+    """Put stones into a slice 3 mm thick, and outline them; two that touch share a region of the mask."""
+    mask, shown = np.zeros(image_hu.shape, bool), []
+    blur_px = patient.traits.blur_mm / 2.355 / grid[3]
+    for stone in patient.stones:
+        cover = covered(stone.shape, grid, grains)
+        section = outlined(cover, stone.hu, blur_px)
+        if section.sum() >= LEAST_PIXELS:  # else it is only grazed
+            image_hu += cover * (stone.hu * (1 + 0.06 * grains["fine"]) - image_hu)
+            mask |= section
+            shown.append(describe(patient.seed, stone, cover, section, grid[3]))
+    return mask, shown
+
+
+def covered(shape: Solid, grid: Grid, grains: dict[str, Array]) -> Array:
+    """The share of every voxel (H, W) that a solid fills, from three cuts 1 mm apart."""
+    x, y, z, pixel_mm = grid
+    cuts = np.zeros((3, *x.shape), np.float32)
+    for cut, dy in zip(cuts, (-1.0, 0.0, 1.0), strict=True):
+        paint(cut, (x, y + dy, z, pixel_mm), shape, (L(1.0, soft_mm=0.0),), grains)
+    return cuts.mean(0)
+
+
+def outlined(cover: Array, hu: float, blur_px: float) -> NDArray[np.bool_]:
+    """What looks, once it is blurred, half-way from tissue to the stone's HU, or to white."""
+    if not cover.any():
+        return np.zeros(cover.shape, bool)
+    return gaussian_filter(cover, blur_px) >= min(0.5, HALF_WHITE_HU / (hu - TISSUE_HU))
+
+
+def describe(patient: int, stone: Stone, cover: Array, section: NDArray[np.bool_],
+             pixel_mm: float) -> ShownStone:
+    row, column = np.round(center_of_mass(cover), 2).tolist()
+    section_diameter_mm = round(2 * (int(section.sum()) / np.pi) ** 0.5 * pixel_mm, 2)
+    return ShownStone(f"{patient}-{stone.number}", row, column, section_diameter_mm, stone.size.diameter_mm,
+                      stone.size.volume_mm3, round(stone.hu), stone.location)
 
 
 def grain(r: Generator, size: int, sigma_px: ArrayLike) -> Array:
