@@ -2,8 +2,10 @@
 
 Rows are appended to a file of JSON lines as soon as they are measured. What the file already holds is not
 measured again, so a long table can be made in pieces. The clock runs during training steps only: reading the
-data, validating and scoring are free for everybody. Threshold and smallest stone are chosen on the validation
-part, and the scores are those of the test part. The memory is that of the whole process, libraries included.
+data, validating and scoring are free for everybody. Threshold and smallest region are chosen on the
+validation part, and the scores are those of the test part, image by image: two contestants are compared by
+the difference on the same images, with an interval by patient. The memory is that of the whole process,
+libraries included.
 """
 
 from __future__ import annotations
@@ -28,12 +30,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from unet_helpers.checkpoint import load_state
 from unet_helpers.config import TrainConfig
-from unet_helpers.data import Pair, find_pairs, open_dataset, split_by_group
-from unet_helpers.evaluation import choose_threshold, score_masks
+from unet_helpers.data import Pair, find_pairs, known_stones, open_dataset, split_by_group, stone_strata
+from unet_helpers.evaluation import choose_threshold, compare, score_masks
 from unet_helpers.inference import predict_all, sixteen_bit_type
 from unet_helpers.metrics import predicted_mask
 from unet_helpers.model import n_parameters
 from unet_helpers.plotting import save_figure
+from unet_helpers.scoring import image_record, score_image_stones
 from unet_helpers.training import fit, load_arrays, mean_positive_dice
 
 CPU = torch.device("cpu")
@@ -106,9 +109,14 @@ def score(model: nn.Module, split: Split) -> Row:
     threshold, min_pixels = choose_threshold(val_probabilities, val_masks)
     images, masks = load_arrays(split["test"], max_size=sys.maxsize)
     predictions = [predicted_mask(p, threshold, min_pixels) for p in predict_all(model, images)]
-    scores = score_masks(predictions, masks)
-    names = ("n_positive", "n_stones", "dice_positive_mean", "stone_sensitivity", "false_positives_per_image")
+    scores = score_masks(predictions, masks, known_stones(split["test"]))
+    names = ("n_positive", "n_sections", "n_stones", "dice_positive_mean", "section_sensitivity",
+             "stone_sensitivity", "false_positives_per_image")
+    keys = ("dice", "n_sections", "n_found", "n_false_positives")
+    records = [image_record(score_image_stones(p, mask)) for p, mask in zip(predictions, masks, strict=True)]
+    per_image = [{key: record[key] for key in keys} for record in records]
     return {**{name: scores[name] for name in names}, "threshold": threshold, "min_pixels": min_pixels,
+            "per_image": per_image, "groups": [pair.group for pair in split["test"]],
             "val_dice": mean_positive_dice(val_probabilities, val_masks, threshold)}
 
 
@@ -195,7 +203,7 @@ def main(script: str, contestants: dict[str, Callable[[Split, int, list[float]],
             left = _missing(read_rows(args.out), name, seed, args.threads, budgets)
             for some in [[b] for b in left] if separate_runs(name) else [left] if left else []:
                 measure(script, args, name, seed, some)
-    print(table(read_rows(args.out)))
+    print(table(read_rows(args.out), next(iter(contestants))))
     if args.figure:
         save_figure(plot(read_rows(args.out)), args.figure)
 
@@ -204,15 +212,22 @@ def _one(args: argparse.Namespace, contestants: dict[str, Callable]) -> None:
     name, seed, budgets = json.loads(args.one)
     torch.set_num_threads(args.threads)
     torch.manual_seed(seed)
-    split = split_by_group(find_pairs(open_dataset(args.data)))
+    pairs = find_pairs(open_dataset(args.data))
+    split = split_by_group(pairs, strata=stone_strata(pairs))
     for row in contestants[name](split, seed, budgets):
         about = {"contestant": name, "seed": seed, "threads": args.threads, "torch": torch.__version__}
         print(json.dumps({**about, **row}), flush=True)
 
 
-def table(rows: list[Row]) -> str:
-    """Markdown: one line a contestant and budget, mean over the seeds and their range."""
-    head = ("contestant", "s", "seeds", "mean Dice (range)", "validation", "sensitivity", "false alarms",
+def table(rows: list[Row], reference: str) -> str:
+    """Markdown: one line a contestant and budget, mean over the seeds, their range, and what it gains.
+
+    Args:
+        rows: What was measured.
+        reference: The contestant that all others are compared with, on the same images.
+    """
+    head = ("contestant", "s", "seeds", "mean Dice (range)", f"Dice minus {reference} (95 %)", "validation",
+            "sections found", "stones found", "false alarms",
             "parameters", "images/s", "MPx/s", "share of peak", "memory, MiB")
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     keys = sorted({(r["threads"], r["budget"], r["contestant"]) for r in rows})
@@ -225,7 +240,9 @@ def table(rows: list[Row]) -> str:
         dices = [row["dice_positive_mean"] for row in some]
         cells = (name, f"{budget:g}", str(len(some)),
                  f"{np.mean(dices):.3f} ({min(dices):.3f} to {max(dices):.3f})",
-                 f"{mean('val_dice'):.3f}", f"{mean('stone_sensitivity'):.3f}",
+                 _change(rows, some, reference),
+                 f"{mean('val_dice'):.3f}", f"{mean('section_sensitivity'):.3f}",
+                 f"{mean('stone_sensitivity'):.3f}",
                  f"{mean('false_positives_per_image'):.2f}",
                  f"{some[0]['parameters']:,}", f"{mean('images_per_s'):.1f}",
                  f"{mean('megapixels_per_s'):.2f}",
@@ -233,6 +250,20 @@ def table(rows: list[Row]) -> str:
                  f"{mean('peak_memory_mib'):.0f}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _change(rows: list[Row], some: list[Row], reference: str) -> str:
+    """Paired difference of the mean Dice to the reference, same budget, over the seeds that both have."""
+    about = {name: some[0][name] for name in ("threads", "budget")} | {"contestant": reference}
+    theirs = {row["seed"]: row for row in rows if about.items() <= row.items()}
+    pairs = [(theirs[row["seed"]], row) for row in some if row["seed"] in theirs]
+    if some[0]["contestant"] == reference or not pairs:
+        return "-"
+    one, other = ({"per_image": [image for row in part for image in row["per_image"]]}
+                  for part in zip(*pairs, strict=True))
+    groups = [group for _, row in pairs for group in row["groups"]]  # a patient is drawn with all seeds
+    change = compare(one, other, groups)["dice_positive_mean"]
+    return "{:+.3f} ({:+.3f} to {:+.3f})".format(change["difference"], *change["interval"])
 
 
 def plot(rows: list[Row]) -> Figure:

@@ -26,7 +26,7 @@ from PIL import Image
 
 from unet_helpers import training
 from unet_helpers.checkpoint import load_state
-from unet_helpers.data import Pair, find_pairs, load_pair, open_dataset, split_by_group
+from unet_helpers.data import Pair, find_pairs, load_pair, open_dataset, split_by_group, stone_strata
 from unet_helpers.training import TrainConfig, fit
 
 
@@ -67,7 +67,8 @@ class Watch(threading.Thread):
 
 def measure(folder: Path, n: int, seconds: float, cached: bool) -> dict[str, float]:
     """One training; all of its memory is that of this process."""
-    split = split_by_group(find_pairs(open_dataset()))
+    pairs = find_pairs(open_dataset())
+    split = split_by_group(pairs, strata=stone_strata(pairs))
     train_pairs, val_pairs = replicate(split["train"], n, folder), split["val"][:8]
     training.CACHE_ABOVE_BYTES = 0 if cached else 2**60
     config = TrainConfig(minutes=seconds / 60, steps_per_epoch=10**9)

@@ -22,7 +22,7 @@ from contest import Split, convolution_peak, operations_per_image, synchronise
 from unet_helpers import inference, run_state, training
 from unet_helpers.compiling import compiled
 from unet_helpers.config import TrainConfig, choose_device, default_config
-from unet_helpers.data import find_pairs, open_dataset, split_by_group
+from unet_helpers.data import find_pairs, open_dataset, split_by_group, stone_strata
 from unet_helpers.model import UNet
 from unet_helpers.run_state import RunState
 from unet_helpers.training import fit, load_arrays
@@ -117,7 +117,8 @@ def main() -> None:
     device = choose_device(args.device)
     threads = f"{torch.get_num_threads()} threads"
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else threads
-    split, config = split_by_group(find_pairs(open_dataset(args.data))), default_config(device)
+    pairs, config = find_pairs(open_dataset(args.data)), default_config(device)
+    split = split_by_group(pairs, strata=stone_strata(pairs))
     print(f"{device.type}, {name}, PyTorch {torch.__version__}; {config.batch_size} patches of "
           f"{config.patch_size} pixels a step, {args.steps} steps timed.", end="\n\n")
     print(step_table(split, config, device, args.steps), end="\n\n", flush=True)

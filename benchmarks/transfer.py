@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 from unet_helpers.checkpoint import Checkpoint, load_checkpoint
-from unet_helpers.data import Pair, find_pairs, split_by_group
+from unet_helpers.data import Pair, find_pairs, split_by_group, stone_strata
 from unet_helpers.evaluation import evaluate, score_masks
 from unet_helpers.files import write_json
 from unet_helpers.inference import predict_all
@@ -37,7 +37,7 @@ from unet_helpers.plotting import save_figure
 from unet_helpers.training import TrainConfig, fit, load_arrays
 
 STARTS = ["random", "phantom"]
-SHOWN = {"dice_positive_mean": "mean Dice", "stone_sensitivity": "share of stones found",
+SHOWN = {"dice_positive_mean": "mean Dice", "section_sensitivity": "share of sections found",
          "false_positives_per_image": "false alarms per image"}
 
 
@@ -131,7 +131,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     warnings.simplefilter("ignore", UserWarning)  # images without a mask; `check` lists them
     pairs = find_pairs(args.real)
-    split = split_by_group(pairs, seed=0)
+    split = split_by_group(pairs, strata=stone_strata(pairs))
     checkpoint = load_checkpoint(args.checkpoint)
     scored = args.out / "on_real.json"
     if not scored.exists():

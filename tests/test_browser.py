@@ -291,7 +291,7 @@ class Screen:
 
 def words(inspector: Inspector) -> list[str]:
     """What the inspector says, as a browser shows it."""
-    markup = inspector.score.value.split("</div>") + inspector.stones.value.split("</div>")
+    markup = inspector.score.value.split("</div>") + inspector.sections.value.split("</div>")
     markup += [inspector.message.value]
     lines = (html.unescape(re.sub("<[^>]*>", "", line)) for line in markup)
     return [" ".join(line.split()) for line in lines if line.strip()]

@@ -27,7 +27,7 @@ from unet_helpers.training import TrainConfig
 TRAIN = ("--epochs", "2", "--base-channels", "2", "--device", "cpu")
 ROOT = Path(__file__).resolve().parents[1]
 SCORES = {"n_images", "n_positive", "dice_positive_mean", "iou_positive_mean", "dice_pooled", "iou_pooled",
-          "clean_negative_rate", "false_positives_per_image", "stone_sensitivity", "threshold"}
+          "clean_negative_rate", "false_positives_per_image", "section_sensitivity", "threshold"}
 
 
 @pytest.fixture(scope="module")
@@ -283,7 +283,7 @@ def test_evaluate_measures_in_millimetres_where_the_data_know_their_pixels(run: 
     assert call("evaluate", copy, "--checkpoint", run / "best.pt", "--split", "all", "--json", json_file) == 0
     scores = json.loads(json_file.read_text())
     diameter = 2 * math.sqrt(30 / math.pi)  # every stone of the set has 5 x 6 pixels
-    true = [stone["diameter"] / diameter for stone in scores["per_stone"]]
+    true = [section["diameter"] / diameter for section in scores["per_section"]]
     assert true == pytest.approx([0.5 + 0.25 * (n % 2) for n in range(12)])
     assert "surface Dice at 1 mm" in capsys.readouterr().out and "hd95_mm" in scores
 
@@ -415,7 +415,7 @@ def test_evaluate_pools_the_folds_each_with_its_own_choice(folds: Path, data: Pa
 
     def watched(probabilities, masks, threshold, min_pixels, **options):
         given.update(threshold=threshold, min_pixels=min_pixels, groups=options["groups"])
-        return evaluate(probabilities, masks, 0.5, 0, **options)
+        return evaluate(probabilities, masks, threshold, min_pixels, **options)
 
     monkeypatch.setattr(cli, "evaluate", watched)
     scores = evaluated(run, data, tmp_path / "scores.json", "--report", tmp_path / "report.html",
@@ -441,7 +441,6 @@ def test_each_fold_scores_its_own_images_with_its_own_network(folds: Path, data:
         return shown[-1]
 
     monkeypatch.setattr(cli, "predict_all", watched)
-    monkeypatch.setattr(cli, "evaluate", lambda p, masks, *_, **options: evaluate(p, masks, 0.5, **options))
     pooled = evaluated(run, data, tmp_path / "pooled.json")
     by_fold, shown[:] = list(shown), []
     for n in (1, 2, 3):
@@ -473,6 +472,21 @@ def test_folds_go_on_where_they_stopped(folds: Path, data: Path, tmp_path: Path,
         mine, theirs = (load_state(folder / f"fold-{n}" / "last.pt") for folder in (run, folds))
         assert mine["step"] == theirs["step"]
         assert mine["model"]["head.weight"].tolist() == theirs["model"]["head.weight"].tolist()
+
+
+def test_folds_that_were_not_begun_take_the_settings_of_the_first(data: Path, tmp_path: Path, monkeypatch):
+    real = training.augment
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "augment", lambda *a: (signal.raise_signal(signal.SIGINT), real(*a))[1])
+        assert call("train", data, "--out", tmp_path, *TRAIN, "--folds", 3, "--seed", 5) == 130
+    resume = ("train", data, "--out", tmp_path, "--folds", 3, "--resume", "--device", "cpu")
+    for n_epochs, more in ((2, ()), (3, ("--epochs", 3))):
+        assert call(*resume, *more) == 0
+        for n in (1, 2, 3):
+            state = load_state(tmp_path / f"fold-{n}" / "last.pt")
+            assert state["model_settings"]["base_channels"] == 2
+            assert (state["config"]["n_epochs"], state["config"]["seed"]) == (n_epochs, 5)
+            assert state["step"] == 2 * n_epochs
 
 
 def test_a_run_keeps_its_folds(folds: Path, run: Path, data: Path, tmp_path: Path, capsys):

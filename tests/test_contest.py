@@ -11,7 +11,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import contest  # noqa: E402
 
 ROW = {"contestant": "ours", "seed": 0, "threads": 1, "budget": 60.0, "dice_positive_mean": 0.8,
-       "val_dice": 0.88, "stone_sensitivity": 0.9, "false_positives_per_image": 0.5,
+       "val_dice": 0.88, "section_sensitivity": 0.7, "stone_sensitivity": 0.9,
+       "false_positives_per_image": 0.5,
        "parameters": 121033, "images_per_s": 100.0, "megapixels_per_s": 0.9, "share_of_peak": 0.25,
        "precision": "bfloat16", "peak_memory_mib": 900.0}
 
@@ -27,10 +28,26 @@ def test_only_missing_rows_are_measured(tmp_path: Path):
 
 def test_the_table_gives_mean_and_range_over_seeds():
     rows = [ROW, {**ROW, "seed": 1, "dice_positive_mean": 0.9}, {**ROW, "budget": 5.0}]
-    lines = contest.table(rows).split("\n")
+    lines = contest.table(rows, "ours").split("\n")
     assert len(lines) == 4 and "| ours | 5 | 1 | 0.800 (0.800 to 0.800) |" in lines[2]
-    assert "| ours | 60 | 2 | 0.850 (0.800 to 0.900) | 0.880 | 0.900 | 0.50 | 121,033 | 100.0 |" in lines[3]
+    assert "| ours | 60 | 2 | 0.850 (0.800 to 0.900) | - | 0.880 | 0.700 | 0.900 | 0.50 |" in lines[3]
+    assert "| 0.50 | 121,033 | 100.0 |" in lines[3]
     assert lines[3].endswith("| 25 % bfloat16 | 900 |")
+
+
+def images(*dices: float) -> dict:
+    return {"per_image": [{"dice": d, "n_sections": 1, "n_found": 1, "n_false_positives": 0} for d in dices],
+            "groups": ["a", "a", "b"]}
+
+
+def test_contestants_are_compared_on_the_same_images_by_patient():
+    rows = [{**ROW, **images(0.1, 0.3, 0.9)}, {**ROW, "seed": 1, **images(0.2, 0.4, 0.8)},
+            {**ROW, "contestant": "net", **images(0.2, 0.4, 0.7)}, {**ROW, "contestant": "net", "seed": 7},
+            {**ROW, "contestant": "late", "budget": 180.0}]
+    text = contest.table(rows, "ours")
+    # at seed 0, which both have, net gains 0.1 with patient a and loses 0.2 with b
+    assert "| Dice minus ours (95 %) |" in text and "| +0.000 (-0.200 to +0.100) |" in text
+    assert [line.split(" | ")[4] for line in text.split("\n")[2:]] == ["+0.000 (-0.200 to +0.100)", "-", "-"]
 
 
 def test_the_figure_draws_the_range_of_the_seeds():

@@ -13,10 +13,10 @@ from unet_helpers.curves import (
     agreement,
     calibration,
     froc,
-    froc_counts,
     precision_recall,
+    threshold_counts,
 )
-from unet_helpers.metrics import match_stones, predicted_mask
+from unet_helpers.metrics import confusion_counts, match_stones, predicted_mask
 
 
 def row(*values: float) -> np.ndarray:
@@ -64,13 +64,31 @@ def images() -> tuple[list[np.ndarray], list[np.ndarray]]:
 
 
 @pytest.mark.parametrize("min_pixels", [0, 1, 3])
-def test_froc_counts_are_those_of_match_stones(images, min_pixels: int):
+def test_counts_at_a_threshold_are_those_of_the_mask(images, min_pixels: int):
     thresholds = (0.02, 0.3, 0.5, 0.9, 0.99)
     for probability, target in zip(*images, strict=True):
-        found, false, n_stones = froc_counts(probability, target, thresholds, min_pixels)
+        counts = threshold_counts(probability, target, thresholds, min_pixels)
         for k, threshold in enumerate(thresholds):
-            match = match_stones(predicted_mask(probability, threshold, min_pixels), target)
-            assert (match.n_found, match.n_false_positives, match.n_stones) == (found[k], false[k], n_stones)
+            mask = predicted_mask(probability, threshold, min_pixels)
+            match = match_stones(mask, target)
+            assert (counts.found[k], counts.false[k]) == (match.n_found, match.n_false_positives)
+            assert counts.n_sections == match.n_sections
+            pixels = counts.tp[k], counts.fp[k], counts.fn[k]
+            assert pixels == tuple(map(int, confusion_counts(mask, target)))
+
+
+def test_each_image_may_have_its_own_smallest_region():
+    probabilities, target = [row(0.9, 0.9, 0, 0.9)] * 2, row(0, 0, 0, 1) > 0
+    assert froc(probabilities, [target] * 2, (0.5,), [0, 2])["sensitivity"] == [0.5]
+    assert froc(probabilities, [target] * 2, (0.5,), [2, 2])["sensitivity"] == [0]
+
+
+@pytest.mark.parametrize("curve", [froc, precision_recall, calibration])
+def test_logits_and_nan_are_refused(curve):
+    good, target = row(0.2, 0.9), row(0, 1) > 0
+    for bad in (row(-4, 3), row(0.1, np.nan), row(0.1, np.inf)):
+        with pytest.raises(ValueError, match=r"probability 1 must lie in \[0, 1\]"):
+            curve([good, bad], [target, target])
 
 
 # -------------------------------------------------------------------------------- precision and recall
@@ -163,6 +181,31 @@ def test_bias_and_limits_by_hand():
     assert result["bias"] == 2 and result["n"] == 3
     assert result["limits"] == pytest.approx([2 - 1.96, 2 + 1.96])
     assert result["true"] == [4, 5, 6] and result["predicted"] == [5, 7, 9]
+    assert result["outliers"] == [] and result["usual"] == pytest.approx([2 - 5 * 1.4826, 2 + 5 * 1.4826])
+
+
+def test_limits_by_size():
+    result = agreement([5, 7, 9, 40, 20], [4, 5, 6, 30, 30], borders=(0, 5, 10, 20, np.inf))
+    small, middle, none, large = result["by_size"]
+    assert [(part["low"], part["high"], part["n"]) for part in result["by_size"]] == [
+        (0, 5, 1), (5, 10, 2), (10, 20, 0), (20, None, 2)]
+    assert small["bias"] == 1 and all(map(math.isnan, small["limits"]))
+    assert middle["limits"] == pytest.approx([2.5 - 1.96 * math.sqrt(0.5), 2.5 + 1.96 * math.sqrt(0.5)])
+    assert math.isnan(none["bias"])
+    assert large["bias"] == 0 and large["limits"][1] == pytest.approx(1.96 * 10 * math.sqrt(2))
+
+
+def test_outliers_are_told_from_the_bulk_and_not_by_the_outliers():
+    true = np.full(60, 10.0)
+    error = np.r_[np.linspace(-1, 1, 56), 30, -6, 25, -40]  # median 0, median deviation about a half
+    result = agreement(true + error, true)
+    assert result["outliers"] == [59, 56, 58, 57]  # the farthest first
+    assert -5 < result["usual"][0] < -1 and 1 < result["usual"][1] < 5
+    spread = 3 * np.std(error)  # the usual rule, blinded by what it looks for
+    assert np.flatnonzero(abs(error) > spread).tolist() != [56, 57, 58, 59]
+    assert agreement(true + error, true, floor=28)["outliers"] == [59, 56]
+    same = agreement([3, 3, 3, 3.4], [3, 3, 3, 3], floor=0.5)  # less than a pixel is no outlier
+    assert same["outliers"] == [] and same["usual"] == [-0.5, 0.5]
 
 
 def test_limits_hold_95_percent_of_normal_differences():
@@ -171,8 +214,8 @@ def test_limits_hold_95_percent_of_normal_differences():
     assert ((difference > low) & (difference < high)).mean() == pytest.approx(0.95, abs=0.003)
 
 
-def test_too_few_stones_to_agree():
+def test_too_few_to_agree():
     one = agreement([3.0], [2.0])
     assert one["bias"] == 1 and all(map(math.isnan, one["limits"]))
     none = agreement([], [])
-    assert math.isnan(none["bias"]) and none["n"] == 0 and none["true"] == []
+    assert math.isnan(none["bias"]) and none["n"] == 0 and none["true"] == [] == none["outliers"]

@@ -541,7 +541,8 @@ def test_spacings_come_from_slices_csv_in_the_order_of_the_pairs(tmp_path: Path)
     pairs = [Pair(tmp_path / f"{name}.jpg", tmp_path / f"{name}_mask.png", name) for name in "ab"]
     assert spacings(pairs) is None
     (tmp_path / "slices.csv").write_text("stem,depth_mm,spacing_mm\nb,3,0.75\na,4,1.5\nc,5,2\n")
-    assert spacings(pairs) == [1.5, 0.75] and spacings(pairs[::-1]) == [0.75, 1.5] and spacings([]) == []
+    two = [(1.5, 1.5), (0.75, 0.75)]  # tuples: a list of two numbers could be one (row, column)
+    assert spacings(pairs) == two and spacings(pairs[::-1]) == two[::-1] and spacings([]) == []
     stranger = Pair(tmp_path / "d.jpg", tmp_path / "d_mask.png", "d")
     assert spacings([*pairs, stranger]) is None  # known for some is known for none
 
@@ -549,7 +550,7 @@ def test_spacings_come_from_slices_csv_in_the_order_of_the_pairs(tmp_path: Path)
 def test_spacings_above_the_images_folder(tmp_path: Path):
     (tmp_path / "slices.csv").write_text("\ufeffstem,spacing_mm\na,0.8\n", "utf-8")  # as spreadsheets save it
     pair = Pair(tmp_path / "images" / "a.png", tmp_path / "masks" / "a.png", "a")
-    assert spacings([pair]) == [0.8]
+    assert spacings([pair]) == [(0.8, 0.8)]
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "wide"])

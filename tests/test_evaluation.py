@@ -10,13 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from unet_helpers.data import KnownStone
 from unet_helpers.evaluation import (
     choose_grey_threshold,
     choose_operating_point,
     choose_threshold,
+    compare,
     evaluate,
     score_masks,
 )
+from unet_helpers.metrics import predicted_mask
+from unet_helpers.scoring import pixel_sizes
 
 
 def draw(*rows: str) -> np.ndarray:
@@ -30,15 +34,16 @@ PREDICTIONS = [draw("#....#", "#...#."), EMPTY, draw("#.#...", "......"), EMPTY]
 
 def test_all_scores_by_hand():
     scores = score_masks(PREDICTIONS, TARGETS)
-    # image 1: TP 3, FP 1, FN 2, both of its stones hit; image 4: 2 missed; image 3: two false alarms
+    # image 1: TP 3, FP 1, FN 2, both of its sections hit; image 4: 2 missed; image 3: two false alarms
+    assert scores.pop("stone_sensitivity") != scores["section_sensitivity"]  # NaN: no stone is known
     assert scores == pytest.approx({
-        "n_images": 4, "n_positive": 2, "n_stones": 3,
+        "n_images": 4, "n_positive": 2, "n_sections": 3, "n_sections_unidentified": 3, "n_stones": 0,
         "dice_positive_mean": (6 / 9 + 0) / 2, "iou_positive_mean": (3 / 6 + 0) / 2,
         "precision_positive_mean": (3 / 4 + 0) / 2, "recall_positive_mean": (3 / 5 + 0) / 2,
         "dice_pooled": 6 / (6 + 3 + 4), "iou_pooled": 3 / (3 + 3 + 4),
         "precision_pooled": 3 / (3 + 3), "recall_pooled": 3 / (3 + 4),
-        "clean_negative_rate": 1 / 2, "false_positives_per_image": 2 / 4, "stone_sensitivity": 2 / 3,
-        "stone_sensitivity_iou01": 2 / 3, "n_merged": 0, "n_split": 0,
+        "clean_negative_rate": 1 / 2, "false_positives_per_image": 2 / 4,
+        "section_sensitivity": 2 / 3, "section_sensitivity_touched": 2 / 3, "n_merged": 0, "n_split": 0,
     })
     assert all(type(value) in (int, float) for value in scores.values())  # json can write them
 
@@ -49,7 +54,7 @@ def test_scores_without_an_image_to_stand_on_are_nan():
     nans = sorted(name for name, value in scores.items() if math.isnan(value))
     overlaps = [f"{name}_{how}" for name in ("dice", "iou", "precision", "recall")
                 for how in ("pooled", "positive_mean")]
-    assert nans == [*overlaps, "stone_sensitivity", "stone_sensitivity_iou01"]
+    assert nans == [*overlaps, "section_sensitivity", "section_sensitivity_touched", "stone_sensitivity"]
     assert scores["clean_negative_rate"] == 1 and scores["false_positives_per_image"] == 0
     assert math.isnan(score_masks([~empty], [~empty])["clean_negative_rate"])
 
@@ -64,9 +69,10 @@ def test_evaluate_applies_threshold_and_smallest_size():
     assert evaluate([probability], [target], 0.65)["dice_pooled"] == 2 / 4
 
 
-def test_a_grazed_stone_is_found_but_not_by_the_strict_rule():
+def test_a_grazed_section_is_touched_but_hardly_found():
     scores = score_masks([draw("...#######"), draw("...########")], [draw("####......"), draw("####.......")])
-    assert scores["stone_sensitivity"] == 1 and scores["stone_sensitivity_iou01"] == 0.5  # 1 of 10, 1 of 11
+    assert scores["section_sensitivity"] == 0.5  # 1 of 10, 1 of 11
+    assert scores["section_sensitivity_touched"] == 1 and scores["false_positives_per_image"] == 0.5
 
 
 def test_the_benchmark_runs():
@@ -93,7 +99,7 @@ def flat(scores: dict) -> dict:
 def test_evaluate_holds_the_scores_of_the_masks_and_can_be_written_as_json():
     scores = evaluate(PROBABILITIES, TARGETS, 0.5)
     assert {name: scores[name] for name in score_masks(PREDICTIONS, TARGETS)} == pytest.approx(
-        score_masks(PREDICTIONS, TARGETS))
+        score_masks(PREDICTIONS, TARGETS), nan_ok=True)
     assert (scores["unit"], scores["n_groups"]) == ("px", 4)
     assert set(flat(scores)) - set(score_masks(PREDICTIONS, TARGETS)) == {
         "surface_dice_1px", "hd95_px", "asd_px", "n_distances", "n_distances_infinite", "threshold",
@@ -102,18 +108,18 @@ def test_evaluate_holds_the_scores_of_the_masks_and_can_be_written_as_json():
     assert json.loads(json.dumps(scores)).keys() == scores.keys()
 
 
-def test_each_image_and_each_stone_is_listed():
+def test_each_image_and_each_section_is_listed():
     scores = evaluate(PROBABILITIES, TARGETS, 0.5, spacing_mm=(2.0, 0.5))  # a pixel of 1 mm2
     first, second, third, fourth = scores["per_image"]
     assert (first["dice"], first["iou"]) == (6 / 9, 3 / 6)
-    counts = [[one[k] for k in ("n_stones", "n_found", "n_false_positives")] for one in scores["per_image"]]
+    counts = [[one[k] for k in ("n_sections", "n_found", "n_false_positives")] for one in scores["per_image"]]
     assert counts == [[2, 2, 0], [0, 0, 0], [0, 0, 2], [1, 0, 0]]
     assert math.isnan(second["dice"]) and third["dice"] == fourth["dice"] == 0 and math.isinf(third["hd95"])
-    assert [(s["image"], s["row"], s["column"], s["found"]) for s in scores["per_stone"]] == [
+    assert [(s["image"], s["row"], s["column"], s["found"]) for s in scores["per_section"]] == [
         (0, 0.5, 0.5, True), (0, 0, 5, True), (3, 0, 4.5, False)]
-    diameters = [stone["diameter"] for stone in scores["per_stone"]]
+    diameters = [section["diameter"] for section in scores["per_section"]]
     assert diameters == pytest.approx([2 * math.sqrt(n / math.pi) for n in (4, 1, 2)])
-    predicted = [stone["predicted_diameter"] for stone in scores["per_stone"]]
+    predicted = [section["predicted_diameter"] for section in scores["per_section"]]
     assert predicted == [pytest.approx(2 * math.sqrt(2 / math.pi))] * 2 + [None]
 
 
@@ -136,11 +142,12 @@ def test_size_bins_are_closed_below_and_open_above():
     per_pixel = 2 / math.sqrt(math.pi)
     sizes = [per_pixel * math.sqrt(n) for n in (1, 32, 60)]
     bins = evaluate([target * 0.9], [target], 0.5, spacing_mm=5 / sizes[1])["size_bins"]
-    assert [(b["low"], b["high"], b["n_stones"]) for b in bins] == [
-        (0, 3, 1), (3, 5, 0), (5, 10, 2), (10, None, 0)]  # the middle stone has 5 mm
+    assert [(b["low"], b["high"], b["n"]) for b in bins] == [
+        (0, 3, 1), (3, 5, 0), (5, 10, 2), (10, None, 0)]  # the middle section has 5 mm
+    assert {(b["of"], b["unit"]) for b in bins} == {("sections", "mm")}
     assert math.isnan(bins[1]["sensitivity"]) and bins[2]["sensitivity"] == 1
     bins = evaluate([target * 0.9 * (np.arange(40) < 18)], [target], 0.5)["size_bins"]  # in pixels
-    assert [(b["n_found"], b["n_stones"]) for b in bins] == [(1, 1), (0, 0), (1, 2), (0, 0)]
+    assert [(b["n_found"], b["n"]) for b in bins] == [(1, 1), (0, 0), (1, 2), (0, 0)]
 
 
 def test_intervals_come_from_the_groups_and_hold_the_score():
@@ -149,10 +156,14 @@ def test_intervals_come_from_the_groups_and_hold_the_score():
     probabilities = [np.where(t, 0.9, 0.2) * (rng.random(t.shape) < 0.9) for t in targets]
     by_image = evaluate(probabilities, targets, 0.5)
     by_pair = evaluate(probabilities, targets, 0.5, groups=[i // 2 for i in range(40)], seed=0)
-    assert by_pair["n_groups"] == 20 and flat(by_image) | {"n_groups": 20} == flat(by_pair)
+    assert by_pair["n_groups"] == 20
+    assert json.dumps(flat(by_image) | {"n_groups": 20}) == json.dumps(flat(by_pair))  # NaN is NaN there
     assert by_image["intervals"] != by_pair["intervals"]
+    without = [name for name, (low, _) in by_pair["intervals"].items() if math.isnan(low)]
+    assert without == ["precision_positive_mean", "precision_pooled", "clean_negative_rate",
+                       "false_positives_per_image", "stone_sensitivity"]  # 1 or 0 everywhere, or not known
     for name, (low, high) in by_pair["intervals"].items():
-        assert low <= by_pair[name] <= high, name
+        assert name in without or low <= by_pair[name] <= high, name
     pairs = np.reshape([one["dice"] for one in by_pair["per_image"]], (20, 2))
     pairs[np.reshape([not t.any() for t in targets], (20, 2))] = np.nan
     drawn = np.random.default_rng(0).integers(0, 20, (2000, 20))
@@ -161,7 +172,8 @@ def test_intervals_come_from_the_groups_and_hold_the_score():
     again = evaluate(probabilities, targets, 0.5, groups=[i // 2 for i in range(40)])
     assert json.dumps(again) == json.dumps(by_pair)
     other = evaluate(probabilities, targets, 0.5, seed=1, n_resamples=50)
-    assert flat(other) == flat(by_image) and other["intervals"] != by_image["intervals"]
+    assert json.dumps(flat(other)) == json.dumps(flat(by_image))
+    assert other["intervals"] != by_image["intervals"]
 
 
 @pytest.mark.parametrize("min_pixels", [0, 2])
@@ -171,11 +183,11 @@ def test_the_froc_curve_passes_through_the_scores(min_pixels: int):
     probabilities = [(0.5 * t + 0.5 * rng.random(t.shape)).astype(np.float32) for t in targets]
     scores = evaluate(probabilities, targets, 0.43, min_pixels)
     at = scores["froc"]["threshold"].index(0.43)
-    assert scores["froc"]["sensitivity"][at] == scores["stone_sensitivity"]
+    assert scores["froc"]["sensitivity"][at] == scores["section_sensitivity"]
     assert scores["froc"]["false_positives_per_image"][at] == scores["false_positives_per_image"]
 
 
-def test_sizes_of_the_stones_found_are_compared():
+def test_sizes_of_the_sections_found_are_compared():
     target = draw("####......", "..........", "..........", "#########.")
     prediction = draw("##........", "..........", "..........", "..........")
     agreement = evaluate([prediction * 1.0], [target], 0.5)["size_agreement"]
@@ -188,7 +200,7 @@ def test_sizes_of_the_stones_found_are_compared():
 def test_one_group_has_no_interval_and_nothing_found_no_size():
     scores = evaluate([np.zeros((5, 5))], [np.eye(5, dtype=bool)], 0.5)
     assert all(np.isnan(ends).all() for ends in scores["intervals"].values())
-    assert scores["stone_sensitivity"] == 0 and scores["size_agreement"]["n"] == 0
+    assert scores["section_sensitivity"] == 0 and scores["size_agreement"]["n"] == 0
     assert scores["n_distances_infinite"] == 1 and math.isnan(scores["hd95_px"])
 
 
@@ -197,10 +209,177 @@ def test_one_group_has_no_interval_and_nothing_found_no_size():
     ({"spacing_mm": [1.0, 1.0]}, r"spacing_mm must be one an image \(4\), got 2\. For one \(row, column\)"),
     ({"spacing_mm": 0.0}, r"spacing_mm must be positive"),
     ({"spacing_mm": [1.0, 1.0, None, 1.0]}, r"spacing_mm must be positive.* got None"),
+    ({"stones": [[]]}, r"stones must be one list an image \(4\), got 1"),
+    ({"threshold": [0.5, 0.5]}, r"threshold must be one number, or one an image \(4\), got 2"),
+    ({"threshold": [0.5, 0.5, math.nan, 0.5]}, r"threshold must lie in \[0, 1\], got nan for image 2"),
+    ({"threshold": 5}, r"threshold must lie in \[0, 1\], got 5 for image 0"),
+    ({"min_pixels": -1}, r"min_pixels must not be negative, got -1 for image 0"),
 ])  # fmt: skip
-def test_wrong_groups_and_spacings_are_refused(options: dict, message: str):
+def test_wrong_settings_are_refused(options: dict, message: str):
     with pytest.raises(ValueError, match=message):
-        evaluate(PROBABILITIES, TARGETS, 0.5, **options)
+        evaluate(PROBABILITIES, TARGETS, **{"threshold": 0.5, **options})
+
+
+def test_two_numbers_for_two_images_are_no_trap():
+    for two in ([0.7, 0.9], np.array([0.7, 0.9])):  # taken as one an image until now, meant as (row, column)
+        message = r"for two images, got \[0\.7, 0\.9\].* tuple \(0\.7, 0\.9\) .* \[\(0\.7, 0\.7\), \(0\.9"
+        with pytest.raises(ValueError, match=message):
+            evaluate(PROBABILITIES[:2], TARGETS[:2], 0.5, spacing_mm=two)
+    assert pixel_sizes((0.7, 0.9), 2) == [(0.7, 0.9)] * 2
+    assert pixel_sizes([(0.7, 0.7), (0.9, 0.9)], 2) == [(0.7, 0.7), (0.9, 0.9)]
+    assert pixel_sizes([0.7, 0.9, 0.8], 3) == [(0.7, 0.7), (0.9, 0.9), (0.8, 0.8)]
+
+
+@pytest.mark.parametrize("score", [
+    lambda p, t: evaluate(p, t, 0.5), choose_threshold, lambda p, t: choose_operating_point(p, t, 9)])
+@pytest.mark.parametrize(("bad", "message"), [
+    (np.linspace(-8, 5, 12).reshape(2, 6),
+     r"probability 1 must lie in \[0, 1\], got -8 to 5\. Use torch\.sigmoid"),
+    (np.full((2, 6), np.nan), r"probability 1 must lie in \[0, 1\], got NaN in 12 of 12 pixels"),
+    (np.full((2, 6), np.inf), r"probability 1 must lie in \[0, 1\], got inf to inf"),
+    (np.ones((2, 6), int), r"probability 1 must be a float array, got int64\. Use torch\.sigmoid"),
+])  # fmt: skip
+def test_what_is_no_probability_is_refused(score, bad: np.ndarray, message: str):
+    with pytest.raises(ValueError, match=message):
+        score([PROBABILITIES[0], bad, *PROBABILITIES[2:]], TARGETS)
+
+
+def test_threshold_and_smallest_region_may_be_one_an_image():
+    thresholds, smallest = [0.85, 0.5, 0.5, 0.5], [0, 0, 2, 0]
+    scores = evaluate(PROBABILITIES, TARGETS, thresholds, smallest)
+    masks = [predicted_mask(*each) for each in zip(PROBABILITIES, thresholds, smallest, strict=True)]
+    expected = score_masks(masks, TARGETS)
+    assert {name: scores[name] for name in expected} == pytest.approx(expected, nan_ok=True)
+    assert (scores["threshold"], scores["min_pixels"]) == (thresholds, smallest)
+    assert not set(thresholds) & set(scores["froc"]["threshold"]) - {0.5}
+    assert kinds(scores) <= {dict, list, int, float, bool, str, type(None)}
+    same = evaluate(PROBABILITIES, TARGETS, [0.43] * 4, [2] * 4)
+    assert (same["threshold"], same["min_pixels"]) == (0.43, 2) and 0.43 in same["froc"]["threshold"]
+    assert json.dumps(same) == json.dumps(evaluate(PROBABILITIES, TARGETS, 0.43, 2))
+
+
+# --------------------------------------------------------------------------------- stones and sections
+def slices() -> tuple[list[np.ndarray], list[np.ndarray], list[list[KnownStone]]]:
+    """Two slices of patient a, one of b: a-1 is in both of a, found in one; a-2 and a-3 share a section."""
+    targets = [draw("##......####", "##......####"), draw("###.........", "###........."),
+               draw("....##......", "....##......")]
+    found = [draw("##..........", "##.........."), np.zeros((2, 12), bool), np.zeros((2, 12), bool)]
+    stones = [[KnownStone("a-1", 0.5, 0.5, 4.0), KnownStone("a-2", 0.4, 8.4, 11.0),
+               KnownStone("a-3", 1, 11, 2.0)],
+              [KnownStone("a-1", 0, 5.2, 4.0)], [KnownStone("b-1", 1.4, 9, 4.5)]]  # the last two: the nearest
+    return found, targets, stones
+
+
+def test_a_stone_is_found_if_one_of_its_sections_is():
+    found, targets, stones = slices()
+    scores = evaluate([mask * 0.9 for mask in found], targets, 0.5, groups="aab", stones=stones)
+    assert (scores["n_sections"], scores["section_sensitivity"]) == (4, 1 / 4)
+    assert (scores["n_stones"], scores["stone_sensitivity"]) == (4, 1 / 4)
+    assert scores["n_sections_unidentified"] == 0
+    assert scores["per_stone"] == [
+        {"stone": "a-1", "diameter_mm": 4.0, "image": 0, "sections": [0, 2], "n_sections": 2, "n_found": 1},
+        {"stone": "a-2", "diameter_mm": 11.0, "image": 0, "sections": [1], "n_sections": 1, "n_found": 0},
+        {"stone": "a-3", "diameter_mm": 2.0, "image": 0, "sections": [1], "n_sections": 1, "n_found": 0},
+        {"stone": "b-1", "diameter_mm": 4.5, "image": 2, "sections": [3], "n_sections": 1, "n_found": 0}]
+    assert kinds(scores) <= {dict, list, int, float, bool, str, type(None)}
+    assert score_masks(found, targets, stones)["stone_sensitivity"] == 1 / 4
+
+
+def test_size_bins_are_of_stones_where_they_are_known():
+    found, targets, stones = slices()
+    probabilities = [mask * 0.9 for mask in found]
+    for spacing_mm in (None, 0.5):  # the diameter of a stone is in mm, whatever is known of the pixels
+        bins = evaluate(probabilities, targets, 0.5, stones=stones, spacing_mm=spacing_mm)["size_bins"]
+        assert {(b["of"], b["unit"]) for b in bins} == {("stones", "mm")}
+        counts = [(b["low"], b["n"], b["n_found"]) for b in bins]
+        assert counts == [(0, 1, 0), (3, 2, 1), (5, 0, 0), (10, 1, 0)]
+    bins = evaluate(probabilities, targets, 0.5, groups="aab")["size_bins"]
+    assert {(b["of"], b["unit"]) for b in bins} == {("sections", "px")} and sum(b["n"] for b in bins) == 4
+
+
+def test_intervals_of_stones_come_from_the_groups():
+    found, targets, stones = slices()
+    scores = evaluate([mask * 0.9 for mask in found], targets, 0.5, groups="aab", stones=stones)
+    # of the four draws of two patients: a a 1/3, a b and b a 1/4, b b 0
+    assert scores["intervals"]["stone_sensitivity"] == pytest.approx([0, 1 / 3])
+    assert scores["size_bins"][1]["interval"] == pytest.approx([0, 1])
+    # the section that a-1 shows in another slice counts for the group of the first one, once
+    apart = evaluate([mask * 0.9 for mask in found], targets, 0.5, groups="abc", stones=stones)
+    assert apart["n_stones"] == 4 and apart["stone_sensitivity"] == 1 / 4
+
+
+def test_sections_of_no_known_stone_and_stones_without_a_section():
+    found, targets, stones = slices()
+    stones = [stones[0][:1], [], [KnownStone("b-1", 0, 0, 3.0)]]
+    targets[2] = np.zeros_like(targets[2])  # too thin to be drawn in the mask
+    scores = evaluate([mask * 0.9 for mask in found], targets, 0.5, stones=stones)
+    assert (scores["n_stones"], scores["n_sections"], scores["n_sections_unidentified"]) == (1, 3, 2)
+
+
+def test_stones_outside_the_image_are_refused():
+    found, targets, stones = slices()
+    stones[1] = [KnownStone("a-1", 4, 5, 3.0)]
+    with pytest.raises(ValueError, match=r"stones 1 must lie inside the image of 2 x 12 pixels, got a-1"):
+        score_masks(found, targets, stones)
+
+
+# -------------------------------------------------------------------------------------- sizes, outliers
+def test_limits_of_size_are_given_by_size_and_outliers_are_named():
+    rng = np.random.default_rng(0)
+    rows, columns = np.indices((90, 90))
+
+    def disc(radius: float, column: int = 20) -> np.ndarray:
+        return (rows - 40) ** 2 + (columns - column) ** 2 <= radius**2
+
+    radii = rng.uniform(2, 8, 40)
+    targets = [disc(radius) for radius in radii]
+    probabilities = [disc(radius + rng.normal(0, 0.3)) * 0.9 for radius in radii]
+    probabilities[7] = disc(2.8 * radii[7]) * 0.9  # 2.8 times the size: an IoU of 0.13
+    targets[9], probabilities[9] = disc(9, 50), disc(17, 50) * 0.9
+    size = evaluate(probabilities, targets, 0.5)["size_agreement"]
+    assert [part["n"] for part in size["by_size"]] == [0, size["by_size"][1]["n"], size["by_size"][2]["n"],
+                                                       size["by_size"][3]["n"]]
+    assert sum(part["n"] for part in size["by_size"]) == size["n"] == 40
+    assert size["n_outliers"] == len(size["outliers"]) == 2
+    assert {outlier["image"] for outlier in size["outliers"]} == {7, 9}
+    first = size["outliers"][0]
+    assert abs(first["predicted"] - first["true"]) == max(
+        abs(p - t) for p, t in zip(size["predicted"], size["true"], strict=True))
+    (nine,) = (outlier for outlier in size["outliers"] if outlier["image"] == 9)
+    assert (nine["row"], nine["column"]) == (40, 50) and nine["true"] == pytest.approx(18, abs=0.3)
+    # a pixel more or less is no outlier, whatever a pixel measures
+    small = [disc(3) for _ in range(9)]
+    off = [mask * 0.9 for mask in small[:8]] + [disc(3.4) * 0.9]
+    for spacing_mm in (None, 0.5, (2.0, 0.5)):
+        assert evaluate(off, small, 0.5, spacing_mm=spacing_mm)["size_agreement"]["outliers"] == []
+
+
+def test_no_more_than_ten_outliers_are_named():
+    target = np.zeros((40, 40), bool)
+    target[18:21, 18:21] = True
+    large = np.zeros_like(target)
+    large[15:24, 15:24] = True  # an IoU of 9 / 81
+    size = evaluate([target * 0.9] * 30 + [large * 0.9] * 12, [target] * 42, 0.5)["size_agreement"]
+    assert size["n_outliers"] == 12 and len(size["outliers"]) == 10
+
+
+# ---------------------------------------------------------------------------------------- two methods
+def test_two_methods_are_compared_image_by_image():
+    first = evaluate(PROBABILITIES, TARGETS, 0.5)
+    second = evaluate([0.8 * t.astype(np.float32) for t in TARGETS], TARGETS, 0.5)
+    change = compare(first, second, "abcd")
+    assert list(change) == ["dice_positive_mean", "section_sensitivity", "false_positives_per_image"]
+    for name, row in change.items():
+        assert (row["first"], row["second"]) == pytest.approx((first[name], second[name]))
+        assert row["difference"] == pytest.approx(second[name] - first[name])
+        low, high = row["interval"]
+        assert low <= row["difference"] <= high
+    assert change["dice_positive_mean"]["interval"] == pytest.approx([1 / 3, 1])
+    assert kinds(change) == {dict, list, float}
+    nothing = compare(first, first, "abcd")["dice_positive_mean"]
+    assert nothing["difference"] == 0 and np.isnan(nothing["interval"]).all()
+    with pytest.raises(ValueError, match="of the same images, got 4 images with 3 sections and 3 with 2"):
+        compare(first, evaluate(PROBABILITIES[:3], TARGETS[:3], 0.5))
 
 
 def test_images_of_different_sizes():
@@ -254,7 +433,7 @@ def test_no_stone_no_threshold():
 def test_the_operating_point_finds_the_most_that_the_false_alarms_allow():
     target = draw("#....#....#", "...........")
     probability = np.zeros(target.shape, np.float32)
-    probability[0, [0, 5, 10]] = 0.9, 0.4, 0.05  # three stones, ever less sure
+    probability[0, [0, 5, 10]] = 0.9, 0.4, 0.05  # three sections, ever less sure
     probability[0, [2, 7, 8]] = 0.6, 0.2, 0.2  # and two false alarms
     empty = np.zeros_like(target)
     probabilities, targets = [probability, empty * 0.0], [target, empty]

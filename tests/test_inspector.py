@@ -54,7 +54,7 @@ def data() -> dict:
 
 MOVES = [
     ("threshold", 0.2), ("opacity", 0.9), ("index", 2), ("index", 3), ("zoom", 3.0), ("row", 80),
-    ("column", 10), ("look_at", "stone 2"), ("look_at", BY_HAND), ("truth", True), ("prediction", True),
+    ("column", 10), ("look_at", "section 2"), ("look_at", BY_HAND), ("truth", True), ("prediction", True),
     ("errors", False), ("heat_map", True), ("worst_first", True),
 ]  # fmt: skip
 
@@ -94,12 +94,12 @@ def all_children(widget) -> list:
 def test_live_line_follows(data):
     inspector = Inspector(**data, names=["a", "b", "c"], spacing_mm=[0.5, 0.6, 0.7])
     assert "1 of 2" in inspector.score.value and "image 1 of 3: a" in inspector.score.value
-    assert "mm, missed" in inspector.stones.value
+    assert "mm, missed" in inspector.sections.value
     inspector.threshold.value = 0.2
     assert "2 of 2" in inspector.score.value and "Dice <b>1.000" in inspector.score.value
     inspector.index.value = 3
-    assert "Dice <b>none" in inspector.score.value and "no stone" in inspector.stones.value
-    assert " px" in Inspector(**data).stones.value
+    assert "Dice <b>none" in inspector.score.value and "no stone" in inspector.sections.value
+    assert " px" in Inspector(**data).sections.value
 
 
 def test_worst_first_and_back(data):
@@ -115,7 +115,7 @@ def test_worst_first_and_back(data):
     assert inspector.current == 2 and inspector.index.value == 3  # stays at the shown image
 
 
-def test_next_missed_stone_goes_round(data):
+def test_next_missed_section_goes_round(data):
     data["probabilities"][1][:] = 0
     inspector = Inspector(**data)
     places = []
@@ -123,10 +123,10 @@ def test_next_missed_stone_goes_round(data):
         inspector.next_miss.click()
         places.append((inspector.current, inspector.look_at.value))
         assert np.array_equal(shown(inspector), expected(inspector, data))
-    assert places == [(0, "stone 2"), (1, "stone 1"), (0, "stone 2")]
+    assert places == [(0, "section 2"), (1, "section 1"), (0, "section 2")]
     assert inspector.zoom.value > 1
     top, left, height, width = view_box((40, 40), inspector.settings())
-    assert top <= 30 and top + height >= 33 and left <= 20 and left + width >= 23  # the stone is in view
+    assert top <= 30 and top + height >= 33 and left <= 20 and left + width >= 23  # it is in view
 
 
 def test_next_false_alarm_visits_each_and_says_when_there_is_none(data):
@@ -143,15 +143,15 @@ def test_next_false_alarm_visits_each_and_says_when_there_is_none(data):
     inspector.threshold.value = 0.3
     assert inspector.message.value == ""
     inspector.next_miss.click()
-    assert "No stone is missed" in inspector.message.value
+    assert "No section is missed" in inspector.message.value
 
 
 def test_zooming_looks_at_the_stone_and_stays_zoomed_in(data):
     inspector = Inspector(**data)
     inspector.zoom.value = 5
-    assert inspector.look_at.value == "stone 1" and inspector.row.value == round(100 * 6.5 / 39)
+    assert inspector.look_at.value == "section 1" and inspector.row.value == round(100 * 6.5 / 39)
     inspector.index.value = 2
-    assert (inspector.zoom.value, inspector.look_at.value) == (5, "stone 1")
+    assert (inspector.zoom.value, inspector.look_at.value) == (5, "section 1")
     inspector.index.value = 3
     assert (inspector.zoom.value, inspector.look_at.value) == (5, BY_HAND)
     inspector.look_at.value = WHOLE
@@ -164,7 +164,7 @@ def test_one_move_composes_one_picture(data):
     inspector = Inspector(**data)
     pictures = []
     inspector.picture.observe(lambda change: pictures.append(change["new"]), names="value")
-    inspector.look_at.value = "stone 2"  # moves zoom, row and column as well
+    inspector.look_at.value = "section 2"  # moves zoom, row and column as well
     assert len(pictures) == 1
     inspector.threshold.value = inspector.threshold.value  # no move, no picture
     assert len(pictures) == 1
@@ -208,6 +208,19 @@ def test_bad_arrays_are_named_with_their_place_in_the_list(data):
     data["probabilities"][1] = data["probabilities"][1] * 5
     with pytest.raises(ValueError, match=r"probability 1 must lie in \[0, 1\], got 0 to 4.5"):
         Inspector(**data)
+    data["probabilities"][1][3, 3] = np.nan
+    with pytest.raises(ValueError, match=r"probability 1 must lie in \[0, 1\], got NaN in 1 of 1800 pixels"):
+        Inspector(**data)
+
+
+def test_everything_is_stone_finds_nothing_and_is_a_false_alarm(data):
+    data["probabilities"] = [np.full_like(p, 0.6) for p in data["probabilities"]]
+    inspector = Inspector(**data)
+    assert "found <b>0 of 2</b>" in inspector.score.value and "false alarms <b>1</b>" in inspector.score.value
+    inspector.next_false_alarm.click()
+    assert inspector.current == 0 and inspector.message.value == ""
+    inspector.next_miss.click()
+    assert (inspector.current, inspector.look_at.value) == (0, "section 1")
 
 
 KERNEL_CELL = """

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from unet_helpers.intervals import bootstrap_intervals
+from unet_helpers.intervals import bootstrap_intervals, paired_difference
 
 
 def test_two_groups_by_hand():
@@ -65,12 +65,61 @@ def test_the_order_of_groups_and_the_seed():
 
 def test_what_is_undefined_is_left_out():
     below = np.zeros((3, 2))
-    below[0, 0] = 1  # the first score stands on one of three groups: undefined where that is not drawn
-    ends = bootstrap_intervals(below * 0.7, below, [1, 2, 3])
-    assert ends[0] == pytest.approx([0.7, 0.7]) and np.isnan(ends[1]).all()
+    below[0, 0] = 1  # the first score stands on two of three groups: undefined where neither is drawn
+    below[1, 0] = 1
+    ends = bootstrap_intervals(below * [[0.7], [0.3], [0]], below, [1, 2, 3])
+    assert ends[0] == pytest.approx([0.3, 0.7]) and np.isnan(ends[1]).all()
     assert np.isnan(bootstrap_intervals(np.ones((5, 1)), np.ones((5, 1)), [7] * 5)).all()  # one group
     with pytest.raises(ValueError, match=r"groups must be one an image \(5\), got 4"):
         bootstrap_intervals(np.ones((5, 1)), np.ones((5, 1)), [7] * 4)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, 0.7])
+def test_what_is_the_same_in_every_resample_gets_no_interval(share: float):
+    """A share of 0 or 1 of four groups is no certainty: by the rule of three it may be off by 3 / 4."""
+    ends = bootstrap_intervals(np.full((8, 1), 3 * share), np.full((8, 1), 3.0), list("aabbccdd"))
+    assert np.isnan(ends).all()
+
+
+def test_a_paired_difference_by_hand():
+    # two groups of one image: the second method is better by 0.1 and by 0.3, at whatever level
+    first, second, ones = np.array([[0.1], [0.9]]), np.array([[0.2], [1.2]]), np.ones((2, 1))
+    difference, ends = paired_difference((first, ones), (second, ones), "ab")
+    assert difference == pytest.approx([0.2]) and ends == pytest.approx(np.array([[0.1, 0.3]]))
+    back, _ = paired_difference((second, ones), (first, ones), "ab")
+    assert back == pytest.approx([-0.2])
+    same, none = paired_difference((first, ones), (first, ones), "ab")
+    assert same == [0] and np.isnan(none).all()
+    with pytest.raises(ValueError, match=r"groups must be one an image \(2\), got 3"):
+        paired_difference((first, ones), (second, ones), "abc")
+
+
+def test_intervals_that_overlap_hide_a_difference_that_the_pairs_show():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(25), 4).tolist()
+    hard = np.repeat(rng.normal(0.7, 0.15, 25), 4)[:, None]  # what is hard is hard for both
+    first, second, ones = hard, hard + rng.normal(0.03, 0.02, (100, 1)), np.ones((100, 1))
+    (one,), (other,) = (bootstrap_intervals(method, ones, groups) for method in (first, second))
+    assert one[0] < other[0] < one[1] < other[1]  # by far
+    difference, ((low, high),) = paired_difference((first, ones), (second, ones), groups)
+    assert 0.02 < low < difference[0] < high < 0.04
+    # as the mean of the differences of each image
+    ((low_of_mean, high_of_mean),) = bootstrap_intervals(second - first, ones, groups)
+    assert [low, high] == pytest.approx([low_of_mean, high_of_mean])
+
+
+def test_paired_ratios_equal_scipys():
+    rng = np.random.default_rng(3)
+    parts = [rng.random((30, 1)) + 0.1 for _ in range(4)]
+    ours = paired_difference((parts[0], parts[1]), (parts[2], parts[3]), range(30), 999, seed=5)[1][0]
+
+    def change(a, b, c, d, axis):
+        return c.sum(axis) / d.sum(axis) - a.sum(axis) / b.sum(axis)
+
+    theirs = stats.bootstrap([part[:, 0] for part in parts], change, paired=True, vectorized=True,
+                             n_resamples=999, method="percentile",
+                             rng=np.random.default_rng(5)).confidence_interval
+    assert ours == pytest.approx([theirs.low, theirs.high], abs=1e-12)
 
 
 def test_the_bootstrap_that_lesson_5_writes_out_gives_the_same_interval():

@@ -9,12 +9,18 @@ import torch
 from scipy import ndimage
 
 from unet_helpers.metrics import (
+    HIT_IOU,
+    check_probabilities,
+    check_probability,
     confusion_counts,
     dice,
+    divided,
     equal_area_diameter,
+    false_alarms,
     iou,
     label_stones,
     match_stones,
+    overlap_ratios,
     pooled_dice,
     pooled_iou,
     precision,
@@ -109,7 +115,16 @@ def test_pooled_scores_refuse_unequal_numbers_and_are_nan_of_nothing():
     assert math.isnan(pooled_dice([], [])) and math.isnan(pooled_iou([], []))
 
 
-# --------------------------------------------------------------------------------- stone by stone
+def test_overlaps_come_from_one_place_for_numbers_and_arrays():
+    tp, fp, fn = np.array([4, 0, 0]), np.array([2, 0, 3]), np.array([3, 0, 0])
+    scores = {name: divided(*parts) for name, parts in overlap_ratios(tp, fp, fn).items()}
+    assert np.array_equal(scores["dice"], [8 / 13, np.nan, 0], equal_nan=True)
+    assert np.array_equal(scores["recall"], [4 / 7, np.nan, np.nan], equal_nan=True)
+    one = {name: divided(*parts) for name, parts in overlap_ratios(4, 2, 3).items()}
+    assert one == {"dice": 8 / 13, "iou": 4 / 9, "precision": 4 / 6, "recall": 4 / 7}
+
+
+# ----------------------------------------------------------------------------- section by section
 def test_a_diagonal_is_one_stone():
     diagonal = np.eye(5, dtype=bool)
     labels, n_stones = label_stones(diagonal)
@@ -128,31 +143,43 @@ def test_hits_misses_and_false_alarms():
     target = draw("##....#", "##.....", ".......", "#......")
     prediction = draw("#......", ".......", "....##.", "#......")
     match = match_stones(prediction, target)
-    assert match.found == (True, False, True)
-    assert match.n_pixels == (4, 1, 1)
-    assert (match.n_stones, match.n_found, match.n_false_positives) == (3, 2, 1)
+    assert match.found == match.touched == (True, False, True)
+    assert match.n_pixels == (4, 1, 1) and match.regions == (1, 0, 3)
+    assert (match.n_sections, match.n_found, match.n_touched, match.n_false_positives) == (3, 2, 2, 1)
+    assert np.array_equal(false_alarms(prediction, target), draw(".......", ".......", "....##.", "......."))
 
 
-def test_one_region_over_two_stones_finds_both_and_is_no_false_alarm():
-    match = match_stones(draw("#####"), draw("##.##"))
-    assert match.found == (True, True) and match.n_false_positives == 0
-    assert (match.n_merged, match.n_split) == (1, 0) and match.n_predicted_pixels == (5, 5)
+def test_one_region_over_two_sections_finds_one_of_them():
+    match = match_stones(draw("######"), draw("##.###"))
+    assert match.found == (False, True) and match.touched == (True, True) and match.n_false_positives == 0
+    assert (match.n_merged, match.n_split) == (1, 0) and match.n_predicted_pixels == (0, 6)
+    assert match.iou == (0, 3 / 6)
 
 
-def test_two_regions_on_one_stone_are_one_hit_and_no_false_alarm():
-    match = match_stones(draw("##.##"), draw("#####"))
-    assert match.found == (True,) and match.n_false_positives == 0
-    assert (match.n_merged, match.n_split) == (0, 1) and match.n_predicted_pixels == (4,)
-    assert match.best_iou == (2 / 5,)  # the better half; together they would have 4 / 5
+def test_two_regions_on_one_section_are_one_hit_and_one_false_alarm():
+    prediction, target = draw("##.###"), draw("######")
+    match = match_stones(prediction, target)
+    assert match.found == (True,) and match.n_false_positives == 1
+    assert (match.n_merged, match.n_split) == (0, 1) and match.n_predicted_pixels == (3,)
+    assert match.iou == (3 / 6,)  # the better half; together they would have 5 / 6
+    assert np.array_equal(false_alarms(prediction, target), draw("##...."))
 
 
-def test_place_and_size_of_each_stone():
+def test_pairs_are_taken_from_the_highest_overlap_down():
+    assert match_stones(draw("#####"), draw("##.##")).regions == (1, 0)  # a tie: the lower number
+    assert match_stones(draw("..#######"), draw("#####.###")).regions == (0, 1)  # 3 / 9 and 3 / 7
+    # the left section overlaps the right region best (2 / 10), which a better pair has taken
+    match = match_stones(draw("#...######"), draw("######.###"))
+    assert match.regions == (1, 2) and match.iou == (1 / 6, 3 / 6)
+
+
+def test_place_and_size_of_each_section():
     match = match_stones(draw("##...", "##..#", "....#"), draw("##...", "###.#", "....."))
     assert match.centres == ((0.6, 0.8), (1.0, 4.0))
     assert match.n_pixels == (5, 1) and match.n_predicted_pixels == (4, 2)
-    assert match.best_iou == (4 / 5, 1 / 2)
+    assert match.iou == (4 / 5, 1 / 2)
     missed = match_stones(EMPTY, ONE)
-    assert missed.centres == ((1.0, 2.0),) and missed.n_predicted_pixels == (0,) and missed.best_iou == (0,)
+    assert missed.centres == ((1.0, 2.0),) and missed.n_predicted_pixels == (0,) and missed.iou == (0,)
     assert match_stones(EMPTY, EMPTY).centres == ()
 
 
@@ -164,24 +191,21 @@ def test_the_diameter_of_a_drawn_circle_comes_out(radius: float):
     assert equal_area_diameter(np.pi * radius**2) == pytest.approx(2 * radius)
 
 
-def test_a_stricter_overlap_turns_a_grazed_stone_into_a_miss_and_a_false_alarm():
-    prediction, target = draw("...#######"), draw("####......")  # 1 shared of 10: IoU 0.1
-    assert match_stones(prediction, target, min_iou=0.1).found == (True,)
-    strict = match_stones(prediction, target, min_iou=0.11)
-    assert strict.found == (False,) and strict.n_false_positives == 1
-
-
-def test_the_strict_rule_judges_regions_one_by_one():
-    # each half of a split prediction covers 2 of 5 pixels: together they would reach 0.5, alone they do not
-    match = match_stones(draw("##.##"), draw("#####"), min_iou=0.5)
-    assert match.found == (False,) and match.n_false_positives == 2
-
-
-@pytest.mark.parametrize(("prediction", "target", "n_stones", "n_false"),
-                         [(EMPTY, EMPTY, 0, 0), (ONE, EMPTY, 0, 1), (EMPTY, ONE, 1, 0)])
-def test_stones_of_empty_masks(prediction: np.ndarray, target: np.ndarray, n_stones: int, n_false: int):
+@pytest.mark.parametrize(("n_extra", "found"), [(6, True), (7, False)])
+def test_a_grazed_section_is_found_down_to_an_overlap_of_a_tenth(n_extra: int, found: bool):
+    prediction, target = np.zeros((2, 1, 15), bool)
+    target[0, :4], prediction[0, 3 : 4 + n_extra] = True, True  # 1 shared of 10, or of 11
     match = match_stones(prediction, target)
-    assert (match.n_stones, match.n_found, match.n_false_positives) == (n_stones, 0, n_false)
+    assert match.found == (found,) and match.touched == (True,) and HIT_IOU == 0.1
+    assert match.n_false_positives == 1 - found and false_alarms(prediction, target).any() != found
+
+
+@pytest.mark.parametrize(("prediction", "target", "n_sections", "n_false"),
+                         [(EMPTY, EMPTY, 0, 0), (ONE, EMPTY, 0, 1), (EMPTY, ONE, 1, 0)])
+def test_sections_of_empty_masks(prediction: np.ndarray, target: np.ndarray, n_sections: int, n_false: int):
+    match = match_stones(prediction, target)
+    assert (match.n_sections, match.n_found, match.n_false_positives) == (n_sections, 0, n_false)
+    assert np.array_equal(false_alarms(prediction, target), prediction)
 
 
 # ----------------------------------------------------------------------- probabilities into masks
@@ -217,23 +241,69 @@ def test_dice_and_iou_equal_monai(random_masks: tuple[np.ndarray, np.ndarray]):
     assert np.allclose(iou(*random_masks)[~both_empty], theirs[~both_empty])
 
 
-def test_stone_matching_equals_a_slow_search(random_masks: tuple[np.ndarray, np.ndarray]):
+def slow_match(prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """IoU of every section with every region, and the pairs: the best of all, then of what is left, ..."""
+    structure = ndimage.generate_binary_structure(2, 2)
+    true, n_true = ndimage.label(target, structure)
+    predicted, n_predicted = ndimage.label(prediction, structure)
+    a = (true.ravel() == np.arange(1, n_true + 1)[:, None]).astype(int)  # a row a section, a column a pixel
+    b = (predicted.ravel() == np.arange(1, n_predicted + 1)[:, None]).astype(int)
+    iou = (a @ b.T) / np.maximum(a.sum(1)[:, None] + b.sum(1) - a @ b.T, 1)
+    pairs, left = np.zeros(iou.shape, bool), iou.copy()
+    while left.size and left.max() >= 0.1:
+        i, j = np.unravel_index(left.argmax(), left.shape)
+        pairs[i, j], left[i], left[:, j] = True, 0, 0
+    return iou, pairs
+
+
+def test_matching_equals_a_slow_search(random_masks: tuple[np.ndarray, np.ndarray]):
     for prediction, target in zip(*random_masks, strict=True):
-        structure = ndimage.generate_binary_structure(2, 2)
-        true, n_true = ndimage.label(target, structure)
-        predicted, n_predicted = ndimage.label(prediction, structure)
-        for min_iou in (0.0, 0.3):
-            hit = np.zeros((n_true, n_predicted), bool)
-            for i in range(n_true):
-                for j in range(n_predicted):
-                    a, b = true == i + 1, predicted == j + 1
-                    shared = (a & b).sum()
-                    hit[i, j] = shared > 0 and shared / (a | b).sum() >= min_iou
-            match = match_stones(prediction, target, min_iou)
-            assert (match.n_merged, match.n_split) == ((hit.sum(0) > 1).sum(), (hit.sum(1) > 1).sum())
-            areas = np.bincount(predicted.ravel(), minlength=n_predicted + 1)[1:]
-            assert match.n_predicted_pixels == tuple((hit @ areas).tolist())
-            middles = ndimage.center_of_mass(target, true, range(1, n_true + 1))
-            assert np.allclose(match.centres, np.reshape(middles, np.shape(match.centres)))
-            assert match.found == tuple(hit.any(1).tolist())
-            assert match.n_false_positives == n_predicted - hit.any(0).sum()
+        iou, pairs = slow_match(prediction, target)
+        match, n_predicted = match_stones(prediction, target), pairs.shape[1]
+        assert match.found == tuple(pairs.any(1).tolist())
+        assert match.touched == tuple((iou > 0).any(1).tolist())
+        assert match.n_false_positives == n_predicted - pairs.any(0).sum()
+        assert match.iou == tuple((iou * pairs).sum(1).tolist())
+        assert match.regions == tuple((pairs * np.arange(1, n_predicted + 1)).sum(1).tolist())
+        assert match.n_merged == ((iou > 0).sum(0) > 1).sum()
+        assert match.n_split == ((iou > 0).sum(1) > 1).sum()
+        labels, _ = label_stones(prediction)
+        areas = [(labels == number).sum() if number else 0 for number in match.regions]
+        assert match.n_predicted_pixels == tuple(areas)
+        assert np.array_equal(false_alarms(prediction, target),
+                              (labels > 0) & ~np.isin(labels, match.regions))
+        true, n_true = label_stones(target)
+        middles = ndimage.center_of_mass(target, true, range(1, n_true + 1))
+        assert np.allclose(match.centres, np.reshape(middles, np.shape(match.centres)))
+
+
+# ------------------------------------------------------------------------------ what is a probability
+P = np.full((4, 5), 0.3, np.float32)
+
+
+def spoiled(value: float) -> np.ndarray:
+    return np.where(ONE, np.float32(value), P)
+
+
+@pytest.mark.parametrize(("probability", "message"), [
+    (spoiled(5), r"probability 1 must lie in \[0, 1\], got 0\.3 to 5\. Use torch\.sigmoid\(logits\)\."),
+    (spoiled(-3), r"probability 1 must lie in \[0, 1\], got -3 to 0\.3\. Use torch\.sigmoid"),
+    (spoiled(np.nan), r"probability 1 must lie in \[0, 1\], got NaN in 1 of 20 pixels\. The network's"),
+    (spoiled(np.inf), r"probability 1 must lie in \[0, 1\], got 0\.3 to inf\. Use torch\.sigmoid"),
+    (spoiled(-np.inf), r"probability 1 must lie in \[0, 1\], got -inf to 0\.3\. Use torch\.sigmoid"),
+    (ONE, r"probability 1 must be a float array, got bool\. Use torch\.sigmoid\(logits\)"),
+    (ONE.astype(np.uint8), r"probability 1 must be a float array, got uint8"),
+    (P.T, r"probability 1 must have the target's shape \(4, 5\), got \(5, 4\)"),
+])  # fmt: skip
+def test_what_is_no_probability_is_refused_by_its_index(probability: np.ndarray, message: str):
+    check_probabilities([P, P], [ONE, EMPTY])
+    check_probability(np.zeros((0, 3)), np.zeros((0, 3), bool))
+    with pytest.raises(ValueError, match=message):
+        check_probabilities([P, probability, P], [ONE] * 3)
+
+
+def test_a_target_must_be_bool_and_lists_equally_long():
+    with pytest.raises(ValueError, match=r"target 0 must be a bool mask, got uint8\. Use mask > 127"):
+        check_probabilities([P], [ONE.astype(np.uint8)])
+    with pytest.raises(ValueError, match="equally many and at least one, got 2 and 1"):
+        check_probabilities([P, P], [ONE])

@@ -20,14 +20,15 @@ EXPORTS = {
     "compiling": "compiled is_compiler_error wants_compiling",
     "config": "COMPILE_CHOICES TrainConfig choose_device clashes continued default_config "
               "learning_rate_factor",
-    "curves": "CALIBRATION_EDGES FROC_THRESHOLDS agreement calibration froc froc_counts precision_recall",
+    "curves": "CALIBRATION_EDGES FROC_THRESHOLDS ThresholdCounts agreement calibration froc precision_recall "
+              "threshold_counts",
     "cross_validation": "fold_checkpoints fold_folder is_finished mark_finished open_folds",
-    "data": "SUFFIXES FolderScan Pair brightest_channel find_pairs folds_by_group home image_hash "
-            "kaggle_dataset load_image load_mask load_pair open_dataset parts_seen phantom_dataset "
-            "scan_folder spacings split_by_group stone_strata unpack unseen_pairs",
+    "data": "SUFFIXES FolderScan KnownStone Pair brightest_channel find_pairs folds_by_group home image_hash "
+            "kaggle_dataset known_stones load_image load_mask load_pair open_dataset parts_seen "
+            "phantom_dataset scan_folder spacings split_by_group stone_strata unpack unseen_pairs",
     "datasets": "home kaggle_dataset open_dataset phantom_dataset unpack",
-    "evaluation": "THRESHOLDS choose_grey_threshold choose_operating_point choose_threshold evaluate "
-                  "score_masks",
+    "evaluation": "THRESHOLDS choose_grey_threshold choose_operating_point choose_threshold compare "
+                  "evaluate score_masks",
     "distributed": "agree gather main_first own_device part process_group same_start sum_gradients "
                    "synchronise_batch_norm",
     "files": "check_writable explain remove_scratch write_json written_whole",
@@ -36,9 +37,11 @@ EXPORTS = {
               "spellings",
     "inference": "MAX_SIZE MIRRORINGS fast_precision predict predict_all",
     "inspector": "BY_HAND Inspector RenderSettings WHOLE render",
-    "intervals": "bootstrap_intervals",
+    "intervals": "bootstrap_intervals paired_difference",
     "losses": "bce_dice_loss bce_loss dice_loss",
-    "metrics": "StoneMatch confusion_counts dice equal_area_diameter iou label_stones match_stones "
+    "metrics": "HIT_IOU StoneMatch check_lengths check_probabilities check_probability confusion_counts dice "
+               "divided equal_area_diameter false_alarms iou label_stones match_labels match_stones "
+               "overlap_ratios "
                "pooled_dice pooled_iou precision predicted_mask recall",
     "model": "UNet UNet2015 n_parameters",
     "pairs": "Pair brightest_channel image_hash load_image load_mask load_pair",
@@ -47,14 +50,15 @@ EXPORTS = {
     "run_state": "RunState open_run",
     "snapshots": "Snapshots",
     "steps": "LossLedger batch_gradient halving is_out_of_memory",
-    "rendering": "Region RenderSettings check_arrays encode_png false_alarms find_regions "
-                 "legend_html picture_shape render score_html stones_html to_grey view_box",
+    "rendering": "Region RenderSettings check_arrays encode_png find_regions legend_html "
+                 "picture_shape render score_html sections_html to_grey view_box",
     "report": "write_report",
-    "score_table": "LABELS interval_text number_text score_remarks score_rows score_table size_name",
+    "score_table": "LABELS interval_text number_text score_remarks score_rows score_table "
+                   "settings_text size_name",
     "seen": "fold_parts parts_seen unseen_pairs",
     "splits": "folds_by_group split_by_group stone_strata",
-    "scoring": "SIZE_BORDERS STRICT_IOU ImageScores image_record pixel_sizes ratios score_image_stones "
-               "size_bias size_bin_ratios stone_records totals",
+    "scoring": "SIZE_BORDERS ImageScores image_record pixel_sizes ratios score_image_stones section_records "
+               "sections_of size_bias size_bin_ratios stone_records totals",
     "surface": "SurfaceScores average_surface_distance hd95 outline pixel_size surface_dice "
                "surface_distances surface_scores",
     "training": "Interrupted RunStatus TrainConfig choose_device default_config fit load_arrays "

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from unet_helpers import plotting
+from unet_helpers.curves import agreement
 from unet_helpers.plotting import (
     STYLES,
     LiveCurves,
@@ -149,12 +150,12 @@ FROC = {"threshold": [0.9, 0.5, 0.1], "sensitivity": [0.5, 0.75, 1.0],
 CURVE = {"threshold": [0.9, 0.6, 0.1], "recall": [0.25, 0.5, 1.0], "precision": [1.0, 0.8, 0.4], "area": 0.75}
 CALIBRATION = {"confidence": [0.01, 0.5, 0.95], "frequency": [0.0, 0.25, 0.9], "n": [9000, 40, 60],
                "ece": 0.13}  # fmt: skip
-AGREEMENT = {"bias": -0.5, "limits": [-2.0, 1.0], "n": 2, "true": [4.0, 8.0], "predicted": [3.0, 8.0]}
-BINS = [{"low": 0.0, "high": 3.0, "n_found": 1, "n_stones": 4, "sensitivity": 0.25, "interval": [0.0, 0.6]},
-        {"low": 3.0, "high": 5.0, "n_found": 0, "n_stones": 0, "sensitivity": math.nan,
-         "interval": [math.nan, math.nan]},
-        {"low": 5.0, "high": None, "n_found": 2, "n_stones": 2, "sensitivity": 1.0,
-         "interval": [1.0, 1.0]}]  # fmt: skip
+AGREEMENT = agreement([3.0, 8.0, 9.0, 12.5], [4.0, 8.0, 8.0, 11.5], (0, 5, 10, math.inf), floor=1.0)
+NONE = [math.nan, math.nan]
+BINS = [{"low": 0.0, "high": 3.0, "n_found": 1, "n": 4, "sensitivity": 0.25, "interval": [0.0, 0.6]},
+        {"low": 3.0, "high": 5.0, "n_found": 0, "n": 0, "sensitivity": math.nan, "interval": NONE},
+        {"low": 5.0, "high": None, "n_found": 2, "n": 2, "sensitivity": 1.0, "interval": NONE}]  # fmt: skip
+BINS = [{**size_bin, "of": "sections", "unit": "mm"} for size_bin in BINS]
 
 
 def labels(ax) -> list[str]:
@@ -201,17 +202,39 @@ def test_reliability_shows_the_diagonal_and_how_many_pixels(ax):
     pixels(ax)
 
 
-def test_bland_altman_draws_errors_bias_and_limits(ax):
+def test_bland_altman_draws_errors_bias_and_limits_by_size(ax):
     plot_bland_altman(AGREEMENT, "px", ax)
-    assert ax.lines[0].get_xydata().tolist() == [[3.5, -1.0], [8.0, 0.0]]
-    assert [line.get_ydata()[0] for line in ax.lines[1:]] == [0, -0.5, -2.0, 1.0]
-    assert labels(ax) == ["bias -0.50 px", "95 % limits -2.00 to +1.00 px"]
-    assert ax.get_ylabel() == "predicted - true, px"
+    points, zero, bias, *limits = ax.lines
+    assert points.get_xydata().tolist() == [[4, -1], [8, 0], [8, 1], [11.5, 1]]
+    assert zero.get_ydata()[0] == 0 and bias.get_ydata()[0] == 0.25
+    off = 1.96 * math.sqrt(0.5)  # only the middle size has two sections: limits from 5 to 10 px
+    assert [list(line.get_xdata()) for line in limits] == [[5, 10], [5, 10]]
+    assert [line.get_ydata()[0] for line in limits] == pytest.approx([0.5 - off, 0.5 + off])
+    assert labels(ax) == ["bias +0.25 px", "95 % limits by size"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("true diameter, px", "predicted - true, px")
+    pixels(ax)
+
+
+def test_outliers_do_not_squeeze_the_bulk(ax):
+    rng = np.random.default_rng(0)
+    true, error = rng.uniform(3, 12, 65), rng.normal(0, 0.5, 65)
+    error[[3, 9, 20]] = 38, -41, 3.4
+    result = agreement(true + error, true, (0, 5, math.inf))
+    assert sorted(result["outliers"]) == [3, 9, 20]
+    plot_bland_altman(result, "mm", ax)
+    low, high = ax.get_ylim()
+    assert len(ax.lines[0].get_xdata()) == 62 and low < -1.5 and high > 1.5
+    assert high - low < 10  # the bulk lies within 3 mm; the errors span 80
+    marks = {line.get_xdata()[0]: line for line in ax.lines if line.get_marker() in ("^", "v", "x")}
+    assert [marks[true[k]].get_marker() for k in (3, 9, 20)] == ["^", "v", "x"]  # two at the edge, one inside
+    assert marks[true[20]].get_ydata()[0] == pytest.approx(3.4)
+    assert all(low < line.get_ydata()[0] < high for line in marks.values())
+    assert {text.get_text() for text in ax.texts} == {"+38.0", "-41.0", "+3.4"}
     pixels(ax)
 
 
 def test_size_bins_say_how_many_and_draw_no_interval_of_no_width(ax):
-    plot_size_bins(BINS, "mm", ax)
+    plot_size_bins(BINS, ax)
     assert [bar.get_height() for bar in ax.patches] == [0.25, 1.0]
     assert [bar.get_x() + bar.get_width() / 2 for bar in ax.patches] == [0, 2]
     assert [text.get_text() for text in ax.texts] == ["1 of 4", "0 of 0", "2 of 2"]
@@ -220,7 +243,14 @@ def test_size_bins_say_how_many_and_draw_no_interval_of_no_width(ax):
     assert len(ax.containers) == 3  # two bars and one interval
     ((low, high),) = ax.containers[1].lines[2][0].get_segments()
     assert (low[1], high[1]) == pytest.approx((0.0, 0.6))
+    assert ax.get_ylabel() == "share of the sections found" and "equal area" in ax.get_xlabel()
     pixels(ax)
+
+
+def test_size_bins_of_stones_say_so(ax):
+    plot_size_bins([{**size_bin, "of": "stones"} for size_bin in BINS], ax)
+    assert ax.get_ylabel() == "share of the stones found" and "whole stone" in ax.get_xlabel()
+    assert ax.get_title().startswith("stones found by size")
 
 
 @pytest.mark.parametrize("draw", [

@@ -13,13 +13,12 @@ from unet_helpers.rendering import (
     GAP,
     RenderSettings,
     encode_png,
-    false_alarms,
     find_regions,
     legend_html,
     picture_shape,
     render,
     score_html,
-    stones_html,
+    sections_html,
     view_box,
 )
 from unet_helpers.scoring import score_image_stones
@@ -178,7 +177,7 @@ BAD = {
     "probability must have the image's shape": {"probability": np.zeros((1, 8, 8), np.float32)},
     "probability must be a float array, got bool": {"probability": TARGET},
     r"probability must lie in \[0, 1\], got -3 to 5": {"probability": np.linspace(-3, 5, 64).reshape(8, 8)},
-    "probability must lie": {"probability": np.full((8, 8), np.nan)},
+    r"probability must lie in \[0, 1\], got NaN": {"probability": np.full((8, 8), np.nan)},
 }  # fmt: skip
 
 
@@ -240,10 +239,14 @@ def test_live_line_says_it_in_words():
     for words in ("image 1 of 2: a&lt;b&gt;", "Dice <b>0.500", "IoU <b>0.333", "<b>1 of 2</b>"):
         assert words in line
     assert "missed <b>1</b>" in line and "false alarms <b>1</b>" in line
-    assert "stone 1: 2.3 mm, predicted 2.3 mm" in stones_html(score, "mm")
-    assert "stone 2: 2.3 mm, missed" in stones_html(score, "mm")
+    assert "sections found <b>1 of 2</b>" in line
+    assert "section 1: 2.3 mm, predicted 2.3 mm" in sections_html(score, "mm")
+    assert "section 2: 2.3 mm, missed" in sections_html(score, "mm")
+    everything = score_image_stones(np.ones((8, 8), bool), TARGET)
+    assert "found <b>0 of 2</b>" in score_html(everything, "") and "alarms <b>1" in score_html(everything, "")
+    assert "section 2: 1.1 px, touched, but missed" in sections_html(everything, "px")
     nothing = score_image_stones(np.zeros((4, 4), bool), np.zeros((4, 4), bool))
-    assert "Dice <b>none</b>" in score_html(nothing, "") and "no stone" in stones_html(nothing, "px")
+    assert "Dice <b>none</b>" in score_html(nothing, "") and "no stone" in sections_html(nothing, "px")
 
 
 def test_legend_names_every_colour_and_pattern():
@@ -258,12 +261,3 @@ def test_regions_are_found_with_their_middle_and_size():
     mask[9, 9] = True
     assert find_regions(mask) == [(3.0, 1.5, 3), (9.0, 9.0, 1)]
     assert find_regions(np.zeros((3, 3), bool)) == []
-
-
-def test_false_alarms_are_the_regions_that_touch_no_stone():
-    target, prediction = np.zeros((6, 6), bool), np.zeros((6, 6), bool)
-    target[1, 1] = prediction[2, 2] = True  # diagonal neighbours, but no shared pixel
-    prediction[1, 1:4] = True  # touches, and through (2, 2) all is one region
-    prediction[5, 5] = True
-    assert np.argwhere(false_alarms(prediction, target)).tolist() == [[5, 5]]
-    assert not false_alarms(np.zeros((2, 2), bool), np.ones((2, 2), bool)).any()

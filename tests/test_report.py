@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from unet_helpers import report
+from unet_helpers.data import KnownStone
 from unet_helpers.evaluation import evaluate, score_masks
 from unet_helpers.metrics import dice, match_stones, predicted_mask
 from unet_helpers.report import write_report
@@ -21,7 +22,7 @@ EVIL = "</script><script>alert(1)</script>\"'&.png"
 
 
 def make_set(n_images: int = 6, side: int = 64, seed: int = 3) -> dict[str, list]:
-    """Images with a stone found, a stone missed and a false alarm each; every third is without a stone."""
+    """Images with a section found, one missed and a false alarm each; every third is without a stone."""
     rng, rows, columns = np.random.default_rng(seed), *np.indices((side, side))
     data: dict[str, list] = {"images": [], "targets": [], "probabilities": [], "names": []}
 
@@ -42,10 +43,10 @@ def make_set(n_images: int = 6, side: int = 64, seed: int = 3) -> dict[str, list
     return data
 
 
-def make_report(path: Path, data: dict[str, list], threshold: float = 0.5, min_pixels: int = 0,
-                spacing_mm: object = 0.7, **more) -> tuple[str, dict]:
+def make_report(path: Path, data: dict[str, list], threshold: object = 0.5, min_pixels: object = 0,
+                spacing_mm: object = 0.7, stones: list | None = None, **more) -> tuple[str, dict]:
     scores = evaluate(data["probabilities"], data["targets"], threshold, min_pixels, spacing_mm=spacing_mm,
-                      n_resamples=50)
+                      n_resamples=50, stones=stones)
     write_report(path, scores, data["images"], data["targets"], data["probabilities"], data["names"], **more)
     return path.read_text("utf-8"), scores
 
@@ -93,7 +94,7 @@ def read_data(page: str) -> dict:
 
 
 def unpack(case: dict) -> np.ndarray:
-    """Grey value, number of thresholds reached and number of the stone, (H, W, 3)."""
+    """Grey value, number of thresholds at which it is predicted, and truth, (H, W, 3)."""
     kind, content = case["png"].split(",")
     assert kind == "data:image/png;base64"
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
@@ -115,7 +116,7 @@ def test_page_needs_nothing_else(made):
 
 def test_every_picture_has_words(made):
     images = Reader(made[0]).all("img")
-    assert len(images) == 5 + 4 + 2 + 4  # curves; stone-bearing; with false alarms alone; missed stones
+    assert len(images) == 5 + 4 + 2 + 4  # curves; stone-bearing; with false alarms alone; missed sections
     assert all(len(image["alt"]) > 10 for image in images)
 
 
@@ -135,30 +136,50 @@ def test_table_holds_every_score_and_remark(made):
     assert all(remark in words for remark in score_remarks(scores))
 
 
-def test_every_missed_stone_is_shown_with_its_size(made):
+def test_every_missed_section_is_shown_with_its_size(made):
     page, scores, data = made
-    missed = [stone for stone in scores["per_stone"] if not stone["found"]]
-    alts = [image["alt"] for image in Reader(page).all("img") if image["alt"].startswith("Missed stone")]
+    missed = [section for section in scores["per_section"] if not section["found"]]
+    alts = [image["alt"] for image in Reader(page).all("img") if image["alt"].startswith("Missed section")]
     assert len(missed) == len(alts) == 4
-    for stone in missed:
-        name, size = f"image {stone['image'] + 1}: ", f"{stone['diameter']:.1f} mm"
+    for section in missed:
+        name, size = f"image {section['image'] + 1}: ", f"{section['diameter']:.1f} mm"
         assert any(name in alt and size in alt for alt in alts)
-        probability, target = (data[name][stone["image"]] for name in ("probabilities", "targets"))
-        inside = probability[target & (np.arange(64) > 28)]  # the second stone, right of column 28
+        probability, target = (data[name][section["image"]] for name in ("probabilities", "targets"))
+        inside = probability[target & (np.arange(64) > 28)]  # the second section, right of column 28
         assert any(f"highest probability {inside.max():.2f}" in alt for alt in alts)
 
 
-def test_slider_gives_exactly_the_masks_of_the_evaluation(made):
-    page, scores, data = made
+@pytest.mark.parametrize(("threshold", "min_pixels"), [
+    (0.5, 0), (0.37, 9), ([0.3, 0.3, 0.5, 0.37, 0.5, 0.4], [0, 9, 0, 2, 12, 1])])  # fmt: skip
+def test_slider_gives_exactly_the_masks_and_scores_of_the_evaluation(tmp_path, threshold, min_pixels):
+    data = make_set()
+    data["probabilities"][1][2:40, 3:60] = 0.45  # grows over both sections at a low threshold
+    page, scores = make_report(tmp_path / "r.html", data, threshold, min_pixels)
+    thresholds, least = np.broadcast_to(threshold, 6), np.broadcast_to(min_pixels, 6)
     packed = read_data(page)
-    assert packed["threshold"] in packed["thresholds"] and len(packed["thresholds"]) <= 255
+    assert len(packed["cases"]) == 6 and len(packed["thresholds"]) <= 255
     for case in packed["cases"]:
         index = int(re.search(r"image (\d+)", case["name"])[1]) - 1
-        grey, reached, stones = np.moveaxis(unpack(case), 2, 0)
-        assert np.array_equal(grey, data["images"][index])
-        assert np.array_equal(stones > 0, data["targets"][index]) and stones.max() == case["n_stones"]
-        for step, threshold in enumerate(packed["thresholds"]):
-            assert np.array_equal(reached > step, predicted_mask(data["probabilities"][index], threshold))
+        target = data["targets"][index]
+        grey, reached, truth = np.moveaxis(unpack(case), 2, 0)
+        assert np.array_equal(grey, data["images"][index]) and np.array_equal(truth > 0, target)
+        assert packed["thresholds"][case["start"]] == thresholds[index]
+        for step, value in enumerate(packed["thresholds"]):
+            mask = predicted_mask(data["probabilities"][index], value, int(least[index]))
+            assert np.array_equal(reached > step, mask)
+            match, overlap = match_stones(mask, target), dice(mask, target)
+            assert case["dice"][step] == (None if np.isnan(overlap) else overlap)
+            assert (case["n_found"][step], case["n_alarms"][step]) == (match.n_found, match.n_false_positives)
+            assert case["n_sections"] == match.n_sections
+        record = scores["per_image"][index]
+        assert case["n_found"][case["start"]] == record["n_found"]
+        assert case["n_alarms"][case["start"]] == record["n_false_positives"]
+
+
+def test_the_script_of_the_page_matches_nothing_by_itself():
+    script = Path(report.__file__).with_suffix(".js").read_text("utf-8")
+    for word in ("min_pixels", "Set(", "both", "2 *"):  # no labelling, no Dice: only looking up and drawing
+        assert word not in script.replace("2 * (code", "")
 
 
 def test_threshold_between_the_steps_becomes_one(tmp_path):
@@ -166,9 +187,31 @@ def test_threshold_between_the_steps_becomes_one(tmp_path):
     data["probabilities"][0][3, 3] = np.float32(0.9995)  # equal to the threshold after rounding
     page, _ = make_report(tmp_path / "r.html", data, 0.9995)
     packed = read_data(page)
-    assert packed["thresholds"][-1] == packed["threshold"] == 0.9995 and len(packed["thresholds"]) == 100
+    assert packed["thresholds"][-1] == 0.9995 and len(packed["thresholds"]) == 100
     (case,) = (case for case in packed["cases"] if "image 1:" in case["name"])
-    assert unpack(case)[3, 3, 1] == 100
+    assert unpack(case)[3, 3, 1] == 100 and case["start"] == 99
+
+
+def test_everything_is_stone_is_shown_as_missed_and_as_a_false_alarm(tmp_path):
+    data = make_set(3)
+    data["probabilities"] = [np.ones_like(p) for p in data["probabilities"]]
+    page, scores = make_report(tmp_path / "r.html", data)
+    alts = [image["alt"] for image in Reader(page).all("img")]
+    assert sum(alt.startswith("Missed section") for alt in alts) == scores["n_sections"] == 4
+    assert sum("0 of 2 sections found, 1 false alarm" in alt for alt in alts) == 2
+    assert "4 of them are touched" in page
+
+
+def test_stones_are_counted_where_they_are_known(tmp_path):
+    data = make_set()
+    stones = [[KnownStone(f"s{i % 2}", *np.argwhere(t)[0], 7.0)] if t.any() else []
+              for i, t in enumerate(data["targets"])]
+    page, scores = make_report(tmp_path / "r.html", data, stones=stones)
+    words = " ".join(Reader(page).words)
+    assert "2 stones, each in any slice" in words and "stones found, 5 to 10 mm" in words
+    assert "8 stone sections" in words
+    without = " ".join(Reader(make_report(tmp_path / "r.html", data)[0]).words)
+    assert "of the stones found" not in without and "sections found, 3 to 5 mm" in without
 
 
 def test_large_images_are_cut_down_without_changing_a_score(tmp_path):
@@ -209,7 +252,7 @@ def test_slider_stays_small_by_keeping_the_first_of_each_group(tmp_path, monkeyp
 def test_worst_median_and_best_are_those(tmp_path):
     data = make_set(45)
     page, scores = make_report(tmp_path / "r.html", data)
-    by_dice = sorted(one["dice"] for one in scores["per_image"] if one["n_stones"])
+    by_dice = sorted(one["dice"] for one in scores["per_image"] if one["n_sections"])
     shown = {"Worst": [], "Median": [], "Best": [], "False alarms": []}
     for case in read_data(page)["cases"]:
         index = int(re.search(r"image (\d+)", case["name"])[1]) - 1
@@ -248,11 +291,11 @@ def test_sets_that_lack_something(tmp_path, change, spacing_mm):
     page, scores = make_report(tmp_path / "r.html", data, spacing_mm=spacing_mm, min_pixels=3)
     reader = Reader(page)
     text = " ".join(reader.words)
-    n_missed = sum(not stone["found"] for stone in scores["per_stone"])
-    assert sum(image["alt"].startswith("Missed stone") for image in reader.all("img")) == n_missed
+    n_missed = sum(not section["found"] for section in scores["per_section"])
+    assert sum(image["alt"].startswith("Missed section") for image in reader.all("img")) == n_missed
     assert ("There is no stone in these images" in text) == (change in (no_stone, nothing))
     assert ("there is nothing to show" in text) == (change is nothing)
-    assert f"None of the {scores['n_stones']} stones is missed" in text or n_missed
+    assert f"None of the {scores['n_sections']} sections is missed" in text or n_missed
     assert "nan" not in text and "NaN" not in page.split("report-data")[1].split("</script>")[0]
     assert ("in pixels" in text) == (spacing_mm is None)
 
@@ -261,8 +304,8 @@ def test_a_thousand_images_stay_below_six_megabytes(tmp_path):
     data = make_set(30, side=128)
     data = {name: [values[i % 30] for i in range(1000)] for name, values in data.items()}
     page, scores = make_report(tmp_path / "r.html", data)
-    missed = [image for image in Reader(page).all("img") if image["alt"].startswith("Missed stone")]
-    assert len(missed) == scores["n_stones"] - sum(s["found"] for s in scores["per_stone"]) > 600
+    missed = [image for image in Reader(page).all("img") if image["alt"].startswith("Missed section")]
+    assert len(missed) == scores["n_sections"] - sum(s["found"] for s in scores["per_section"]) > 600
     assert "The 4 worst of 667 images with a stone" in page and len(page) < 6_000_000
 
 
@@ -294,6 +337,8 @@ def test_tiles_show_the_scores_of_their_image(made):
     alts = [image["alt"] for image in Reader(page).all("img")]
     for i, one in enumerate(scores["per_image"]):
         match = match_stones(predicted_mask(data["probabilities"][i], 0.5), data["targets"][i])
-        assert (one["n_found"], one["n_stones"]) == (match.n_found, match.n_stones)
-        words = f"Dice {one['dice']:.3f}, {match.n_found} of 2 stones found" if match.n_stones else "no stone"
+        assert (one["n_found"], one["n_sections"]) == (match.n_found, match.n_sections)
+        words = "no stone"
+        if match.n_sections:
+            words = f"Dice {one['dice']:.3f}, {match.n_found} of 2 sections found"
         assert any(f"image {i + 1}:" in alt and f"{words}, 1 false alarm" in alt for alt in alts)

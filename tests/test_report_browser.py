@@ -57,7 +57,7 @@ class Page:
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB"))
 
     def said_scores(self) -> dict[str, float]:
-        names = ("dice", "n_found", "n_stones", "n_alarms")
+        names = ("dice", "n_found", "n_sections", "n_alarms")
         return {name: float(self.live.get_attribute(f"data-{name}")) for name in names}
 
 
@@ -69,11 +69,11 @@ def assert_right(page: Page, data: dict[str, list], threshold: float) -> None:
     overlap, match = dice(prediction, target), match_stones(prediction, target)
     said = page.said_scores()
     assert said["dice"] == pytest.approx(overlap, abs=1e-12, nan_ok=True)
-    assert (said["n_found"], said["n_stones"]) == (match.n_found, match.n_stones)
+    assert (said["n_found"], said["n_sections"]) == (match.n_found, match.n_sections)
     assert said["n_alarms"] == match.n_false_positives
     words = page.live.inner_text()
     assert ("Dice none" if np.isnan(overlap) else f"Dice {overlap:.3f}") in words
-    assert f"Stones found {match.n_found} of {match.n_stones}" in words
+    assert f"Sections found {match.n_found} of {match.n_sections}" in words
     assert page.page.locator("#threshold-value").inner_text() == f"{threshold:.2f}"
 
 

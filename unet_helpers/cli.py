@@ -33,6 +33,7 @@ from unet_helpers.data import (
     find_pairs,
     folds_by_group,
     home,
+    known_stones,
     load_image,
     open_dataset,
     parts_seen,
@@ -253,7 +254,7 @@ def evaluate_command(args: argparse.Namespace) -> int:
     # one number where one network is scored, one an image where each fold has its own
     choice = (thresholds, min_pixels) if len(selected) > 1 else (thresholds[0], min_pixels[0])
     scores = evaluate(probabilities, masks, *choice, groups=[pair.group for pair in pairs],
-                      spacing_mm=spacings(pairs))
+                      spacing_mm=spacings(pairs), stones=known_stones(pairs))
     rivals = _rivals([parts for _, parts in selected], images, masks)
     what = f"{args.split} data" if len(selected) == 1 else f"the test parts of {len(selected)} folds"
     print(f"U-Net on {what}, {len(images)} images" + (", mirrored four ways" if args.tta else ""))

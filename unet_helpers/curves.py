@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from unet_helpers.metrics import label_stones
+from unet_helpers.metrics import check_probabilities, label_stones, match_labels
 
-__all__ = ["CALIBRATION_EDGES", "FROC_THRESHOLDS", "agreement", "calibration", "froc", "froc_counts",
-           "precision_recall"]
+__all__ = ["CALIBRATION_EDGES", "FROC_THRESHOLDS", "ThresholdCounts", "agreement", "calibration", "froc",
+           "precision_recall", "threshold_counts"]
 
 # steps of the logit, whole ones below 0.5 and half ones above, and far up: after a training with Dice most
-# stones have more than 0.999
+# sections have more than 0.999
 FROC_THRESHOLDS = tuple((1 / (1 + np.exp(-np.r_[-7:0, 0:14.5:0.5]))).tolist())
 CALIBRATION_EDGES = np.linspace(0, 1, 11)
 N_CURVE_POINTS = 200
@@ -30,63 +31,93 @@ def _squeezed(candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return kept[0], kept[1]
 
 
-def _found_and_false(mask: np.ndarray, stones: np.ndarray, min_pixels: int) -> tuple[int, int]:
-    """Numbers of true stones hit, and of predicted regions that hit none."""
+class ThresholdCounts(NamedTuple):
+    """What one image gives at each of T thresholds, int64 arrays (T,), and the number of its sections.
+
+    Attributes:
+        found: Sections found.
+        false: Predicted regions that are false alarms.
+        tp, fp, fn: Pixels found, invented and missed.
+        n_sections: True sections.
+    """
+
+    found: np.ndarray
+    false: np.ndarray
+    tp: np.ndarray
+    fp: np.ndarray
+    fn: np.ndarray
+    n_sections: int
+
+
+def _counts(mask: np.ndarray, sections: np.ndarray, area: np.ndarray,
+            min_pixels: int) -> tuple[int, int, int, int]:
+    """Sections found, regions without a partner, true positive pixels and predicted pixels."""
     regions, n_regions = label_stones(mask)
-    at_stone = np.flatnonzero(stones)
-    stone, region = stones.ravel()[at_stone], regions.ravel()[at_stone]
-    large = np.ones(n_regions + 1, bool)
-    if min_pixels > 1:
-        large = np.bincount(regions.ravel(), minlength=n_regions + 1) >= min_pixels
+    at_section = np.flatnonzero(sections)
+    section, region = sections.ravel()[at_section], regions.ravel()[at_section]
+    if min_pixels <= 1 and not region.any():  # most often so, and quickly told
+        return 0, n_regions, 0, int(np.count_nonzero(mask))
+    areas = np.bincount(regions.ravel(), minlength=n_regions + 1)
+    large = areas >= min_pixels
     large[0] = False
-    return len(np.unique(stone[large[region]])), int(large.sum()) - len(np.unique(region[large[region]]))
+    region = np.where(large[region], region, 0)
+    n_found = int(np.count_nonzero(match_labels(section, region, area, areas)))
+    return n_found, int(large.sum()) - n_found, int(np.count_nonzero(region)), int(areas[large].sum())
 
 
-def froc_counts(probability: np.ndarray, target: np.ndarray, thresholds: Sequence[float] = FROC_THRESHOLDS,
-                min_pixels: int = 0) -> tuple[np.ndarray, np.ndarray, int]:
-    """Stones found and false alarms of one image at each threshold, by the rules of `metrics.match_stones`.
+def threshold_counts(probability: np.ndarray, target: np.ndarray,
+                     thresholds: Sequence[float] = FROC_THRESHOLDS, min_pixels: int = 0) -> ThresholdCounts:
+    """Counts of one image at each threshold: those of `metrics.match_stones` and `confusion_counts`.
 
     Args:
         probability: Float array (H, W).
         target: Bool array (H, W).
         thresholds: T probabilities in any order.
         min_pixels: Smaller predicted regions are dropped.
-
-    Returns:
-        Int64 arrays (T,) of stones found and of false positive regions, and the number of true stones.
     """
-    stones, n_stones = label_stones(target)
-    found, false = np.zeros((2, len(thresholds)), np.int64)
+    sections, n_sections = label_stones(target)
+    area = np.bincount(sections[target], minlength=n_sections + 1)
+    found, false, tp, predicted = np.zeros((4, len(thresholds)), np.int64)
     for k in np.argsort(thresholds):  # upwards: there are ever fewer candidates, and the arrays shrink
         rows, columns = _squeezed(probability >= thresholds[k])
         if rows.size * columns.size < 0.8 * probability.size:
-            probability, stones = (array[np.ix_(rows, columns)] for array in (probability, stones))
-        found[k], false[k] = _found_and_false(probability >= thresholds[k], stones, min_pixels)
-    return found, false, n_stones
+            probability, sections = (array[np.ix_(rows, columns)] for array in (probability, sections))
+        found[k], false[k], tp[k], predicted[k] = _counts(probability >= thresholds[k], sections, area,
+                                                          min_pixels)
+    return ThresholdCounts(found, false, tp, predicted - tp, area.sum() - tp, n_sections)
 
 
 def froc(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray],
-         thresholds: Sequence[float] = FROC_THRESHOLDS, min_pixels: int = 0) -> dict[str, list[float]]:
-    """Free-response ROC: what share of the stones is found at what price in false alarms.
+         thresholds: Sequence[float] = FROC_THRESHOLDS,
+         min_pixels: int | Sequence[int] = 0) -> dict[str, list[float]]:
+    """Free-response ROC: what share of the sections is found at what price in false alarms.
 
     Args:
-        probabilities: Float arrays (H, W), one an image.
+        probabilities: Float arrays (H, W) in [0, 1], one an image.
         targets: Bool arrays of the same shapes.
         thresholds: Probabilities to try.
-        min_pixels: Predicted regions with fewer pixels are dropped at every threshold.
+        min_pixels: Predicted regions with fewer pixels are dropped at every threshold; one number, or one an
+            image.
 
     Returns:
         Lists of equal length, from the highest threshold to the lowest: "threshold", "sensitivity" (over all
-        stones; NaN if there is none) and "false_positives_per_image". The number of false alarms need not
-        fall as the threshold rises: one large false alarm breaks into several small ones before it goes.
+        sections, by the rule of `metrics.match_stones`; NaN if there is none) and
+        "false_positives_per_image". As the threshold falls, both may fall, too: several regions grow into
+        one, which finds one section at most, and once it covers the image finds none.
+
+    Raises:
+        ValueError: If an image is no probability, or numbers or shapes differ.
 
     Reference: Chakraborty and Winter (1990), Radiology 174(3):873-881, doi:10.1148/radiology.174.3.2305073
     """
+    check_probabilities(probabilities, targets)
     thresholds = sorted(thresholds, reverse=True)
-    counts = [froc_counts(p, t, thresholds, min_pixels) for p, t in zip(probabilities, targets, strict=True)]
-    found, false = (np.sum([count[k] for count in counts], axis=0) for k in (0, 1))
-    n_stones = sum(count[2] for count in counts)
-    sensitivity = found / n_stones if n_stones else np.full(len(thresholds), np.nan)
+    smallest = np.broadcast_to(min_pixels, len(targets)).tolist()
+    counts = [threshold_counts(p, t, thresholds, least)
+              for p, t, least in zip(probabilities, targets, smallest, strict=True)]
+    found, false = (np.sum(arrays, axis=0) for arrays in list(zip(*counts, strict=True))[:2])
+    n_sections = sum(count.n_sections for count in counts)
+    sensitivity = found / n_sections if n_sections else np.full(len(thresholds), np.nan)
     return {"threshold": [float(threshold) for threshold in thresholds], "sensitivity": sensitivity.tolist(),
             "false_positives_per_image": (false / len(counts)).tolist()}
 
@@ -108,8 +139,12 @@ def precision_recall(probabilities: Sequence[np.ndarray], targets: Sequence[np.n
         Lists "precision", "recall" and "threshold", from the highest threshold to the lowest, and
         "area". Empty lists and a NaN area if there is no stone.
 
+    Raises:
+        ValueError: If an image is no probability, or numbers or shapes differ.
+
     Reference: Davis and Goadrich (2006), doi:10.1145/1143844.1143874: why not to interpolate linearly.
     """
+    check_probabilities(probabilities, targets)
     pairs = list(zip(probabilities, targets, strict=True))
     stone = np.concatenate([probability[target] for probability, target in pairs])
     if not stone.size:
@@ -148,8 +183,12 @@ def calibration(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarra
         Lists "confidence" (mean probability), "frequency" (share of stone) and "n" (pixels) of the bins that
         hold a pixel, from low to high, and "ece"; NaN if no pixel is above 0.1.
 
+    Raises:
+        ValueError: If an image is no probability, or numbers or shapes differ.
+
     Reference: Guo et al. (2017), arXiv:1706.04599
     """
+    check_probabilities(probabilities, targets)
     n, stone, confidence = np.zeros((3, len(CALIBRATION_EDGES) - 1))
     for probability, target in zip(probabilities, targets, strict=True):
         above = probability > CALIBRATION_EDGES[1]
@@ -171,23 +210,41 @@ def calibration(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarra
     }
 
 
-# ---------------------------------------------------------------------------------------- stone size
-def agreement(predicted: Sequence[float], true: Sequence[float]) -> dict[str, Any]:
+# --------------------------------------------------------------------------------------------- size
+def agreement(predicted: Sequence[float], true: Sequence[float],
+              borders: Sequence[float] = (0.0, np.inf), floor: float = 0.0) -> dict[str, Any]:
     """Bland-Altman analysis: does the prediction measure too large or too small, and how much may it be off?
 
     Args:
         predicted: Measured values, for example diameters.
         true: The true values of the same objects.
+        borders: Of the sizes that get limits of their own, by the true value: an error of 1 mm is usual for
+            a large stone and more than half of a small one.
+        floor: Smallest distance from the median difference that makes an outlier.
 
     Returns:
         "bias": mean of predicted - true; "limits": bias -/+ 1.96 standard deviations, between which 95
-        % of the differences lie if they are normally distributed (NaN for fewer than two); "n"; and both
-        lists.
+        % of the differences lie if they are normally distributed (NaN for fewer than two); "n"; "by_size":
+        the same for each size, with its borders "low" and "high" (None: no limit); "usual": the median
+        difference -/+ 5 robust standard deviations (1.4826 median absolute deviations), or -/+ `floor` if
+        that is more; "outliers": the numbers of those outside, the farthest first; and both lists.
 
     Reference: Bland and Altman (1986), Lancet 327:307-310, doi:10.1016/S0140-6736(86)90837-8
     """
     difference = np.subtract(predicted, true, dtype=float)
+    bins = np.digitize(true, borders[1:-1])
+    by_size = [{"low": float(low), "high": float(high) if np.isfinite(high) else None,
+                **_bias_and_limits(difference[bins == k])} for k, (low, high) in enumerate(pairwise(borders))]
+    middle = float(np.median(difference)) if difference.size else float("nan")
+    away = np.abs(difference - middle)
+    reach = max(5 * 1.4826 * float(np.median(away)), floor) if difference.size else float("nan")
+    farthest = np.argsort(-away, kind="stable")
+    return {**_bias_and_limits(difference), "by_size": by_size, "usual": [middle - reach, middle + reach],
+            "outliers": farthest[away[farthest] > reach].tolist(),
+            "true": [float(value) for value in true], "predicted": [float(value) for value in predicted]}
+
+
+def _bias_and_limits(difference: np.ndarray) -> dict[str, Any]:
     bias = float(difference.mean()) if difference.size else float("nan")
     spread = 1.96 * float(difference.std(ddof=1)) if difference.size > 1 else float("nan")
-    return {"bias": bias, "limits": [bias - spread, bias + spread], "n": int(difference.size),
-            "true": [float(value) for value in true], "predicted": [float(value) for value in predicted]}
+    return {"bias": bias, "limits": [bias - spread, bias + spread], "n": int(difference.size)}

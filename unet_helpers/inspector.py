@@ -14,19 +14,18 @@ from typing import Any
 import ipywidgets as widgets
 import numpy as np
 
-from unet_helpers.metrics import dice, match_stones, predicted_mask
+from unet_helpers.metrics import dice, false_alarms, match_stones, predicted_mask
 from unet_helpers.plotting import contact_sheet, figure_png
 from unet_helpers.rendering import (
     Region,
     RenderSettings,
     check_arrays,
     encode_png,
-    false_alarms,
     find_regions,
     legend_html,
     render,
     score_html,
-    stones_html,
+    sections_html,
     to_grey,
 )
 from unet_helpers.scoring import pixel_sizes, score_image_stones
@@ -34,7 +33,7 @@ from unet_helpers.scoring import pixel_sizes, score_image_stones
 __all__ = ["BY_HAND", "WHOLE", "Inspector", "RenderSettings", "render"]
 
 WHOLE, BY_HAND = "whole", "by hand"  # short: the front end cuts off the words beside a slider
-STONES_IN_VIEW = 6  # a jump to a stone enlarges it to a sixth of the picture, within the limits below
+SECTIONS_IN_VIEW = 6  # a jump to a section enlarges it to a sixth of the picture, within the limits below
 JUMP_ZOOMS = (3.0, 8.0)
 N_STATIC = 8  # images on the sheet that a reader without a kernel sees
 LOOK: dict[str, Any] = {"style": {"description_width": "76px"}, "layout": {"width": "292px"}}
@@ -70,12 +69,12 @@ class Inspector:
     Attributes:
         widget: Everything together.
         picture: The image; its `value` is the PNG of `render` with `settings()`.
-        score: The live line: Dice, IoU, stones found and missed, false alarms.
-        stones: The diameters of the stones.
+        score: The live line: Dice, IoU, sections found and missed, false alarms.
+        sections: The diameters of the sections.
         index: Position in the order, from 1.
         threshold, opacity, level, width, zoom, row, column: Sliders; row and column are percentages.
-        look_at: Slider over whole image, each of the stones, and by hand (row and column). No drop-down list,
-            because JupyterLab takes the arrow keys away from those.
+        look_at: Slider over whole image, each of the sections, and by hand (row and column). No drop-down
+            list, because JupyterLab takes the arrow keys away from those.
         truth, prediction, errors, heat_map: Check boxes: what is drawn.
         worst_first: Check box: the images by Dice, the worst first, instead of as given.
         next_miss, next_false_alarm: Buttons.
@@ -144,7 +143,7 @@ class Inspector:
     # ------------------------------------------------------------------------------------------- controls
     def _make_controls(self, threshold: float) -> None:
         self.picture = widgets.Image(format="png", layout=widgets.Layout(flex="0 1 auto", min_width="280px"))
-        self.score, self.stones, self.message = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self.score, self.sections, self.message = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.index = _slider("image", 1, 1, len(self._images), 1)
         self.worst_first = _checkbox("worst Dice first", False)
         self.threshold = _slider("threshold", threshold, 0.0, 1.0, 0.01)
@@ -157,7 +156,7 @@ class Inspector:
         self.column = _slider("left / right", 50, 0, 100, 1)
         self.errors, self.heat_map = _checkbox("errors", True), _checkbox("heat map", False)
         self.truth, self.prediction = _checkbox("truth", False), _checkbox("prediction", False)
-        self.next_miss = widgets.Button(description="next missed stone", layout=HALF)
+        self.next_miss = widgets.Button(description="next missed section", layout=HALF)
         self.next_false_alarm = widgets.Button(description="next false alarm", layout=HALF)
 
     def _arrange(self) -> widgets.Box:
@@ -167,7 +166,7 @@ class Inspector:
         buttons = widgets.HBox([self.next_miss, self.next_false_alarm])
         where = [self.look_at, self.zoom, self.row, self.column]
         panel = [self.score, *which, self.threshold, self.opacity, *window, *where, *toggles, buttons,
-                 self.message, widgets.HTML(legend_html()), self.stones]
+                 self.message, widgets.HTML(legend_html()), self.sections]
         beside = widgets.Layout(flex="0 0 auto", width="300px", margin="0 0 0 10px")
         row = widgets.Layout(display="flex", flex_flow="row nowrap", align_items="flex-start")
         return widgets.Box([self.picture, widgets.VBox(panel, layout=beside)], layout=row)
@@ -212,7 +211,7 @@ class Inspector:
             score = score_image_stones(self._predicted(image), self._targets[image], self._sizes[image])
             name = f": {self._names[image]}" if self._names[image] else ""
             self.score.value = score_html(score, f"image {self.index.value} of {len(self._images)}{name}")
-            self.stones.value = stones_html(score, self._unit)
+            self.sections.value = sections_html(score, self._unit)
             self._scored = scored
 
     def _moved(self, change: dict[str, Any]) -> None:
@@ -254,15 +253,15 @@ class Inspector:
 
     # --------------------------------------------------------------------------------------- where to look
     def _open_image(self) -> None:
-        """List the stones of the image; stay zoomed in, on its first stone, if that was so before."""
+        """List the sections of the image; stay zoomed in, on its first one, if that was so before."""
         self._visited = None
-        self._stones = find_regions(self._targets[self.current])
-        self.look_at.options = [WHOLE, *(f"stone {i + 1}" for i in range(len(self._stones))), BY_HAND]
-        self.look_at.value = WHOLE if self.zoom.value == 1 else self._first_stone()
+        self._regions = find_regions(self._targets[self.current])
+        self.look_at.options = [WHOLE, *(f"section {i + 1}" for i in range(len(self._regions))), BY_HAND]
+        self.look_at.value = WHOLE if self.zoom.value == 1 else self._first_section()
         self._aim()
 
-    def _first_stone(self) -> str:
-        return "stone 1" if self._stones else BY_HAND
+    def _first_section(self) -> str:
+        return "section 1" if self._regions else BY_HAND
 
     def _aim(self) -> None:
         """Move the zoom sliders to what `look_at` says."""
@@ -271,13 +270,13 @@ class Inspector:
         elif self.look_at.value == BY_HAND:
             self.zoom.value = max(self.zoom.value, 2.0)
         else:
-            self._centre_on(self._stones[self.look_at.options.index(self.look_at.value) - 1])
+            self._centre_on(self._regions[self.look_at.options.index(self.look_at.value) - 1])
 
     def _aim_by_zoom(self) -> None:
         if self.zoom.value == 1:
             self.look_at.value = WHOLE
         elif self.look_at.value == WHOLE:
-            zoom, self.look_at.value = self.zoom.value, self._first_stone()
+            zoom, self.look_at.value = self.zoom.value, self._first_section()
             self._aim()
             self.zoom.value = zoom
 
@@ -286,10 +285,10 @@ class Inspector:
         self.row.value = round(100 * region.row / max(height - 1, 1))
         self.column.value = round(100 * region.column / max(width - 1, 1))
         if self.zoom.value == 1:
-            self.zoom.value = round(np.clip(max(height, width) / region.side / STONES_IN_VIEW, *JUMP_ZOOMS))
+            self.zoom.value = round(np.clip(max(height, width) / region.side / SECTIONS_IN_VIEW, *JUMP_ZOOMS))
 
     def _mistakes(self, kind: str, image: int) -> list[tuple[int, Region]]:
-        """Number and place of every missed stone, or of every false alarm, of an image."""
+        """Number and place of every missed section, or of every false alarm, of an image."""
         prediction, target = self._predicted(image), self._targets[image]
         if kind == "false alarm":
             return list(enumerate(find_regions(false_alarms(prediction, target))))
@@ -308,10 +307,10 @@ class Inspector:
         return None
 
     def _jump(self, kind: str) -> None:
-        """Show the next missed stone or false alarm, enlarged."""
+        """Show the next missed section or false alarm, enlarged."""
         found = self._next(kind)
         if found is None:
-            what = "No stone is missed" if kind == "miss" else "There is no false alarm"
+            what = "No section is missed" if kind == "miss" else "There is no false alarm"
             self.message.value = f"{what} at threshold {self.threshold.value:.2f}, in any image."
             return
         position, number, region = found
@@ -319,7 +318,7 @@ class Inspector:
         try:
             self.index.value = position + 1
             self._open_image()
-            self.look_at.value = f"stone {number + 1}" if kind == "miss" else BY_HAND
+            self.look_at.value = f"section {number + 1}" if kind == "miss" else BY_HAND
             self._centre_on(region)
         finally:
             self._busy = False

@@ -1,8 +1,11 @@
-"""Dice, IoU, precision, recall and stone-level scores on bool masks.
+"""Dice, IoU, precision, recall and the match of sections, on bool masks.
 
 Conventions, held by the tests: both masks empty -> NaN (the image says nothing about overlap and is left
 out of means, always with n), exactly one empty -> 0, and no epsilon anywhere. Counts are kept per image and
 reduced at the end, because a mean of batch means is wrong when the last batch is short.
+
+A connected region of one image is called a section. A stone is the thing in the body; it may show a section
+in each of several slices.
 """
 
 from __future__ import annotations
@@ -10,18 +13,27 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
 __all__ = [
+    "HIT_IOU",
     "StoneMatch",
+    "check_lengths",
+    "check_probabilities",
+    "check_probability",
     "confusion_counts",
     "dice",
+    "divided",
     "equal_area_diameter",
+    "false_alarms",
     "iou",
     "label_stones",
+    "match_labels",
     "match_stones",
+    "overlap_ratios",
     "pooled_dice",
     "pooled_iou",
     "precision",
@@ -29,7 +41,8 @@ __all__ = [
     "recall",
 ]
 
-EIGHT_CONNECTED = np.ones((3, 3), bool)  # a diagonal line is one stone; SciPy's default sees single pixels
+EIGHT_CONNECTED = np.ones((3, 3), bool)  # a diagonal line is one section; SciPy's default sees single pixels
+HIT_IOU = 0.1  # smallest overlap of a predicted region with a true section that still finds it
 
 
 def _check(prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -62,7 +75,20 @@ def confusion_counts(prediction: np.ndarray, target: np.ndarray) -> tuple[np.nda
     return tp, fp, fn
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray | float:
+def overlap_ratios(tp: Any, fp: Any, fn: Any) -> dict[str, tuple[Any, Any]]:
+    """Numerator and denominator of "dice", "iou", "precision" and "recall" from counts of pixels.
+
+    Args:
+        tp: True positive pixels: a number, or an array of them.
+        fp: False positive pixels.
+        fn: False negative pixels.
+    """
+    return {"dice": (2 * tp, 2 * tp + fp + fn), "iou": (tp, tp + fp + fn), "precision": (tp, tp + fp),
+            "recall": (tp, tp + fn)}
+
+
+def divided(numerator: Any, denominator: Any) -> Any:
+    """Divide numbers or arrays; NaN where there is nothing to divide by."""
     ratio = np.full(np.shape(denominator), np.nan)
     np.divide(numerator, denominator, out=ratio, where=np.asarray(denominator) > 0)
     return ratio if ratio.ndim else float(ratio)
@@ -85,7 +111,7 @@ def dice(prediction: np.ndarray, target: np.ndarray) -> np.ndarray | float:
     Reference: Dice (1945), Ecology 26(3):297-302, doi:10.2307/1932409
     """
     tp, fp, fn = confusion_counts(prediction, target)
-    return _ratio(2 * tp, 2 * tp + fp + fn)
+    return divided(*overlap_ratios(tp, fp, fn)["dice"])
 
 
 def iou(prediction: np.ndarray, target: np.ndarray) -> np.ndarray | float:
@@ -102,7 +128,7 @@ def iou(prediction: np.ndarray, target: np.ndarray) -> np.ndarray | float:
         ValueError: If a mask is not bool or the shapes differ.
     """
     tp, fp, fn = confusion_counts(prediction, target)
-    return _ratio(tp, tp + fp + fn)
+    return divided(*overlap_ratios(tp, fp, fn)["iou"])
 
 
 def precision(prediction: np.ndarray, target: np.ndarray) -> np.ndarray | float:
@@ -120,7 +146,7 @@ def precision(prediction: np.ndarray, target: np.ndarray) -> np.ndarray | float:
         ValueError: If a mask is not bool or the shapes differ.
     """
     tp, fp, fn = confusion_counts(prediction, target)
-    return _ratio(tp, tp + fp + fn * (tp + fp == 0))
+    return divided(tp, tp + fp + fn * (tp + fp == 0))
 
 
 def recall(prediction: np.ndarray, target: np.ndarray) -> np.ndarray | float:
@@ -129,7 +155,7 @@ def recall(prediction: np.ndarray, target: np.ndarray) -> np.ndarray | float:
     Args, Returns, Raises: As `precision`; 0.0 also for a false alarm where there is no stone.
     """
     tp, fp, fn = confusion_counts(prediction, target)
-    return _ratio(tp, tp + fn + fp * (tp + fn == 0))
+    return divided(tp, tp + fn + fp * (tp + fn == 0))
 
 
 def _pooled_counts(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> np.ndarray:
@@ -154,26 +180,69 @@ def pooled_dice(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray]
         ValueError: If the numbers or shapes of the masks differ.
     """
     tp, fp, fn = _pooled_counts(predictions, targets)
-    return float(_ratio(2 * tp, 2 * tp + fp + fn))
+    return divided(*overlap_ratios(tp, fp, fn)["dice"])
 
 
 def pooled_iou(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> float:
     """Intersection over union of all pixels of a data set together; arguments and errors as `pooled_dice`."""
     tp, fp, fn = _pooled_counts(predictions, targets)
-    return float(_ratio(tp, tp + fp + fn))
+    return divided(*overlap_ratios(tp, fp, fn)["iou"])
 
 
 def label_stones(mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """Number the connected regions of a mask (8-connected: pixels that touch at a corner are one stone).
+    """Number the connected regions of a mask (8-connected: pixels that touch at a corner are one section).
 
     Args:
         mask: Bool array (H, W).
 
     Returns:
-        Int32 array (H, W), 0 for background and 1..n for the stones, and n.
+        Int32 array (H, W), 0 for background and 1..n for the sections, and n.
     """
-    labels, n_stones = ndimage.label(mask, structure=EIGHT_CONNECTED)
-    return labels.astype(np.int32), int(n_stones)
+    labels, n_sections = ndimage.label(mask, structure=EIGHT_CONNECTED)
+    return labels.astype(np.int32, copy=False), int(n_sections)
+
+
+def check_probability(probability: np.ndarray, target: np.ndarray, where: str = "") -> None:
+    """Refuse what is no probability of one image, or does not fit its truth.
+
+    Args:
+        probability: Must be a float array (H, W) in [0, 1].
+        target: Must be a bool array (H, W).
+        where: Added to the argument's name in the message, such as " 3" for the fourth of a list.
+
+    Raises:
+        ValueError: With the first rule that is broken. Logits, NaN and infinite values are refused: as
+            probabilities they would score, and a network of NaN weights would read as "no stone".
+    """
+    probability, target = np.asarray(probability), np.asarray(target)
+    if target.dtype != bool:
+        raise ValueError(f"target{where} must be a bool mask, got {target.dtype}. Use mask > 127.")
+    if probability.shape != target.shape:
+        raise ValueError(f"probability{where} must have the target's shape {target.shape}, got "
+                         f"{probability.shape}.")
+    if not np.issubdtype(probability.dtype, np.floating):
+        raise ValueError(f"probability{where} must be a float array, got {probability.dtype}. "
+                         "Use torch.sigmoid(logits).")
+    low, high = (probability.min(), probability.max()) if probability.size else (0, 0)
+    if not (low >= 0 and high <= 1):  # also where both are NaN
+        n_nan = int(np.isnan(probability).sum())
+        actual = f"NaN in {n_nan} of {probability.size} pixels" if n_nan else f"{low:.3g} to {high:.3g}"
+        hint = "The network's weights are broken: train it again." if n_nan else "Use torch.sigmoid(logits)."
+        raise ValueError(f"probability{where} must lie in [0, 1], got {actual}. {hint}")
+
+
+def check_lengths(predictions: Sequence[Any], targets: Sequence[Any]) -> None:
+    """Refuse lists that are empty or not equally long."""
+    if not len(targets) or len(predictions) != len(targets):
+        raise ValueError("predictions and targets must be equally many and at least one, got "
+                         f"{len(predictions)} and {len(targets)}.")
+
+
+def check_probabilities(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> None:
+    """Refuse lists of unequal length, and by its index the first image that `check_probability` refuses."""
+    check_lengths(probabilities, targets)
+    for i, (probability, target) in enumerate(zip(probabilities, targets, strict=True)):
+        check_probability(probability, target, f" {i}")
 
 
 def predicted_mask(probability: np.ndarray, threshold: float, min_pixels: int = 0) -> np.ndarray:
@@ -213,88 +282,124 @@ def equal_area_diameter(n_pixels: float, spacing_mm: tuple[float, float] = (1.0,
 
 @dataclass(frozen=True)
 class StoneMatch:
-    """Which stones of one image were found.
+    """Which true sections of one image were found, in the order of `label_stones`.
 
     Attributes:
-        found: For each true stone, in the order of `label_stones`, whether a predicted region hit it.
-        n_pixels: The area of each true stone in pixels, in the same order.
-        n_predicted_pixels: The area of the predicted regions that hit it, together; 0 where it is missed.
-        best_iou: The highest IoU of each true stone with any one predicted region that hit it; 0 if missed.
-        centres: Row and column of the middle of each true stone (mean over its pixels).
-        n_false_positives: Predicted regions that hit no true stone.
-        n_merged: Predicted regions that hit more than one true stone: these stones became one.
-        n_split: True stones that more than one predicted region hit: one stone became several.
+        found: For each section, whether a predicted region was matched with it.
+        touched: For each section, whether it shares a pixel with any predicted region.
+        n_pixels: The area of each section in pixels.
+        regions: The number of the region matched with it in the labels of the prediction; 0 if missed.
+        n_predicted_pixels: The area of that region; 0 if missed.
+        iou: IoU with that region; 0 if missed.
+        centres: Row and column of the middle of each section (mean over its pixels).
+        n_false_positives: Predicted regions that were matched with no section.
+        n_merged: Predicted regions that touch more than one section: these became one.
+        n_split: Sections that more than one predicted region touches: one became several.
     """
 
     found: tuple[bool, ...]
+    touched: tuple[bool, ...]
     n_pixels: tuple[int, ...]
+    regions: tuple[int, ...]
+    n_predicted_pixels: tuple[int, ...]
+    iou: tuple[float, ...]
+    centres: tuple[tuple[float, float], ...]
     n_false_positives: int
-    n_predicted_pixels: tuple[int, ...] = ()
-    best_iou: tuple[float, ...] = ()
-    centres: tuple[tuple[float, float], ...] = ()
-    n_merged: int = 0
-    n_split: int = 0
+    n_merged: int
+    n_split: int
 
     @property
-    def n_stones(self) -> int:
+    def n_sections(self) -> int:
         return len(self.found)
 
     @property
     def n_found(self) -> int:
         return sum(self.found)
 
+    @property
+    def n_touched(self) -> int:
+        return sum(self.touched)
 
-def match_stones(prediction: np.ndarray, target: np.ndarray, min_iou: float = 0.0) -> StoneMatch:
-    """Compare two masks stone by stone instead of pixel by pixel.
 
-    A true stone is found when some predicted region shares at least one pixel with it and their IoU is at
-    least `min_iou`. A predicted region that touches no true stone is a false positive; with `min_iou` > 0 so
-    is a region whose IoU with every stone stays below it.
+def match_stones(prediction: np.ndarray, target: np.ndarray) -> StoneMatch:
+    """Compare two masks section by section instead of pixel by pixel.
+
+    Predicted regions and true sections are matched one to one, from the highest IoU down, as far as the IoU
+    is at least `HIT_IOU`. A section that has a partner is found. A region that has none is a false alarm,
+    also where it touches a section: so "everything is stone" finds nothing, and one region finds one section.
+    If all sections are found without a false alarm, Dice is at least 2 * 0.1 / 1.1. The overlap asked for is
+    that low because a section of 2 x 2 pixels drawn one pixel off in both directions has an IoU of 1 / 7.
 
     Args:
         prediction: Bool array (H, W).
         target: Bool array (H, W).
-        min_iou: Overlap still counted as a hit, in [0, 1].
 
     Returns:
-        The match, with one entry a true stone.
+        The match, with one entry a true section.
 
     Raises:
         ValueError: If a mask is not bool or the shapes differ.
+
+    Reference: Maier-Hein, Reinke and others (2024), Metrics Reloaded, Nature Methods 21:195
     """
     prediction, target = _check(prediction, target)
     predicted, n_predicted = label_stones(prediction)
     true, n_true = label_stones(target)
     area_predicted = np.bincount(predicted[prediction], minlength=n_predicted + 1)
     area_true = np.bincount(true[target], minlength=n_true + 1)
-    stone, region, overlap = _hits(true, predicted, area_true, area_predicted, min_iou)
-    regions_of_stone = np.bincount(stone, minlength=n_true + 1)[1:]
-    stones_of_region = np.bincount(region, minlength=n_predicted + 1)[1:]
-    predicted_pixels = np.bincount(stone, area_predicted[region], minlength=n_true + 1)[1:]
-    best_iou = np.zeros(n_true + 1)
-    np.maximum.at(best_iou, stone, overlap)
+    pairs = _overlaps(true, predicted, area_true, area_predicted)
+    regions, iou = _partners(*pairs, n_true)
     return StoneMatch(
-        found=tuple((regions_of_stone > 0).tolist()),
+        found=tuple((regions > 0).tolist()),
+        touched=tuple((np.bincount(pairs[0], minlength=n_true + 1)[1:] > 0).tolist()),
         n_pixels=tuple(area_true[1:].tolist()),
-        n_false_positives=int((stones_of_region == 0).sum()),
-        n_predicted_pixels=tuple(predicted_pixels.astype(int).tolist()),
-        best_iou=tuple(best_iou[1:].tolist()),
+        regions=tuple(regions.tolist()),
+        n_predicted_pixels=tuple(np.where(regions, area_predicted[regions], 0).tolist()),
+        iou=tuple(iou.tolist()),
         centres=_centres(true, area_true),
-        n_merged=int((stones_of_region > 1).sum()),
-        n_split=int((regions_of_stone > 1).sum()),
+        n_false_positives=n_predicted - int((regions > 0).sum()),
+        n_merged=int((np.bincount(pairs[1]) > 1).sum()),
+        n_split=int((np.bincount(pairs[0]) > 1).sum()),
     )
 
 
-def _hits(true: np.ndarray, predicted: np.ndarray, area_true: np.ndarray, area_predicted: np.ndarray,
-          min_iou: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Label of the stone, label of the region and IoU of every pair that overlaps enough."""
+def match_labels(true: np.ndarray, predicted: np.ndarray, area_true: np.ndarray,
+                 area_predicted: np.ndarray) -> np.ndarray:
+    """The match of `match_stones` for masks whose sections and regions are numbered already.
+
+    Args:
+        true: Number of the true section of some pixels, among them all where both masks hold something.
+        predicted: Number of the predicted region of the same pixels; 0 is background in both.
+        area_true: Area of each section by its number, (n + 1,).
+        area_predicted: Area of each region by its number.
+
+    Returns:
+        Int64 array (n,): number of the region that each section is matched with; 0 where it is missed.
+    """
+    return _partners(*_overlaps(true, predicted, area_true, area_predicted), len(area_true) - 1)[0]
+
+
+def _overlaps(true: np.ndarray, predicted: np.ndarray, area_true: np.ndarray,
+              area_predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Number of the section, number of the region and IoU of every pair that shares a pixel."""
     both = (true > 0) & (predicted > 0)
     codes = true[both].astype(np.int64) * len(area_predicted) + predicted[both]
     pairs, shared = np.unique(codes, return_counts=True)
-    stone, region = np.divmod(pairs, len(area_predicted))
-    overlap = shared / (area_true[stone] + area_predicted[region] - shared)
-    enough = overlap >= min_iou
-    return stone[enough], region[enough], overlap[enough]
+    section, region = np.divmod(pairs, len(area_predicted))
+    return section, region, shared / (area_true[section] + area_predicted[region] - shared)
+
+
+def _partners(section: np.ndarray, region: np.ndarray, iou: np.ndarray,
+              n_sections: int) -> tuple[np.ndarray, np.ndarray]:
+    """Region matched with each section, and their IoU; 0 where there is none. Ties go to lower numbers."""
+    partner, overlap, taken = np.zeros(n_sections, np.int64), np.zeros(n_sections), set()
+    for k in np.argsort(-iou, kind="stable"):
+        if iou[k] < HIT_IOU:
+            break
+        if not partner[section[k] - 1] and region[k] not in taken:
+            partner[section[k] - 1], overlap[section[k] - 1] = region[k], iou[k]
+            taken.add(region[k])
+    return partner, overlap
 
 
 def _centres(labels: np.ndarray, areas: np.ndarray) -> tuple[tuple[float, float], ...]:
@@ -302,3 +407,14 @@ def _centres(labels: np.ndarray, areas: np.ndarray) -> tuple[tuple[float, float]
     inside = labels[rows, columns]
     sums = (np.bincount(inside, where, minlength=len(areas))[1:] for where in (rows, columns))
     return tuple(zip(*((total / areas[1:]).tolist() for total in sums), strict=True))
+
+
+def false_alarms(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The predicted regions that `match_stones` matches with no true section, as a bool mask (H, W).
+
+    Args, Raises: As `match_stones`.
+    """
+    labels, n_regions = label_stones(prediction)
+    alarm = np.ones(n_regions + 1, bool)
+    alarm[[0, *match_stones(prediction, target).regions]] = False
+    return alarm[labels]

@@ -362,7 +362,7 @@ def plot_froc(
     label: str | None = None,
     max_false_positives: float = 4,
 ) -> Axes:
-    """Draw the share of stones found against the false alarms an image that it costs.
+    """Draw the share of sections found against the false alarms an image that it costs.
 
     Args:
         froc: What `curves.froc` returned, the key "froc" of `evaluation.evaluate`.
@@ -381,7 +381,7 @@ def plot_froc(
     if threshold in froc["threshold"]:
         at = list(froc["threshold"]).index(threshold)
         _mark(ax, false[at], found[at], f"threshold {threshold:.6g}", style["color"])
-    ax.set(xlabel="false alarms per image", ylabel="share of the stones found", ylim=(0, 1.03),
+    ax.set(xlabel="false alarms per image", ylabel="share of the sections found", ylim=(0, 1.03),
            xlim=(0, max_false_positives), title="FROC: up is better, left is better")  # fmt: skip
     return _with_legend(ax)
 
@@ -444,7 +444,11 @@ def plot_reliability(calibration: Mapping[str, Any], ax: Axes | None = None) -> 
 
 
 def plot_bland_altman(agreement: Mapping[str, Any], unit: str = "mm", ax: Axes | None = None) -> Axes:
-    """Draw the error of each measured diameter against the size of the stone, with bias and 95 % limits.
+    """Draw the error of each measured diameter against the true one, with bias and 95 % limits by size.
+
+    The axis shows the bulk of the errors. An outlier beyond it is a triangle at the edge, with its error, or
+    else a handful of them would squeeze all others into a line. Limits that lie beyond the axis because of
+    such outliers are not seen; the table holds them.
 
     Args:
         agreement: What `curves.agreement` returned, the key "size_agreement" of `evaluation.evaluate`.
@@ -457,24 +461,50 @@ def plot_bland_altman(agreement: Mapping[str, Any], unit: str = "mm", ax: Axes |
     Reference: Bland and Altman (1986), Lancet 327:307-310, doi:10.1016/S0140-6736(86)90837-8
     """
     ax = ax or _new_figure(5.6, 3.8).subplots()
-    true, predicted = np.array(agreement["true"]), np.array(agreement["predicted"])
-    ax.plot((true + predicted) / 2, predicted - true, "o", markersize=4, alpha=0.6, color=CURVE_STYLES[0][0])
-    low, high = agreement["limits"]
-    ax.axhline(0, color="black", linewidth=0.8)
-    ax.axhline(agreement["bias"], color=CURVE_STYLES[1][0], label=f"bias {agreement['bias']:+.2f} {unit}")
-    for end, name in ((low, f"95 % limits {low:+.2f} to {high:+.2f} {unit}"), (high, None)):
-        ax.axhline(end, color=CURVE_STYLES[1][0], linestyle="--", label=name)
-    ax.set(xlabel=f"mean of true and predicted diameter, {unit}", ylabel=f"predicted - true, {unit}",
-           title=f"size of the stones found, n = {agreement['n']}")  # fmt: skip
+    true, error = np.array(agreement["true"]), np.subtract(agreement["predicted"], agreement["true"])
+    bulk = (error >= agreement["usual"][0]) & (error <= agreement["usual"][1])
+    ax.plot(true[bulk], error[bulk], "o", markersize=4, alpha=0.6, color=CURVE_STYLES[0][0])
+    _draw_limits(ax, agreement, unit)
+    limits = [end for part in agreement["by_size"] for end in part["limits"] if math.isfinite(end)]
+    shown = np.r_[error[bulk], np.clip(limits, *agreement["usual"]), 0.0]
+    room = 0.15 * np.ptp(shown) + 0.01
+    ax.set_ylim(shown.min() - room, shown.max() + room)
+    _draw_outliers(ax, true[~bulk], error[~bulk])
+    ax.set(xlabel=f"true diameter, {unit}", ylabel=f"predicted - true, {unit}",
+           title=f"size of the sections found, n = {agreement['n']}")  # fmt: skip
     return _with_legend(ax)
 
 
-def plot_size_bins(size_bins: Sequence[Mapping[str, Any]], unit: str = "mm", ax: Axes | None = None) -> Axes:
-    """Draw the share of stones found in each size bin as bars, with interval and numbers.
+def _draw_limits(ax: Axes, agreement: Mapping[str, Any], unit: str) -> None:
+    """The bias as a line, the limits of each size as dashed lines over that size."""
+    colour = CURVE_STYLES[1][0]
+    ax.axhline(0, color="black", linewidth=0.8)
+    ax.axhline(agreement["bias"], color=colour, label=f"bias {agreement['bias']:+.2f} {unit}")
+    largest, label = max(agreement["true"], default=0.0), "95 % limits by size"
+    for part in agreement["by_size"]:
+        right = max(largest, part["low"]) if part["high"] is None else min(part["high"], largest)
+        for end in part["limits"] if math.isfinite(part["limits"][0]) else ():
+            ax.plot([part["low"], right], [end, end], color=colour, linestyle="--", label=label)
+            label = None
+
+
+def _draw_outliers(ax: Axes, true: np.ndarray, error: np.ndarray) -> None:
+    """Each at its place, or, where that is beyond the axis, as a triangle at the edge with its error."""
+    low, high = ax.get_ylim()
+    edge = 0.04 * (high - low)
+    for across, off in zip(true, error, strict=True):
+        marker = "^" if off > high else "v" if off < low else "x"
+        up = float(np.clip(off, low + edge, high - edge))
+        ax.plot(across, up, marker, color=CURVE_STYLES[3][0], markersize=7)
+        ax.annotate(f"{off:+.1f}", (across, up), xytext=(5, -3), textcoords="offset points", fontsize=7)
+
+
+def plot_size_bins(size_bins: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Axes:
+    """Draw the share found in each size bin as bars, with interval and numbers.
 
     Args:
-        size_bins: The key "size_bins" of `evaluation.evaluate`.
-        unit: "mm" or "px".
+        size_bins: The key "size_bins" of `evaluation.evaluate`; they say whether they count stones or
+            sections.
         ax: Where to draw; a new figure if None.
 
     Returns:
@@ -483,17 +513,19 @@ def plot_size_bins(size_bins: Sequence[Mapping[str, Any]], unit: str = "mm", ax:
     ax = ax or _new_figure(5.6, 3.8).subplots()
     for place, size_bin in enumerate(size_bins):
         found, (low, high) = size_bin["sensitivity"], size_bin["interval"]
-        ax.text(place, 0.03, f"{size_bin['n_found']} of {size_bin['n_stones']}", ha="center", fontsize=9)
-        if not size_bin["n_stones"]:
+        ax.text(place, 0.03, f"{size_bin['n_found']} of {size_bin['n']}", ha="center", fontsize=9)
+        if not size_bin["n"]:
             continue
         ax.bar(place, found, color=STYLES["hit"].hex, edgecolor="black", width=0.7, zorder=0)
-        if low < high:  # an interval without width is no certainty: too few stones to see a miss
+        if low < high:  # without an interval there is no certainty, but too few to see a miss
             ax.errorbar(place, found, yerr=[[max(found - low, 0)], [max(high - found, 0)]], color="black",
                         capsize=5)  # fmt: skip
-    names = [size_name(size_bin, unit) for size_bin in size_bins]
+    names = [size_name(size_bin, size_bin["unit"]) for size_bin in size_bins]
     ax.set_xticks(range(len(names)), names)
-    ax.set(ylabel="share of the stones found", ylim=(0, 1.08), xlabel="true diameter",
-           title="stones found by size (lines: 95 % interval)")  # fmt: skip
+    what = size_bins[0]["of"]
+    measured = "longest, of the whole stone" if what == "stones" else "circle of equal area in the slice"
+    ax.set(ylabel=f"share of the {what} found", ylim=(0, 1.08), xlabel=f"true diameter ({measured})",
+           title=f"{what} found by size (lines: 95 % interval)")  # fmt: skip
     return ax
 
 

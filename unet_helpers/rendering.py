@@ -18,14 +18,13 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from unet_helpers.metrics import label_stones, predicted_mask
+from unet_helpers.metrics import check_probability, label_stones, predicted_mask
 from unet_helpers.phantom import window
 from unet_helpers.plotting import ERROR_KINDS, STYLES, Style, error_codes
 from unet_helpers.scoring import ImageScores, image_record
 
-__all__ = ["Region", "RenderSettings", "check_arrays", "encode_png", "false_alarms",
-           "find_regions", "legend_html", "picture_shape", "render", "score_html", "stones_html",
-           "to_grey", "view_box"]
+__all__ = ["Region", "RenderSettings", "check_arrays", "encode_png", "find_regions", "legend_html",
+           "picture_shape", "render", "score_html", "sections_html", "to_grey", "view_box"]
 
 Box = tuple[float, float, float, float]  # top, left, height, width in image pixels
 
@@ -255,18 +254,12 @@ def check_arrays(image: np.ndarray, target: np.ndarray, probability: np.ndarray,
     for name, array in (("target", target), ("probability", probability)):
         if array.shape != image.shape:
             raise ValueError(f"{name}{where} must have the image's shape {image.shape}, got {array.shape}.")
-    if target.dtype != bool:
-        raise ValueError(f"target{where} must be a bool mask, got {target.dtype}. Use mask > 127.")
-    if not np.issubdtype(probability.dtype, np.floating):
-        raise ValueError(f"probability{where} must be a float array, got {probability.dtype}.")
-    if probability.size and not (probability.min() >= 0 and probability.max() <= 1):
-        actual = f"{probability.min():.3g} to {probability.max():.3g}"
-        raise ValueError(f"probability{where} must lie in [0, 1], got {actual}. Use torch.sigmoid(logits).")
+    check_probability(probability, target, where)
 
 
 # ---------------------------------------------------------------------------------- what is in the picture
 class Region(NamedTuple):
-    """Where a stone or a false alarm lies: middle and longer side of its bounding box, in pixels."""
+    """Where a section or a false alarm lies: middle and longer side of its bounding box, in pixels."""
 
     row: float
     column: float
@@ -279,15 +272,6 @@ def find_regions(mask: np.ndarray) -> list[Region]:
     edges = [(rows.start, rows.stop, columns.start, columns.stop) for rows, columns in boxes]
     return [Region((top + bottom - 1) / 2, (left + right - 1) / 2, max(bottom - top, right - left))
             for top, bottom, left, right in edges]
-
-
-def false_alarms(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return the predicted regions that touch no true stone, as a bool mask (H, W)."""
-    labels, n_regions = label_stones(prediction)
-    alarm = np.ones(n_regions + 1, bool)
-    alarm[np.unique(labels[target])] = False
-    alarm[0] = False
-    return alarm[labels]
 
 
 # ------------------------------------------------------------------------------------------------ in words
@@ -325,27 +309,28 @@ def score_html(score: ImageScores, title: str) -> str:
         title: First line, plain text; cut off where it is too long.
     """
     record, plain = image_record(score), html.escape(title)
-    n_stones, n_found, n_alarms = (record[f"n_{what}"] for what in ("stones", "found", "false_positives"))
+    n_sections, n_found, n_alarms = (record[f"n_{what}"] for what in ("sections", "found", "false_positives"))
     one_line = "max-width:285px;overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
     overlap, union = ("none" if math.isnan(value) else f"{value:.3f}"
                       for value in (record["dice"], record["iou"]))
     return _lines([
         f'<div style="{one_line};font-weight:bold" title="{plain}">{plain}</div>',
         f"Dice <b>{overlap}</b> &nbsp; IoU <b>{union}</b>",
-        f"stones found <b>{n_found} of {n_stones}</b>, missed <b>{n_stones - n_found}</b>",
+        f"sections found <b>{n_found} of {n_sections}</b>, missed <b>{n_sections - n_found}</b>",
         f"false alarms <b>{n_alarms}</b>",
     ])
 
 
-def stones_html(score: ImageScores, unit: str) -> str:
-    """Return one line a true stone, its size and what became of it, as HTML.
+def sections_html(score: ImageScores, unit: str) -> str:
+    """Return one line a true section, its size and what became of it, as HTML.
 
     Args:
         score: Of the shown image.
         unit: "mm" or "px", the unit of its diameters.
     """
-    fates = ["missed" if predicted is None else f"predicted {predicted:.1f} {unit}"
-             for predicted in score.predicted_diameters]
-    lines = [f"stone {i + 1}: {true:.1f} {unit}, {fate}"
+    fates = [f"predicted {predicted:.1f} {unit}" if predicted is not None
+             else "touched, but missed" if touched else "missed"
+             for predicted, touched in zip(score.predicted_diameters, score.stones.touched, strict=True)]
+    lines = [f"section {i + 1}: {true:.1f} {unit}, {fate}"
              for i, (true, fate) in enumerate(zip(score.diameters, fates, strict=True))]
     return _lines(["<b>diameters</b>", *lines] if lines else ["no stone in this image"])

@@ -1,7 +1,7 @@
 "use strict";
-// The slider of the report. Each case is one PNG: red is the grey value, green the number of thresholds that the
-// probability of the pixel reaches, blue the number of its true stone. So every position of the slider gives
-// exactly the mask that the evaluation gives at that threshold.
+// The slider of the report. Each case is one PNG: red is the grey value, green at how many thresholds the pixel is
+// predicted to be stone, blue whether it is. So every position of the slider draws exactly the mask of the evaluation
+// at that threshold. Its scores were computed with the page and only looked up here.
 (() => {
   const data = JSON.parse(document.getElementById("report-data").textContent);
   const get = id => document.getElementById(id);
@@ -20,68 +20,36 @@
     const context = scratch.getContext("2d", {willReadFrequently: true});
     context.drawImage(image, 0, 0);
     const pixels = context.getImageData(0, 0, width, height);
+    const before = shown;
     const channel = k => Uint8Array.from({length: width * height}, (_, i) => pixels.data[4 * i + k]);
     const [grey, code, stone] = [0, 1, 2].map(channel);
     grey.forEach((value, i) => pixels.data.fill(value, 4 * i, 4 * i + 3));
     context.putImageData(pixels, 0, 0);  // the scratch canvas now holds the grey image
     shown = {...data.cases[index], index, width, height, code, stone, image: scratch};
+    if (!before || Number(threshold.value) === before.start) threshold.value = shown.start;
     select.value = index;
     tiles.forEach(tile => tile.setAttribute("aria-pressed", tile.dataset.case === String(index)));
     draw();
   }
 
-  // Numbers the 8-connected regions of code > step that have enough pixels; 0 is background.
-  function regions({width, height, code}, step) {
-    const labels = new Int32Array(width * height);
-    let n = 0;
-    for (let seed = 0; seed < labels.length; seed++) {
-      if (labels[seed] || code[seed] <= step) continue;
-      const region = [seed];
-      labels[seed] = ++n;
-      for (let next = 0; next < region.length; next++) {
-        const row = Math.floor(region[next] / width), column = region[next] % width;
-        for (let r = Math.max(row - 1, 0); r <= Math.min(row + 1, height - 1); r++)
-          for (let c = Math.max(column - 1, 0); c <= Math.min(column + 1, width - 1); c++)
-            if (!labels[r * width + c] && code[r * width + c] > step) {
-              labels[r * width + c] = n;
-              region.push(r * width + c);
-            }
-      }
-      if (region.length < data.min_pixels) region.forEach(i => { labels[i] = -1; });
-    }
-    return labels.map(label => Math.max(label, 0));
-  }
-
-  function score({stone, n_stones}, labels) {
-    let both = 0, either = 0;
-    const found = new Set(), touching = new Set(), predicted = new Set();
-    labels.forEach((label, i) => {
-      either += (label > 0) + (stone[i] > 0);
-      if (label) predicted.add(label);
-      if (label && stone[i]) { both++; found.add(stone[i]); touching.add(label); }
-    });
-    return {dice: either ? 2 * both / either : NaN, n_found: found.size, n_stones,
-            n_alarms: predicted.size - touching.size};
-  }
-
   function draw() {
     if (!shown) return;
-    const step = Number(threshold.value), labels = regions(shown, step), result = score(shown, labels);
+    const step = Number(threshold.value), {n_sections} = shown;
+    const [n_found, n_alarms] = [shown.n_found[step], shown.n_alarms[step]], score = shown.dice[step] ?? NaN;
     const value = data.thresholds[step].toFixed(2);
     threshold.setAttribute("aria-valuetext", value);
     get("threshold-value").textContent = value;
     get("zoom-value").textContent = `${zoom.value} x`;
-    const dice = Number.isNaN(result.dice) ? "none" : result.dice.toFixed(3);
     const live = get("live");
-    live.textContent = `Dice ${dice}. Stones found ${result.n_found} of ${result.n_stones}, missed `
-      + `${result.n_stones - result.n_found}. False alarms ${result.n_alarms}.`;
-    Object.assign(live.dataset, {...result, case: shown.index});  // for tests
-    paint(labels);
+    live.textContent = `Dice ${Number.isNaN(score) ? "none" : score.toFixed(3)}. Sections found ${n_found} of `
+      + `${n_sections}, missed ${n_sections - n_found}. False alarms ${n_alarms}.`;
+    Object.assign(live.dataset, {dice: score, n_found, n_sections, n_alarms, case: shown.index});  // for tests
+    paint(step);
     canvas.setAttribute("aria-label", `${shown.name} at threshold ${value}: ${live.textContent}`);
   }
 
-  function paint(labels) {
-    const {width, height, stone, focus, image} = shown, scale = LONG_SIDE / Math.max(width, height);
+  function paint(step) {
+    const {width, height, code, stone, focus, image} = shown, scale = LONG_SIDE / Math.max(width, height);
     [canvas.width, canvas.height] = [Math.round(width * scale), Math.round(height * scale)];
     const context = canvas.getContext("2d"), side = scale * Number(zoom.value);
     const start = (middle, seen, whole) => Math.min(Math.max(middle + 0.5 - seen / 2, 0), whole - seen);
@@ -89,8 +57,8 @@
     const left = start(focus[1], canvas.width / side, width);
     context.setTransform(side, 0, 0, side, -left * side, -top * side);
     context.drawImage(image, 0, 0);
-    const kind = i => i < 0 ? 0 : (stone[i] > 0) + 2 * (labels[i] > 0);
-    for (let i = 0; i < labels.length; i++) {
+    const kind = i => i < 0 ? 0 : (stone[i] > 0) + 2 * (code[i] > step);
+    for (let i = 0; i < code.length; i++) {
       if (!kind(i)) continue;
       const {colour, line, width_px} = data.styles[KINDS[kind(i)]], row = Math.floor(i / width), column = i % width;
       context.fillStyle = `rgba(${colour.join()}, 0.3)`;
@@ -112,8 +80,7 @@
 
   data.cases.forEach((one, index) => select.add(new Option(one.name, index)));
   threshold.max = data.thresholds.length - 1;
-  const reset = () => { threshold.value = data.thresholds.indexOf(data.threshold); draw(); };
-  reset();
+  const reset = () => { if (shown) threshold.value = shown.start; draw(); };
   for (const slider of [threshold, zoom]) slider.addEventListener("input", draw);
   select.addEventListener("change", () => open(Number(select.value)));
   get("reset").addEventListener("click", reset);

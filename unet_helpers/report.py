@@ -1,8 +1,9 @@
 """One page that can be handed out: scores, curves, the cases worth looking at, and a slider of its own.
 
 The file needs no network, no Python and no other file: figures, pictures, style and script are inside. Each
-picture of the slider is a PNG that holds, per pixel, how many of the slider's thresholds the probability
-reaches; so the page computes exactly the masks and the Dice that `metrics` would.
+picture of the slider is a PNG that holds, per pixel, at how many of the slider's thresholds it is predicted
+to be stone; so the page draws exactly the masks of the evaluation. The scores beside it are computed here,
+one set for each position of the slider: the page itself only draws.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import html
 import io
 import json
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import product
+from itertools import groupby, product
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,18 +26,25 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from unet_helpers import plotting
+from unet_helpers.curves import threshold_counts
 from unet_helpers.files import written_whole
-from unet_helpers.metrics import label_stones, predicted_mask
+from unet_helpers.metrics import (
+    divided,
+    false_alarms,
+    label_stones,
+    match_stones,
+    overlap_ratios,
+    predicted_mask,
+)
 from unet_helpers.plotting import ERROR_KINDS, STYLES
 from unet_helpers.rendering import (
     RenderSettings,
     check_arrays,
-    false_alarms,
     find_regions,
     legend_html,
     render,
 )
-from unet_helpers.score_table import interval_text, number_text, score_remarks, score_rows
+from unet_helpers.score_table import interval_text, number_text, score_remarks, score_rows, settings_text
 
 __all__ = ["write_report"]
 
@@ -44,7 +52,7 @@ N_CASES = 4  # of the worst, of the middle, of the best, of the stone-free with 
 SLIDER_BYTES = 3_000_000  # of all pictures of the slider together
 WHOLE_UP_TO = 512  # longer sides are cut down to where there is a stone or any probability
 TILE_PX = 256
-MISSED_TILE_PX = ((60, TILE_PX), (200, 128), (math.inf, 72))  # up to so many missed stones: side of a picture
+MISSED_TILE_PX = ((60, TILE_PX), (200, 128), (math.inf, 72))  # up to so many missed sections: side of one
 
 
 class Case(NamedTuple):
@@ -56,6 +64,12 @@ class Case(NamedTuple):
     target: np.ndarray
     probability: np.ndarray
     record: Mapping[str, Any]
+    threshold: float
+    min_pixels: int
+
+    @property
+    def prediction(self) -> np.ndarray:
+        return predicted_mask(self.probability, self.threshold, self.min_pixels)
 
     @property
     def label(self) -> str:
@@ -94,26 +108,29 @@ def write_report(path: str | Path, scores: Mapping[str, Any], images: Sequence[n
                          "names": names}.items():
         if len(values) != n_images:
             raise ValueError(f"{what} must be as many as were evaluated ({n_images}), got {len(values)}.")
-    cases = [Case(i, str(name), *map(np.asarray, arrays), record) for i, (name, *arrays, record)
-             in enumerate(zip(names, images, targets, probabilities, scores["per_image"], strict=True))]
+    own = (np.broadcast_to(scores[what], n_images).tolist() for what in ("threshold", "min_pixels"))
+    arrays_of = zip(images, targets, probabilities, strict=True)
+    columns = zip(names, arrays_of, scores["per_image"], *own, strict=True)
+    cases = [Case(i, str(name), *map(np.asarray, arrays), *more) for i, (name, arrays, *more)
+             in enumerate(columns)]
     for case in cases:
         check_arrays(case.image, case.target, case.probability, where=f" {case.index}")
     groups = _groups(cases)
-    packed = _packed(groups, scores)
-    body = [_head(title, scores), _table(scores, rivals), _figures(scores), _gallery(groups, packed, scores),
-            _viewer(packed, scores), _missed(cases, scores)]
+    thresholds = _thresholds(groups)
+    packed = _packed(groups, thresholds)
+    body = [_head(title, scores), _table(scores, rivals), _figures(scores), _gallery(groups, packed),
+            _viewer(packed, thresholds), _missed(cases, scores)]
     path = Path(path)
     with written_whole(path) as scratch:
-        scratch.write_text(_page(title, body, packed, scores), "utf-8")
+        scratch.write_text(_page(title, body, packed, thresholds), "utf-8")
     return path
 
 
 # ------------------------------------------------------------------------------------------------ the page
-def _page(title: str, body: Iterable[str], packed: Mapping[int, Any], scores: Mapping[str, Any]) -> str:
+def _page(title: str, body: Iterable[str], packed: Mapping[int, Any], thresholds: Sequence[float]) -> str:
     here = Path(__file__)
     style, script = (here.with_suffix(suffix).read_text("utf-8") for suffix in (".css", ".js"))
-    data = {"cases": list(packed.values()), "thresholds": _thresholds(scores),
-            "threshold": scores["threshold"], "min_pixels": scores["min_pixels"],
+    data = {"cases": list(packed.values()), "thresholds": thresholds,
             "styles": {kind: vars(STYLES[kind]) for kind in ERROR_KINDS.values()}}
     data_text = json.dumps(data, allow_nan=False).replace("<", "\\u003c")  # no name can close the script
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -129,17 +146,19 @@ def _page(title: str, body: Iterable[str], packed: Mapping[int, Any], scores: Ma
 
 
 def _head(title: str, scores: Mapping[str, Any]) -> str:
-    n_positive, n_stones = scores["n_positive"], scores["n_stones"]
-    n_clean = scores["n_images"] - n_positive
+    n_positive, n_clean = scores["n_positive"], scores["n_images"] - scores["n_positive"]
+    stones = ("stone_sensitivity", "of the stones found", f"{scores['n_stones']} stones, each in any slice")
     cards = [("dice_positive_mean", "mean Dice", f"{n_positive} images with a stone"),
-             ("stone_sensitivity", "of the stones found", f"{n_stones} stones"),
+             *([stones] if scores["n_stones"] else []),
+             ("section_sensitivity", "of the sections found", f"{scores['n_sections']} stone sections"),
              ("false_positives_per_image", "false alarms per image", f"{scores['n_images']} images"),
              ("clean_negative_rate", "of stone-free images left clean", f"{n_clean} images without a stone")]
     return (f"<h1>{html.escape(title)}</h1>\n"
             '<p class="warning">Teaching material, not for clinical use.</p>\n'
             f"<p>{scores['n_images']} images of {scores['n_groups']} groups (patients or exams), at "
-            f"threshold {scores['threshold']:.4g}. The intervals say how much another choice of patients "
-            "could change a score (95 %, bootstrap over the groups).</p>\n"
+            f"{settings_text(scores)}. The intervals say how much another choice of patients could change a "
+            "score (95 %, bootstrap over the groups). A <i>section</i> is what one slice shows of a stone; a "
+            "stone may show one in each of several slices.</p>\n"
             f'<div class="cards">{"".join(_card(scores, *card) for card in cards)}</div>')
 
 
@@ -163,22 +182,23 @@ def _table(scores: Mapping[str, Any], rivals: Mapping[str, Mapping[str, Any]] | 
 
 # --------------------------------------------------------------------------------------------- the curves
 def _figures(scores: Mapping[str, Any]) -> str:
-    if not scores["n_stones"]:
+    if not scores["n_sections"]:
         return "<h2>Curves</h2>\n<p>There is no stone in these images, so there is no curve to draw.</p>"
-    threshold, unit, size = scores["threshold"], scores["unit"], scores["size_agreement"]
+    unit, size, bins = scores["unit"], scores["size_agreement"], scores["size_bins"]
+    threshold = None if isinstance(scores["threshold"], list) else scores["threshold"]
     drawn: list[tuple[Callable[[Axes], Axes], str]] = [
         (lambda ax: plotting.plot_froc(scores["froc"], ax, threshold),
-         "How many stones are found, and at what price in false alarms, from strict to lenient thresholds."),
-        (lambda ax: plotting.plot_size_bins(scores["size_bins"], unit, ax),
-         "Which stones are found: by their true diameter."),
+         "How many sections are found, at what price in false alarms, from strict to lenient thresholds."),
+        (lambda ax: plotting.plot_size_bins(bins, ax), f"Which {bins[0]['of']} are found: by true diameter."),
         (lambda ax: plotting.plot_precision_recall(scores["precision_recall"], ax, threshold),
-         "Pixels, not stones: what share of the predicted ones is right, what share of the true is found."),
+         "Pixels, not sections: what share of the predicted ones is right, what share of the true is found."),
         (lambda ax: plotting.plot_reliability(scores["calibration"], ax),
          "Is a probability of 0.7 right in 7 of 10 pixels? On the dashed line it is."),
     ]
     if size["n"]:
         drawn.append((lambda ax: plotting.plot_bland_altman(size, unit, ax),
-                      "How far the measured diameter is from the true one, for each stone found."))
+                      "How far the measured diameter is from the true one, for each section found, with "
+                      "limits by size. Outliers beyond the axis stand at its edge, with their error."))
     figures = [f"<figure>{_svg(plot, caption)}<figcaption>{caption}</figcaption></figure>"
                for plot, caption in drawn]
     return f'<h2>Curves</h2>\n<div class="figures">{"".join(figures)}</div>'
@@ -200,11 +220,11 @@ def _data_uri(kind: str, content: bytes) -> str:
 # -------------------------------------------------------------------------------------------- the gallery
 def _groups(cases: Sequence[Case]) -> list[Group]:
     """Headings, sentences and images of the gallery; no image twice."""
-    positive = sorted((case for case in cases if case.record["n_stones"]), key=lambda c: c.record["dice"])
+    positive = sorted((case for case in cases if case.record["n_sections"]), key=lambda c: c.record["dice"])
     worst, rest = positive[:N_CASES], positive[N_CASES:]
     best, rest = rest[-N_CASES:][::-1], rest[:-N_CASES]
     middle = max(0, len(rest) // 2 - N_CASES // 2)
-    alarmed = [case for case in cases if not case.record["n_stones"] and case.record["n_false_positives"]]
+    alarmed = [case for case in cases if not case.record["n_sections"] and case.record["n_false_positives"]]
     alarmed.sort(key=lambda case: -case.record["n_false_positives"])
     of_all = f"of {len(positive)} images with a stone, by Dice."
     groups = [
@@ -217,42 +237,36 @@ def _groups(cases: Sequence[Case]) -> list[Group]:
     return [group for group in groups if group[2]]
 
 
-def _gallery(groups: Sequence[Group], packed: Mapping[int, Any],
-             scores: Mapping[str, Any]) -> str:
+def _gallery(groups: Sequence[Group], packed: Mapping[int, Any]) -> str:
     if not groups:
         return "<h2>Cases</h2>\n<p>No image holds a stone or a false alarm: there is nothing to show.</p>"
-    parts = ["<h2>Cases</h2>\n<p>Each picture is enlarged around a missed stone, or else around the largest "
-             'stone or false alarm. <span class="screen">Choose one to open it in the slider.</span></p>',
+    parts = ["<h2>Cases</h2>\n<p>Each picture is enlarged around a missed section, or else around the "
+             "largest section or false alarm. Pixels are coloured one by one: where a false alarm touches a "
+             'section, they have the colour of a hit. <span class="screen">Choose one to open it in the '
+             "slider.</span></p>",
              f'<div class="legend">{legend_html(list(ERROR_KINDS.values()))}</div>']
     places = {index: place for place, index in enumerate(packed)}
     for heading, sentence, chosen in groups:
-        tiles = "".join(_tile(case, places.get(case.index), scores) for case in chosen)
+        tiles = "".join(_tile(case, places.get(case.index)) for case in chosen)
         parts.append(f'<section class="group"><h3>{heading}</h3>\n<p class="soft">{sentence}</p>\n'
                      f'<ul class="tiles">{tiles}</ul></section>')
     return "\n".join(parts)
 
 
-def _predicted(case: Case, scores: Mapping[str, Any]) -> np.ndarray:
-    return predicted_mask(case.probability, scores["threshold"], scores["min_pixels"])
-
-
-def _focus(case: Case, scores: Mapping[str, Any]) -> tuple[float, float, int]:
+def _focus(case: Case) -> tuple[float, float, int]:
     """Row, column and side of what a picture is enlarged around; the whole image if there is nothing."""
-    prediction = _predicted(case, scores)
-    labels, _ = label_stones(case.target)
-    missed = case.target & ~np.isin(labels, np.unique(labels[prediction]))
-    for mask in (missed, case.target, false_alarms(prediction, case.target)):
-        if mask.any():
-            return max(find_regions(mask), key=lambda region: region.side)
+    sections, found = find_regions(case.target), match_stones(case.prediction, case.target).found
+    missed = [section for section, hit in zip(sections, found, strict=True) if not hit]
+    if regions := missed or sections or find_regions(false_alarms(case.prediction, case.target)):
+        return max(regions, key=lambda region: region.side)
     height, width = case.target.shape
     return (height - 1) / 2, (width - 1) / 2, max(height, width)
 
 
-def _picture(case: Case, row: float, column: float, side: float, size_px: int,
-             scores: Mapping[str, Any]) -> str:
+def _picture(case: Case, row: float, column: float, side: float, size_px: int) -> str:
     """The image around a place, with hits, misses and false alarms, as the address of a JPEG."""
     zoom = float(np.clip(max(case.image.shape) / side / 6, 1, 8))
-    settings = RenderSettings(scores["threshold"], scores["min_pixels"], zoom=zoom, centre=(row, column),
+    settings = RenderSettings(case.threshold, case.min_pixels, zoom=zoom, centre=(row, column),
                               size_px=size_px)
     buffer = io.BytesIO()
     picture = Image.fromarray(render(case.image, case.target, case.probability, settings))
@@ -262,14 +276,16 @@ def _picture(case: Case, row: float, column: float, side: float, size_px: int,
 
 def _words(case: Case) -> str:
     record = case.record
-    n_alarms, n_stones, n_found = record["n_false_positives"], record["n_stones"], record["n_found"]
-    stones = f"Dice {record['dice']:.3f}, {n_found} of {n_stones} stones found" if n_stones else "no stone"
-    return f"{stones}, {n_alarms} false alarm{'' if n_alarms == 1 else 's'}"
+    n_alarms, n_sections, n_found = record["n_false_positives"], record["n_sections"], record["n_found"]
+    words = "no stone"
+    if n_sections:
+        words = f"Dice {record['dice']:.3f}, {n_found} of {n_sections} sections found"
+    return f"{words}, {n_alarms} false alarm{'' if n_alarms == 1 else 's'}"
 
 
-def _tile(case: Case, place: int | None, scores: Mapping[str, Any]) -> str:
+def _tile(case: Case, place: int | None) -> str:
     name, words = html.escape(case.label), _words(case)
-    source = _picture(case, *_focus(case, scores), TILE_PX, scores)
+    source = _picture(case, *_focus(case), TILE_PX)
     inside = (f'<img alt="{name}: {words}" src="{source}" width="{TILE_PX}">'
               f"<small><b>{words}</b><br>{name}</small>")
     tag, more = ("div", "") if place is None else ("button", f' type="button" data-case="{place}"')
@@ -277,47 +293,47 @@ def _tile(case: Case, place: int | None, scores: Mapping[str, Any]) -> str:
 
 
 def _missed(cases: Sequence[Case], scores: Mapping[str, Any]) -> str:
-    """Every missed stone in the middle of a picture of its own."""
-    numbers, missed = Counter[int](), []
-    for stone in scores["per_stone"]:  # in the order of label_stones, image by image
-        numbers[stone["image"]] += 1
-        if not stone["found"]:
-            missed.append((stone, numbers[stone["image"]]))
+    """Every missed section in the middle of a picture of its own."""
+    missed = [(section, number) for _, sections in groupby(scores["per_section"], itemgetter("image"))
+              for number, section in enumerate(sections, 1) if not section["found"]]
     if not missed:
-        return f"<h2>Missed stones</h2>\n<p>None of the {scores['n_stones']} stones is missed.</p>"
+        return ("<h2>Missed sections</h2>\n"
+                f"<p>None of the {scores['n_sections']} sections is missed.</p>")
     missed.sort(key=lambda item: -item[0]["diameter"])
+    n_touched = sum(section["touched"] for section, _ in missed)
     size_px = next(size for most, size in MISSED_TILE_PX if len(missed) <= most)
-    tiles = "".join(_missed_tile(cases[stone["image"]], stone, number, size_px, scores)
-                    for stone, number in missed)
-    return (f"<h2>Missed stones</h2>\n<p>All {len(missed)} of {scores['n_stones']} stones that no predicted "
-            "region touches, the largest first. A highest probability near the threshold means that the "
+    tiles = "".join(_missed_tile(cases[section["image"]], section, number, size_px, scores["unit"])
+                    for section, number in missed)
+    return (f"<h2>Missed sections</h2>\n<p>All {len(missed)} of {scores['n_sections']} sections that no "
+            "predicted region of their own overlaps enough, the largest first. "
+            f"{n_touched} of them are touched. A highest probability near the threshold means that the "
             "network was undecided; near 0, that it is blind there."
             f"{'' if size_px == TILE_PX else ' Below each: its size, and that probability.'}</p>\n"
             f'<ul class="tiles{"" if size_px == TILE_PX else " small"}">{tiles}</ul>')
 
 
-def _missed_tile(case: Case, stone: Mapping[str, Any], number: int, size_px: int,
-                 scores: Mapping[str, Any]) -> str:
+def _missed_tile(case: Case, section: Mapping[str, Any], number: int, size_px: int, unit: str) -> str:
     this = label_stones(case.target)[0] == number
-    source = _picture(case, *find_regions(this)[0], size_px, scores)
+    source = _picture(case, *find_regions(this)[0], size_px)
     highest = float(case.probability[this].max())
-    words = f"{stone['diameter']:.1f} {scores['unit']}, highest probability {highest:.2f}"
+    words = f"{section['diameter']:.1f} {unit}, highest probability {highest:.2f}"
     name = html.escape(case.label)
     shown = f"<b>{words}</b><br>{name}"
     if size_px < TILE_PX:  # no room for sentences; the full name is in the tooltip
-        shown = f"<b>{stone['diameter']:.1f} {scores['unit']}, {highest:.2f}</b><br>image {case.index + 1}"
-    inside = (f'<img alt="Missed stone in {name}: {words}" src="{source}" width="{size_px}">'
+        shown = f"<b>{section['diameter']:.1f} {unit}, {highest:.2f}</b><br>image {case.index + 1}"
+    inside = (f'<img alt="Missed section in {name}: {words}" src="{source}" width="{size_px}">'
               f"<small>{shown}</small>")
     return f'<li title="{html.escape(case.name)}"><div class="tile">{inside}</div></li>'
 
 
 # --------------------------------------------------------------------------------------------- the slider
-def _thresholds(scores: Mapping[str, Any]) -> list[float]:
-    """The positions of the slider: every hundredth, and the threshold of the evaluation."""
-    return sorted({*(step / 100 for step in range(1, 100)), scores["threshold"]})
+def _thresholds(groups: Sequence[Group]) -> list[float]:
+    """The positions of the slider: every hundredth, and the thresholds that the images were scored at."""
+    return sorted({*(step / 100 for step in range(1, 100)),
+                   *(case.threshold for _, _, chosen in groups for case in chosen)})
 
 
-def _packed(groups: Sequence[Group], scores: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+def _packed(groups: Sequence[Group], thresholds: Sequence[float]) -> dict[int, dict[str, Any]]:
     """What the slider needs of each image, by index, as far as the pictures together stay small enough.
 
     Where they do not, each group keeps its first ones.
@@ -326,30 +342,45 @@ def _packed(groups: Sequence[Group], scores: Mapping[str, Any]) -> dict[int, dic
     n_bytes = 0
     for rank, (heading, _, chosen) in product(range(N_CASES), groups):
         for case in chosen[rank : rank + 1]:
-            png, (top, left) = _pack(case, _thresholds(scores))
+            png, (top, left) = _pack(case, thresholds)
             n_bytes += len(png)
             if n_bytes <= SLIDER_BYTES or not packed:
-                row, column, _ = _focus(case, scores)
+                row, column, _ = _focus(case)
                 packed[case.index] = {
                     "name": f"{heading}, {case.label}", "png": png, "focus": [row - top, column - left],
-                    "n_stones": case.record["n_stones"]}
+                    "start": thresholds.index(case.threshold), **_numbers(case, thresholds)}
     return {case.index: packed[case.index] for _, _, chosen in groups for case in chosen
             if case.index in packed}
 
 
+def _numbers(case: Case, thresholds: Sequence[float]) -> dict[str, Any]:
+    """The scores of an image at each position of the slider; a Dice of None says that there is none."""
+    counts = threshold_counts(case.probability, case.target, thresholds, case.min_pixels)
+    dice = divided(*overlap_ratios(counts.tp, counts.fp, counts.fn)["dice"]).tolist()
+    return {"n_sections": counts.n_sections, "n_found": counts.found.tolist(),
+            "n_alarms": counts.false.tolist(),
+            "dice": [None if math.isnan(value) else value for value in dice]}
+
+
 def _pack(case: Case, thresholds: Sequence[float]) -> tuple[str, tuple[int, int]]:
-    """One PNG: grey value, number of thresholds reached, number of the stone; and where its corner lies."""
-    steps = np.asarray(thresholds, case.probability.dtype)  # rounded as in `probability >= threshold`
-    reached = np.searchsorted(steps, case.probability, side="right")
-    stones = np.minimum(label_stones(case.target)[0], 255)
+    """One PNG: grey value, number of thresholds it is predicted at, truth; and where its corner lies."""
     window, corner = (slice(None), slice(None)), (0, 0)
     if max(case.image.shape) > WHOLE_UP_TO:
-        window = _needed(case.target | (reached > 0))
+        window = _needed(case.target | (case.probability >= thresholds[0]))
         corner = window[0].start, window[1].start
-    channels = [channel[window].astype(np.uint8) for channel in (case.image, reached, stones)]
+    reached = _reached(case.probability[window], thresholds, case.min_pixels)
+    channels = [channel.astype(np.uint8) for channel in (case.image[window], reached, case.target[window])]
     buffer = io.BytesIO()
     Image.fromarray(np.stack(channels, axis=2)).save(buffer, "PNG", compress_level=9)
     return _data_uri("image/png", buffer.getvalue()), corner
+
+
+def _reached(probability: np.ndarray, thresholds: Sequence[float], min_pixels: int) -> np.ndarray:
+    """At how many thresholds each pixel is stone: all up to one, for a region only grows as they fall."""
+    if min_pixels > 1:
+        return np.sum([predicted_mask(probability, step, min_pixels) for step in thresholds], axis=0)
+    steps = np.asarray(thresholds, probability.dtype)  # rounded as in `probability >= threshold`
+    return np.searchsorted(steps, probability, side="right")
 
 
 def _needed(mask: np.ndarray, margin_px: int = 32, smallest_px: int = 256) -> tuple[slice, slice]:
@@ -363,16 +394,16 @@ def _needed(mask: np.ndarray, margin_px: int = 32, smallest_px: int = 256) -> tu
     return window[0], window[1]
 
 
-def _viewer(packed: Mapping[int, Any], scores: Mapping[str, Any]) -> str:
+def _viewer(packed: Mapping[int, Any], thresholds: Sequence[float]) -> str:
     if not packed:
         return ""
-    legend, highest = legend_html(list(ERROR_KINDS.values())), len(_thresholds(scores)) - 1
+    legend, highest = legend_html(list(ERROR_KINDS.values())), len(thresholds) - 1
     return f"""<section class="screen" id="viewer">
 <h2>Move the threshold yourself</h2>
 <noscript><p>The slider needs JavaScript; everything else on this page does not.</p></noscript>
-<p>Lower thresholds find more and invent more. The scores above hold for {scores["threshold"]:.4g} alone.
-Large images are cut down to where the network sees anything, and are left out where the page would get too
-large.</p>
+<p>Lower thresholds find more and invent more, until regions grow together. The scores above hold for the
+threshold of the evaluation alone. Large images are cut down to where the network sees anything, and are left
+out where the page would get too large.</p>
 <div class="viewer">
 <canvas id="picture" role="img" width="576" height="576"></canvas>
 <div class="controls">

@@ -1,4 +1,4 @@
-"""Exercises of lesson 5: Dice from IoU, the score to report, counting stones, pooling over stones."""
+"""Exercises of lesson 5: Dice from IoU, the score to report, counting sections, pooling over them."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ honest_score = Exercise(
 
 count_stones = Exercise(
     judge=is_number(4, tolerance=0, slips={
-        6: "this counts only pixels that share an edge; pixels that meet at a corner are one stone, too.",
-        5: "one of the corners was overlooked: there are two stones that hold together only at a corner.",
-        9: "this is the number of stone pixels; pixels that touch form one stone.",
-        3: "two stones were joined that do not touch, not even at a corner.",
+        6: "this counts only pixels that share an edge; pixels that meet at a corner are one section, too.",
+        5: "one of the corners was overlooked: two of the sections hold together only at a corner.",
+        9: "this is the number of stone pixels; pixels that touch form one section.",
+        3: "two sections were joined that do not touch, not even at a corner.",
     }),
-    hint_text="Go from # to # in all eight directions. What you reach without a dot is one stone.",
+    hint_text="Go from # to # in all eight directions. What you reach without a dot is one section.",
     solution_text="answer = 4  # upper left (3 pixels), right (2), lower left (2), lower right (2)\n",
 )
 
 pooled_sensitivity = Exercise(
     judge=is_number(0.4, slips={
-        0.625: "this is the mean of the two images; over stones, the image with four stones weighs more.",
+        0.625: "this is the mean of the two images; over sections, the image with four of them weighs more.",
         0.25: "this is image 2 alone.",
-        0.6: "this is the share of the missed stones.",
-        2.0: "this is the number of found stones; divide by all stones.",
+        0.6: "this is the share of the missed sections.",
+        2.0: "this is the number of found sections; divide by all of them.",
     }),
-    hint_text="Put the stones of both images into one bag. How many are in it, and how many were found?",
-    solution_text="answer = (1 + 1) / (1 + 4)  # 2 of 5 stones\n",
+    hint_text="Put the sections of both images into one bag. How many are in it, and how many were found?",
+    solution_text="answer = (1 + 1) / (1 + 4)  # 2 of 5 sections\n",
 )
