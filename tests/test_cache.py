@@ -64,11 +64,12 @@ def test_training_from_the_cache_ends_in_the_same_weights(pairs, tmp_path: Path,
     memory = train("memory")
     assert not (tmp_path / "home").exists()
     monkeypatch.setattr(training, "CACHE_ABOVE_BYTES", 0)
-    monkeypatch.setattr(training, "load_arrays", None)
+    monkeypatch.setattr(training, "_read", None)
     stored = train("stored")
     assert len(folders(tmp_path)) == 2  # training and validation
     for key, values in memory["model"].items():
         assert torch.equal(values, stored["model"][key])
+    assert memory["images"] == stored["images"] and len(memory["images"]["train"]) == 8
     assert [e["val_dice"] for e in memory["history"]] == [e["val_dice"] for e in stored["history"]]
 
 

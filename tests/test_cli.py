@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 from tiny_data import write_tiny
 
-from unet_helpers import cli
-from unet_helpers.checkpoint import load_checkpoint, load_state, store_threshold
+from unet_helpers import cli, plotting, run_state, training
+from unet_helpers.checkpoint import load_checkpoint, load_state, save_state, store_threshold
 from unet_helpers.cli import main
 from unet_helpers.data import load_image, load_mask
 from unet_helpers.evaluation import evaluate
@@ -38,7 +38,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     small = TrainConfig(n_steps=4, steps_per_epoch=2, batch_size=4, patch_size=32, learning_rate=1e-2)
-    monkeypatch.setattr(cli, "default_config", lambda device: small)
+    for module in (cli, run_state):
+        monkeypatch.setattr(module, "default_config", lambda device: small)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +119,8 @@ def test_check_of_nothing(tmp_path: Path, capsys):
 # -------------------------------------------------------------------------------------------------- train
 def test_train_writes_the_run(run: Path, data: Path):
     names = sorted(path.name for path in run.iterdir())
-    assert names == ["best.pt", "curves.png", "history.json", "last.pt", "snapshots.png", "split.json"]
+    assert names == ["best.pt", "curves.png", "history.json", "last.pt", "run.lock", "snapshots.png",
+                     "split.json"]
     split = json.loads((run / "split.json").read_text())
     assert sorted(sum(split.values(), [])) == sorted(path.name for path in data.glob("*.jpg"))
     assert {name: len(images) for name, images in split.items()} == {"train": 8, "val": 2, "test": 2}
@@ -134,13 +136,91 @@ def test_train_again_needs_resume_and_the_same_settings(run: Path, data: Path, t
     assert call("train", data, "--out", copy, *TRAIN) == 1
     assert "Add --resume to continue it" in capsys.readouterr().err
     assert call("train", data, "--out", copy, *TRAIN, "--resume", "--seed", 1) == 1
-    assert "must come from a run on the same exams" in capsys.readouterr().err
-    assert call("train", data, "--out", copy, *TRAIN, "--epochs", 3, "--resume") == 1
-    assert "n_epochs 2 there, 3 here" in capsys.readouterr().err
+    assert "seed 0 there, 1 here" in capsys.readouterr().err
+    for option, value, said in (("--epochs", 1, "n_epochs 2 there, 1 here, and a run can only be made"),
+                                ("--base-channels", 3, "base_channels 2 there, 3 here")):
+        assert call("train", data, "--out", copy, option, value, "--resume", "--device", "cpu") == 1
+        err = capsys.readouterr().err
+        assert said in err and "Leave them away to continue, give another run folder" in err
+    assert call("train", data, "--out", copy, "--minutes", 1, "--resume", "--device", "cpu") == 1
+    assert "n_epochs 2 there, minutes 1.0 here" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
     assert call("train", data, "--out", copy, *TRAIN, "--resume") == 0
     assert "finished at step 4" in capsys.readouterr().out
     assert load_checkpoint(copy / "best.pt").threshold == load_checkpoint(run / "best.pt").threshold
+
+
+def test_resume_alone_keeps_every_setting_of_the_run(data: Path, tmp_path: Path, monkeypatch, capsys):
+    folder, options = tmp_path / "run", ("--device", "cpu", "--seed", 3, "--base-channels", 2, "--epochs", 2)
+    real = training.augment
+    monkeypatch.setattr(training, "augment", lambda *a: (signal.raise_signal(signal.SIGINT), real(*a))[1])
+    assert call("train", data, "--out", folder, *options) == 130
+    monkeypatch.undo()  # with the settings of another device
+    for module in (cli, run_state):
+        monkeypatch.setattr(module, "default_config", lambda device: TrainConfig(n_steps=999, batch_size=9))
+    assert call("train", data, "--out", folder, "--resume", "--device", "cpu") == 0
+    assert "continued at step 1, 25 % of 2 epochs" in capsys.readouterr().out
+    config = load_checkpoint(folder / "last.pt").config
+    assert (config["seed"], config["n_epochs"], config["batch_size"]) == (3, 2, 4)
+    assert call("train", data, "--out", folder, "--resume", "--device", "cpu", "--epochs", 3) == 0
+    assert load_checkpoint(folder / "last.pt").step == 6 and "chosen on" in capsys.readouterr().out
+
+
+def test_ctrl_c_before_the_first_validation_is_one_sentence(data: Path, tmp_path: Path, monkeypatch, capsys):
+    folder, real = tmp_path / "run", training.augment
+    monkeypatch.setattr(training, "augment", lambda *a: (signal.raise_signal(signal.SIGINT), real(*a))[1])
+    assert call("train", data, "--out", folder, *TRAIN) == 130
+    out, err = capsys.readouterr()
+    assert out.endswith("Stopped at step 1; everything is saved. To go on, give the same command with "
+                        "--resume.\n") and "nan" not in out and err == ""
+    assert sorted(path.name for path in folder.iterdir()) == ["last.pt", "run.lock", "split.json"]
+    monkeypatch.setattr(training, "augment", real)
+    assert call("train", data, "--out", folder, *TRAIN, "--resume") == 0
+    assert (folder / "curves.png").exists()
+
+
+def test_ctrl_c_while_the_images_are_read_is_one_sentence(data: Path, tmp_path: Path, monkeypatch, capsys):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "load_shrunk", stop)
+    assert call("train", data, "--out", tmp_path / "run", *TRAIN) == 130
+    out, err = capsys.readouterr()
+    assert out.endswith("Stopped before the first step; there is nothing to save.\n") and err == ""
+    monkeypatch.undo()
+    assert call("train", data, "--out", tmp_path / "run", *TRAIN, "--resume") == 0
+
+
+def test_what_cannot_be_written_is_told_before_anything_is_computed(run: Path, data: Path, tmp_path: Path,
+                                                                   monkeypatch, capsys):
+    for name in ("open_dataset", "load_checkpoint", "choose_grey_threshold"):
+        monkeypatch.setattr(cli, name, None)  # opening the data would fail
+    (tmp_path / "file").write_text("")
+    image = sorted(data.glob("*.jpg"))[0]
+    evaluate = ("evaluate", data, "--checkpoint", run / "best.pt")
+    for command, said in (
+        (("train", data, "--out", tmp_path / "file" / "run", "--device", "cpu"), "A file stands"),
+        (("predict", image, "--checkpoint", run / "best.pt", "--out", tmp_path / "file"), "A file stands"),
+        ((*evaluate, "--json", tmp_path), "This is a folder"),
+        ((*evaluate, "--report", tmp_path / ("n" * 260)), "Give a shorter name"),
+        ((*evaluate, "--figure", tmp_path / "cases"), "must end in one of .*, got no ending"),
+        ((*evaluate, "--figure", tmp_path / "cases.docx"), r"\.png, .*, got \.docx"),
+        (("check", data, "--json", tmp_path / "file" / "a.json"), "A file stands where"),
+    ):
+        assert call(*command) == 1
+        err = capsys.readouterr().err
+        assert re.search(said, err) and err.count("\n") == 1 and "disk space" not in err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_weights_that_are_not_finite_are_no_answer(run: Path, data: Path, tmp_path: Path, capsys):
+    state = load_state(run / "best.pt")
+    state["model"]["head.weight"][:] = math.nan
+    save_state(tmp_path / "best.pt", state)
+    image, out = sorted(data.glob("*.jpg"))[0], tmp_path / "out"
+    assert call("evaluate", data, "--checkpoint", tmp_path / "best.pt") == 1
+    assert call("predict", image, "--checkpoint", tmp_path / "best.pt", "--out", out) == 1
+    assert capsys.readouterr().err.count("must hold finite weights, got NaN") == 2 and not out.exists()
 
 
 def test_the_seed_reaches_split_and_weights(data: Path, tmp_path: Path):
@@ -162,6 +242,8 @@ def test_train_refuses_masks_of_0_and_1_with_the_remedy(data: Path, tmp_path: Pa
 def test_train_usage(data: Path, tmp_path: Path, capsys):
     usage_error("train", data)
     usage_error("train", data, "--out", tmp_path / "a", "--minutes", 1, "--epochs", 1)
+    assert call("train", data, "--out", tmp_path / "a", "--seed", -1) == 1
+    assert "seed must be a whole number from 0 up, got -1" in capsys.readouterr().err
     for bad in ("0", "-1", "nan", "soon"):
         usage_error("train", data, "--out", tmp_path / "a", "--minutes", bad)
     assert "invalid positive float value: 'soon'" in capsys.readouterr().err
@@ -392,6 +474,21 @@ def test_folds_go_on_where_they_stopped(folds: Path, data: Path, tmp_path: Path,
         assert mine["model"]["head.weight"].tolist() == theirs["model"]["head.weight"].tolist()
 
 
+def test_folds_that_were_not_begun_take_the_settings_of_the_first(data: Path, tmp_path: Path, monkeypatch):
+    real = training.augment
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "augment", lambda *a: (signal.raise_signal(signal.SIGINT), real(*a))[1])
+        assert call("train", data, "--out", tmp_path, *TRAIN, "--folds", 3, "--seed", 5) == 130
+    resume = ("train", data, "--out", tmp_path, "--folds", 3, "--resume", "--device", "cpu")
+    for n_epochs, more in ((2, ()), (3, ("--epochs", 3))):
+        assert call(*resume, *more) == 0
+        for n in (1, 2, 3):
+            state = load_state(tmp_path / f"fold-{n}" / "last.pt")
+            assert state["model_settings"]["base_channels"] == 2
+            assert (state["config"]["n_epochs"], state["config"]["seed"]) == (n_epochs, 5)
+            assert state["step"] == 2 * n_epochs
+
+
 def test_a_run_keeps_its_folds(folds: Path, run: Path, data: Path, tmp_path: Path, capsys):
     copy = shutil.copytree(folds, tmp_path / "run")
     for options, message in (
@@ -470,9 +567,54 @@ def test_predict_never_overwrites_a_mask(run: Path, data: Path, tmp_path: Path, 
     copy = shutil.copytree(data, tmp_path / "data")
     image = sorted(copy.glob("*.jpg"))[0]
     truth = (copy / f"{image.stem}_mask.png").read_bytes()
-    assert call("predict", image, "--checkpoint", run / "best.pt", "--out", copy) == 1
-    assert "--out must hold no mask of these images yet" in capsys.readouterr().err
+    assert call("predict", image, "--checkpoint", run / "best.pt", "--out", copy) == 0
+    out = capsys.readouterr().out
+    assert "0 masks and overlays in" in out and "1 images skipped, because their masks stand there" in out
     assert (copy / f"{image.stem}_mask.png").read_bytes() == truth
+    assert not (copy / f"{image.stem}_overlay.png").exists()
+
+
+def test_predict_takes_names_that_matplotlib_would_read_as_formulas(run: Path, data: Path, tmp_path: Path):
+    images = [tmp_path / name for name in ("a.png", "b_$1_$2.png", "c_$\\frac$.png")]
+    for path in images:
+        Image.fromarray(load_image(sorted(data.glob("*.jpg"))[0])).save(path)
+    out = tmp_path / "out"
+    assert call("predict", *images, "--checkpoint", run / "best.pt", "--out", out) == 0
+    assert len(list(out.glob("*_mask.png"))) == len(list(out.glob("*_overlay.png"))) == 3
+
+
+def test_an_overlay_that_cannot_be_drawn_loses_nothing(run: Path, data: Path, tmp_path: Path, monkeypatch,
+                                                       capsys):
+    images, real = sorted(data.glob("*.jpg"))[:3], plotting.overlay
+
+    def fail(image, **options):
+        if options["title"] == images[1].stem:
+            raise RuntimeError("no glyph\nin 80 lines")
+        return real(image, **options)
+
+    monkeypatch.setattr(plotting, "overlay", fail)
+    out, command = tmp_path / "out", ("--checkpoint", run / "best.pt", "--out", tmp_path / "out")
+    assert call("predict", *images[:2], *command) == 1
+    captured = capsys.readouterr()
+    assert captured.err.endswith("its mask is written, but the overlay cannot be drawn: no glyph\n")
+    assert "2 masks and overlays in" in captured.out
+    assert len(list(out.glob("*_mask.png"))) == 2 and len(list(out.glob("*_overlay.png"))) == 1
+    kept = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    assert call("predict", *images, *command) == 0  # the second call goes on
+    said = capsys.readouterr().out
+    assert "1 masks and overlays in" in said and "2 images skipped" in said
+    assert {name: (out / name).stat().st_mtime_ns for name in kept} == kept and len(list(out.iterdir())) == 5
+
+
+def test_predict_on_a_full_disk_says_so_once(run: Path, data: Path, tmp_path: Path, monkeypatch, capsys):
+    def full(figure, path):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(plotting, "save_figure", full)
+    images = sorted(data.glob("*.jpg"))[:3]
+    assert call("predict", *images, "--checkpoint", run / "best.pt", "--out", tmp_path) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "No space left on device. Free some disk space." in err
 
 
 def test_predict_usage(run: Path, data: Path, tmp_path: Path, capsys):

@@ -136,7 +136,7 @@ def test_two_processes_train_as_one_and_only_the_first_writes(two, tmp_path: Pat
     pairs = tiny_pairs(tmp_path / "data")
     history = fit(*pairs, tmp_path / "run", CONFIG, small_model(), torch.device("cpu"), progress=False)
     assert sorted(path.name for path in (two[0] / "run").iterdir()) == [
-        "best.pt", "history.json", "last.pt", "snapshots.png"]
+        "best.pt", "history.json", "last.pt", "run.lock", "snapshots.png"]
     theirs, mine = load_state(two[0] / "run" / "last.pt"), load_state(tmp_path / "run" / "last.pt")
     for key, values in mine["model"].items():
         assert torch.allclose(values.float(), theirs["model"][key].float(), atol=1e-3), key
@@ -147,7 +147,7 @@ def test_two_processes_train_as_one_and_only_the_first_writes(two, tmp_path: Pat
 
 
 def test_stopped_and_resumed_two_processes_end_in_the_same_weights(two: tuple[Path, list[str]]):
-    assert two[1].count("Run in cut: continued at step 2.") == 1
+    assert two[1].count("Run in cut: continued at step 2 of 6.") == 1
     whole, cut = (load_state(two[0] / name / "last.pt") for name in ("run", "cut"))
     assert cut["step"] == 6
     for key, values in whole["model"].items():

@@ -1,12 +1,15 @@
 """Files are written whole or not at all."""
 
+import errno
 import json
 import math
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from unet_helpers.files import remove_scratch, write_json, written_whole
+from unet_helpers.files import check_writable, explain, remove_scratch, write_json, written_whole
 
 
 def test_the_file_appears_at_the_end(tmp_path: Path):
@@ -53,7 +56,77 @@ def test_only_the_scratch_of_dead_processes_is_removed(tmp_path: Path):
 def test_a_full_disk_is_told_with_the_file_and_the_old_one_stands(tmp_path: Path):
     target = tmp_path / "a.json"
     target.write_text("old")
-    message = r"No space left on device for .*a\.json; the previous file is intact"
+    message = r"a\.json could not be written: No space left on device; the previous file is intact\. Free"
     with pytest.raises(OSError, match=message), written_whole(target):
         raise OSError(28, "No space left on device")
     assert target.read_text() == "old" and list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(("number", "kind", "hint"), [
+    (errno.ENOSPC, OSError, "Free some disk space"), (errno.EDQUOT, OSError, "free some disk space"),
+    (errno.EACCES, PermissionError, "Change its permissions"), (errno.EROFS, OSError, "read-only"),
+    (errno.ENAMETOOLONG, OSError, "shorter name"), (errno.EISDIR, IsADirectoryError, "name of a file"),
+    (errno.ENOTDIR, NotADirectoryError, "A file stands"), (errno.EIO, OSError, ""),
+])
+def test_each_cause_has_its_own_hint(tmp_path: Path, number: int, kind: type[OSError], hint: str):
+    error = OSError(number, os.strerror(number), "here.txt")
+    assert hint in explain(error) and explain(error).startswith(f"here.txt: {os.strerror(number)}.")
+    with pytest.raises(kind) as caught, written_whole(tmp_path / "a.txt"):
+        raise error
+    told = str(caught.value)
+    assert told.startswith(f"{tmp_path / 'a.txt'} could not be written: {os.strerror(number)}.")
+    assert hint in told
+    assert caught.value.errno == number and explain(caught.value) == told and "previous" not in told
+    assert ("disk space" in told) == (number in (errno.ENOSPC, errno.EDQUOT))
+
+
+def test_an_error_without_a_file_is_told_as_it_is():
+    assert explain(OSError("no network")) == "no network"
+    assert explain(ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")) == "Connection refused."
+
+
+# ------------------------------------------------------------------------------------ before it is written
+def test_what_can_be_written_leaves_nothing(tmp_path: Path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "b.png").write_text("old")
+    for name in ("a.json", "new/er/a.json", "there/b.png"):
+        check_writable(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["b.png", "there"]
+
+
+def test_what_cannot_be_written_is_told(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    for path, kind, said in (
+        (tmp_path / "folder", IsADirectoryError, "folder could not be written: Is a dir.* This is a folder"),
+        (tmp_path / "file" / "a.json", OSError, "A file stands where a folder is needed"),
+        (tmp_path / "file" / "b" / "a.json", OSError, "A file stands where a folder is needed"),
+        (tmp_path / ("n" * 250 + ".json"), OSError, "File name too long. Give a shorter name"),
+        (Path("/proc/nowhere/a.json"), OSError, "could not be written"),
+    ):
+        with pytest.raises(kind, match=said):
+            check_writable(path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
+def test_a_folder_without_permission_is_told():
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o555)
+        user = os.geteuid()
+        try:
+            if user == 0:
+                os.seteuid(65534)  # root may write everywhere
+            for name in ("a.json", "new/a.json"):
+                with pytest.raises(PermissionError, match="Permission denied. Change its permissions"):
+                    check_writable(Path(folder) / name)
+        finally:
+            os.seteuid(user)
+            Path(folder).chmod(0o755)
+
+
+def test_an_ending_that_nobody_can_draw_is_told(tmp_path: Path):
+    check_writable(tmp_path / "a.PNG", {".png", ".svg"})
+    for name, got in (("a.docx", ".docx"), ("a", "no ending")):
+        with pytest.raises(ValueError, match=rf"must end in one of \.png, \.svg, got {got}\."):
+            check_writable(tmp_path / name, {".svg", ".png"})

@@ -14,10 +14,12 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if not path.stem.sta
 EXPORTS = {
     "cache": "CACHE_ABOVE_BYTES Cache decoded_bytes load_shrunk open_cache",
     "check": "check_folder",
-    "checkpoint": "Checkpoint load_checkpoint load_state save_state store_threshold",
+    "checkpoint": "Checkpoint build_network load_checkpoint load_state load_weights network_name save_state "
+                  "store_threshold",
     "cli": "main",
-    "compiling": "COMPILE_CHOICES compiled is_compiler_error wants_compiling",
-    "config": "TrainConfig choose_device default_config learning_rate_factor",
+    "compiling": "compiled is_compiler_error wants_compiling",
+    "config": "COMPILE_CHOICES TrainConfig choose_device clashes continued default_config "
+              "learning_rate_factor",
     "curves": "CALIBRATION_EDGES FROC_THRESHOLDS ThresholdCounts agreement calibration froc precision_recall "
               "threshold_counts",
     "cross_validation": "fold_checkpoints fold_folder is_finished mark_finished open_folds",
@@ -29,7 +31,7 @@ EXPORTS = {
                   "evaluate score_masks",
     "distributed": "agree gather main_first own_device part process_group same_start sum_gradients "
                    "synchronise_batch_norm",
-    "files": "remove_scratch write_json written_whole",
+    "files": "check_writable explain remove_scratch write_json written_whole",
     "finding": "GROUP_BY SUFFIXES FolderScan find_pairs scan_folder",
     "groups": "GroupRows exam_names folder_names join_groups match_rows named_groups read_groups_csv "
               "spellings",
@@ -44,7 +46,8 @@ EXPORTS = {
     "model": "UNet UNet2015 n_parameters",
     "pairs": "Pair brightest_channel image_hash load_image load_mask load_pair",
     "progress": "TrainingBar progress_bar say",
-    "run_state": "RunState",
+    "run_folder": "RunStatus holds_run how_far load_run remove_results run_lock run_status saved_config",
+    "run_state": "RunState open_run",
     "snapshots": "Snapshots",
     "steps": "LossLedger batch_gradient halving is_out_of_memory",
     "rendering": "Region RenderSettings check_arrays encode_png find_regions legend_html "
@@ -58,7 +61,8 @@ EXPORTS = {
                "sections_of size_bias size_bin_ratios stone_records totals",
     "surface": "SurfaceScores average_surface_distance hd95 outline pixel_size surface_dice "
                "surface_distances surface_scores",
-    "training": "Interrupted TrainConfig choose_device default_config fit load_arrays mean_positive_dice",
+    "training": "Interrupted RunStatus TrainConfig choose_device default_config fit load_arrays "
+                "mean_positive_dice run_status",
     "transforms": "PatchSampler anchors_of augment brightness_of_stones lookalikes_of normalise "
                   "resize_image resize_mask shrink_size to_device to_tensor",
 }

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,21 +14,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tiny_data import tiny_pairs, write_tiny
 
-from unet_helpers import compiling, progress, steps, training
-from unet_helpers.checkpoint import load_checkpoint, load_state
+from unet_helpers import compiling, progress, run_folder, run_state, steps, training
+from unet_helpers.checkpoint import load_checkpoint, load_state, save_state
 from unet_helpers.config import learning_rate_factor
-from unet_helpers.data import Pair, scan_folder
+from unet_helpers.data import Pair, image_hash, load_image, scan_folder
 from unet_helpers.model import UNet
 from unet_helpers.training import (
     Interrupted,
     TrainConfig,
     choose_device,
-    default_config,
     fit,
     load_arrays,
     mean_positive_dice,
+    run_status,
 )
 
 CPU = torch.device("cpu")
@@ -74,7 +76,8 @@ def assert_same_run(run: Path, history: list[dict], whole: tuple[Path, list[dict
 def test_a_run_leaves_history_and_checkpoints(whole: tuple[Path, list[dict]]):
     run, history = whole
     names = sorted(path.name for path in run.iterdir())
-    assert names == ["best.pt", "history.json", "last.pt", "snapshots.png"]
+    assert names == ["best.pt", "history.json", "last.pt", "run.lock", "snapshots.png"]
+    assert (run / "run.lock").read_bytes() == b""
     assert json.loads((run / "history.json").read_text()) == history
     assert [epoch["step"] for epoch in history] == [2, 4, 6]
     for epoch in history:
@@ -96,7 +99,7 @@ def test_the_saved_weights_score_what_the_history_says(whole: tuple[Path, list[d
 
 
 def test_a_finished_run_is_returned_at_once(whole, pairs: Pairs, monkeypatch, capsys):
-    monkeypatch.setattr(training, "load_arrays", None)  # reading the images again would fail
+    monkeypatch.setattr(training, "_read", None)  # reading images with their masks again would fail
     model = small_model(seed=5)
     assert train(pairs, whole[0], model=model) == whole[1]
     assert "finished at step 6" in capsys.readouterr().out
@@ -149,7 +152,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     assert load_state(tmp_path / "last.pt")["step"] == stop_at and signal.getsignal(signal.SIGINT) is before
     assert f"Stopped at step {stop_at}; everything is saved" in capsys.readouterr().out
     assert_same_run(tmp_path, train(pairs, tmp_path, model=small_model(seed=9)), whole)
-    assert f"continued at step {stop_at}" in capsys.readouterr().out
+    assert f"continued at step {stop_at} of 6." in capsys.readouterr().out
     assert len(calls) == 6
 
 
@@ -353,7 +356,8 @@ def test_the_learning_rate_climbs_then_falls():
 
 # ------------------------------------------------------------------------------------- data of all sizes
 def test_images_smaller_than_a_patch_and_larger_than_the_limit(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(training, "load_arrays", lambda pairs: load_arrays(pairs, max_size=70))
+    real = training._read
+    monkeypatch.setattr(training, "_read", lambda pairs: real(pairs, max_size=70))
     mixed = tiny_pairs(tmp_path / "data", sizes=((9, 20), (100, 130), (64, 64)))
     assert len(train(mixed, tmp_path / "run", replace(CONFIG, n_steps=2))) == 1
 
@@ -390,11 +394,11 @@ def test_data_without_stones_is_refused_with_the_hint(pairs: Pairs, tmp_path: Pa
 
 def test_another_run_in_the_folder_is_refused_and_kept(whole, pairs: Pairs):
     before = (whole[0] / "last.pt").read_bytes()
-    with pytest.raises(ValueError, match=r"same settings, got batch_size 4 there, 8 here\. Give another"):
+    with pytest.raises(ValueError, match=r"its own settings, got batch_size 4 there, 8 here\. Leave them aw"):
         train(pairs, whole[0], replace(CONFIG, batch_size=8))
     with pytest.raises(ValueError, match="base_channels 2 there, 3 here"):
         train(pairs, whole[0], model=UNet(base_channels=3, depth=3))
-    with pytest.raises(ValueError, match="must come from a run on the same exams, got others"):
+    with pytest.raises(ValueError, match="got 0 of 6 training images .* 0 of 2 validation .*, and 2 missing"):
         train((pairs[0][:6], pairs[1]), whole[0])
     assert (whole[0] / "last.pt").read_bytes() == before
 
@@ -493,11 +497,6 @@ def test_a_compiler_that_fails_is_left_out(whole, pairs: Pairs, tmp_path: Path, 
     assert capsys.readouterr().out.count("torch.compile does not work here (no C++ compiler); going on") == 1
 
 
-def test_compile_must_be_a_known_word(pairs: Pairs, tmp_path: Path):
-    with pytest.raises(ValueError, match="compile must be one of auto, on, off, got 'yes'"):
-        train(pairs, tmp_path, replace(CONFIG, compile="yes"))
-
-
 def test_auto_compiles_on_a_long_run_on_cuda_only(monkeypatch):
     cuda = torch.device("cuda")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
@@ -551,7 +550,7 @@ def test_a_full_disk_is_reported_and_the_old_checkpoint_stays(pairs: Pairs, tmp_
 
     def full(state, file):
         calls.append(1)
-        if len(calls) > 2:
+        if len(calls) > 3:  # last.pt at the start, best.pt and last.pt of the first epoch
             raise OSError(28, "No space left on device")
         real(state, file)
 
@@ -575,5 +574,334 @@ def test_devices_that_do_not_work_are_refused_or_passed_over(monkeypatch, capsys
     assert "cuda is present but does not work" in capsys.readouterr().out
 
 
-def test_default_settings_take_more_steps_on_a_gpu():
-    assert default_config(torch.device("cuda")).n_steps > default_config(CPU).n_steps
+# ------------------------------------------------------------------- stopped before the first validation
+def stop_in_step(monkeypatch, number: int = 1, *signals: signal.Signals) -> None:
+    """Send signals during a step, Ctrl-C if none is named."""
+    real, calls = training.augment, []
+
+    def press(*args):
+        calls.append(1)
+        for one in (signals or (signal.SIGINT,)) if len(calls) == number else ():
+            signal.raise_signal(one)
+        return real(*args)
+
+    monkeypatch.setattr(training, "augment", press)
+
+
+def test_stopped_before_the_first_validation_everything_ends_well(
+        whole, pairs: Pairs, tmp_path: Path, monkeypatch, capsys):
+    stop_in_step(monkeypatch)
+    assert train(pairs, tmp_path / "run", progress=True) == []
+    said = capsys.readouterr().out
+    assert "Stopped at step 1; everything is saved. Run the same call again" in said and "nan" not in said
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["last.pt", "run.lock"]
+    status = run_status(tmp_path / "run")
+    assert str(status) == "unfinished at step 1 of 6" and not status.finished and not status.has_best
+    assert status.config == CONFIG
+    assert_same_run(tmp_path / "run", train(pairs, tmp_path / "run"), whole)
+    status = run_status(tmp_path / "run")
+    assert str(status) == "finished at step 6" and status.finished and status.has_best
+
+
+def test_a_run_is_there_from_before_the_first_step_on(pairs: Pairs, tmp_path: Path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("the first step fails")
+
+    assert str(run_status(tmp_path)) == "absent" and not run_status(tmp_path).has_best
+    monkeypatch.setattr(training, "_train_step", fail)
+    with pytest.raises(RuntimeError, match="first step fails"):
+        train(pairs, tmp_path)
+    assert str(run_status(tmp_path)) == "unfinished at step 0 of 6"
+
+
+@pytest.mark.parametrize("name", ["load_shrunk", "image_hash"])
+def test_ctrl_c_while_images_are_read_leaves_the_run_as_it_was(
+        whole, pairs: Pairs, tmp_path: Path, monkeypatch, capsys, name: str):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    folder = {"load_shrunk": tmp_path, "image_hash": whole[0]}[name]  # a new run, and a finished one
+    monkeypatch.setattr(training, name, stop)
+    assert train(pairs, folder) == {"load_shrunk": [], "image_hash": whole[1]}[name]
+    assert "Run the same call again to continue" in capsys.readouterr().out
+    with pytest.raises(Interrupted) as caught:
+        train(pairs, folder, raise_interrupt=True)
+    assert caught.value.signal_number == 2
+    assert str(run_status(folder)) == {"load_shrunk": "absent", "image_hash": "finished at step 6"}[name]
+
+
+def test_ctrl_c_in_the_validation_ends_it_whole(whole, pairs: Pairs, tmp_path: Path, monkeypatch):
+    real, calls = training.predict_all, []
+
+    def press(*args):
+        calls.append(1)
+        if len(calls) == 1:
+            signal.raise_signal(signal.SIGINT)
+        return real(*args)
+
+    monkeypatch.setattr(training, "predict_all", press)
+    assert [epoch["step"] for epoch in train(pairs, tmp_path)] == [2] and run_status(tmp_path).has_best
+    assert_same_run(tmp_path, train(pairs, tmp_path), whole)
+
+
+def test_two_signals_are_as_good_as_one(whole, pairs: Pairs, tmp_path: Path, monkeypatch):
+    stop_in_step(monkeypatch, 3, signal.SIGTERM, signal.SIGTERM, signal.SIGINT)
+    with pytest.raises(Interrupted, match="stopped at step 3") as caught:
+        train(pairs, tmp_path, raise_interrupt=True)
+    assert caught.value.signal_number == signal.SIGTERM
+    assert_same_run(tmp_path, train(pairs, tmp_path), whole)
+
+
+@pytest.mark.parametrize(("settings", "said"), [
+    ({"n_epochs": 3}, "unfinished at step 1, 17 % of 3 epochs"),
+    ({"minutes": 60.0}, "unfinished at step 1, 0 % of 60 minutes"),
+])
+def test_the_status_of_epochs_and_minutes(pairs: Pairs, tmp_path: Path, monkeypatch, settings, said: str):
+    stop_in_step(monkeypatch)
+    train(pairs, tmp_path, replace(CONFIG, **settings))
+    assert str(run_status(tmp_path)) == said
+
+
+# --------------------------------------------------------------------------------- a run keeps its settings
+def test_without_settings_a_run_goes_on_with_its_own(
+        whole, pairs: Pairs, tmp_path: Path, monkeypatch, capsys):
+    stop_in_step(monkeypatch, 3)
+    train(pairs, tmp_path)
+    monkeypatch.setattr(run_state, "default_config", lambda device: TrainConfig(n_steps=10_000))  # a GPU's
+    assert_same_run(tmp_path, fit(*pairs, tmp_path, device=CPU, progress=False), whole)
+    assert fit(*pairs, tmp_path, device=CPU, progress=False) == train(pairs, whole[0])
+    assert "finished at step 6" in capsys.readouterr().out
+
+
+def test_every_setting_that_differs_is_named_with_both_values(whole, pairs: Pairs):
+    other = replace(CONFIG, batch_size=8, learning_rate=0.02, n_steps=4, compile="off")
+    with pytest.raises(ValueError, match="must be continued with its own settings") as caught:
+        train(pairs, whole[0], other, model=UNet(base_channels=3, depth=3))
+    said = str(caught.value)
+    for difference in ("batch_size 4 there, 8 here", "learning_rate 0.01 there, 0.02 here",
+                       "n_steps 6 there, 4 here, and a run can only be made longer",
+                       "base_channels 2 there, 3 here", "resume=False"):
+        assert difference in said
+    assert "compile" not in said and "depth" not in said
+
+
+def test_a_finished_run_can_be_made_longer(pairs: Pairs, tmp_path: Path, capsys):
+    short = train(pairs, tmp_path / "a", replace(CONFIG, n_steps=4))
+    history = train(pairs, tmp_path / "a", replace(CONFIG, n_steps=8), model=None)
+    assert history[:2] == short and [epoch["step"] for epoch in history] == [2, 4, 6, 8]
+    assert "continued at step 4 of 8" in capsys.readouterr().out
+    rates = [CONFIG.learning_rate * learning_rate_factor(step / 8, CONFIG.warm_up) for step in (5, 7)]
+    assert [epoch["learning_rate"] for epoch in history[2:]] == pytest.approx(rates)  # those of a run of 8
+    assert load_checkpoint(tmp_path / "a" / "last.pt").config["n_steps"] == 8
+    assert fit(*pairs, tmp_path / "a", device=CPU, progress=False) == history  # its length is 8 from now on
+
+
+def test_a_run_of_another_network_needs_that_network(pairs: Pairs, tmp_path: Path):
+    class MyNet(torch.nn.Conv2d):
+        pass
+
+    net = MyNet(1, 1, 3, padding=1)
+    train(pairs, tmp_path, model=net)
+    for call in (lambda: load_checkpoint(tmp_path / "best.pt"),
+                 lambda: fit(*pairs, tmp_path, device=CPU, progress=False)):
+        with pytest.raises(ValueError, match=r"weights of a .*MyNet\. Give the network .* model=MyNet\(\)"):
+            call()
+    with pytest.raises(ValueError, match=r"network .*MyNet there, unet_helpers\.model\.UNet here"):
+        train(pairs, tmp_path)
+    fresh = load_checkpoint(tmp_path / "last.pt", model=MyNet(1, 1, 3, padding=1)).model
+    assert torch.equal(fresh.weight, net.weight)
+
+
+def test_a_network_that_is_compiled_already_is_saved_as_itself(whole, pairs: Pairs, tmp_path: Path):
+    assert_same_run(tmp_path, train(pairs, tmp_path, model=torch.compile(small_model())), whole)
+    assert load_checkpoint(tmp_path / "best.pt").model.settings["base_channels"] == 2
+
+
+def test_a_finished_run_on_a_read_only_disk_is_returned(whole, pairs: Pairs, monkeypatch):
+    def refuse(*_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(training, "run_lock", refuse)
+    assert train(pairs, whole[0]) == whole[1]
+    with pytest.raises(OSError, match="Read-only"):
+        train(pairs, whole[0], replace(CONFIG, n_steps=8))
+
+
+# -------------------------------------------------------------------------------- the images, by content
+def test_images_are_known_by_content_and_not_by_name(whole, pairs: Pairs, tmp_path: Path):
+    state = load_state(whole[0] / "last.pt")
+    assert state["images"] == {name: [image_hash(load_image(pair.image)) for pair in part]
+                               for name, part in zip(("train", "val"), pairs, strict=True)}
+    assert load_checkpoint(whole[0] / "best.pt").images == state["images"]
+    renamed = [Pair(Path(shutil.copy(pair.image, tmp_path / f"{n}.jpg")), pair.mask, f"other {n}")
+               for n, pair in enumerate(pairs[0])]
+    assert train((renamed, pairs[1]), whole[0]) == whole[1]
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_other_images_under_the_same_names_are_refused(
+        pairs: Pairs, tmp_path: Path, monkeypatch, finished: bool):
+    own = tiny_pairs(tmp_path / "data")
+    if not finished:
+        stop_in_step(monkeypatch, 3)
+    train(own, tmp_path / "run")
+    before = (tmp_path / "run" / "last.pt").read_bytes()
+    for pair in own[0][:3]:
+        Image.fromarray(255 - load_image(pair.image)).save(pair.image)
+    message = (r"run must be continued on the images .* got 3 of 8 training images and 0 of 2 validation "
+               r"images that are others, and 3 missing\. Give another")
+    with pytest.raises(ValueError, match=message):
+        train(own, tmp_path / "run")
+    assert (tmp_path / "run" / "last.pt").read_bytes() == before
+
+
+def test_images_are_hashed_before_they_are_shrunk(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(training, "_read", lambda pairs, real=training._read: real(pairs, max_size=24))
+    own = tiny_pairs(tmp_path / "data")
+    train(own, tmp_path / "run", replace(CONFIG, n_steps=1))
+    assert load_state(tmp_path / "run" / "last.pt")["images"]["val"] == [
+        image_hash(load_image(pair.image)) for pair in own[1]]
+
+
+def to_version_1(path: Path) -> None:
+    state = load_state(path)
+    for key in ("images", "network", "version"):
+        del state[key]
+    torch.save({**state, "format": "unet_helpers checkpoint 1"}, path)
+
+
+def test_a_run_of_version_1_goes_on(whole, pairs: Pairs, tmp_path: Path, monkeypatch):
+    stop_in_step(monkeypatch, 3)
+    train(pairs, tmp_path)
+    for name in ("last.pt", "best.pt"):
+        to_version_1(tmp_path / name)
+    with pytest.raises(ValueError, match="on the exams it was trained on, got others"):
+        train((pairs[0][:6], pairs[1]), tmp_path)
+    assert_same_run(tmp_path, train(pairs, tmp_path), whole)
+    assert load_state(tmp_path / "last.pt")["images"] == load_state(whole[0] / "last.pt")["images"]
+
+
+# ------------------------------------------------------------------------------- folders with a past
+def test_a_folder_that_is_a_file_is_told_before_anything_is_read(pairs: Pairs, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(training, "load_shrunk", None)
+    (tmp_path / "run").write_text("mine")
+    for folder in (tmp_path / "run", tmp_path / "run" / "deeper"):
+        with pytest.raises(OSError, match="could not be written: .* A file stands where a folder is needed"):
+            train(pairs, folder)
+    assert (tmp_path / "run").read_text() == "mine"
+
+
+def test_a_cut_last_pt_names_the_way_out_and_what_is_whole(whole, pairs: Pairs, tmp_path: Path):
+    run = shutil.copytree(whole[0], tmp_path / "run")
+    (run / "last.pt").write_bytes((run / "last.pt").read_bytes()[:3000])
+    for call in (lambda: train(pairs, run), lambda: run_status(run)):
+        with pytest.raises(ValueError, match="last.pt must be a whole checkpoint") as caught:
+            call()
+        assert "Restore it from a copy, give another run folder, or start again" in str(caught.value)
+        assert "best.pt (step " in str(caught.value) and "is whole and can be used" in str(caught.value)
+    (run / "best.pt").write_bytes(b"half")
+    with pytest.raises(ValueError, match="start again with resume=False.$"):
+        train(pairs, run)
+    assert_same_run(run, train(pairs, run, resume=False), whole)
+
+
+def test_weights_without_a_run_are_not_written_over(whole, pairs: Pairs, tmp_path: Path):
+    shutil.copy(whole[0] / "best.pt", tmp_path / "best.pt")
+    with pytest.raises(ValueError, match="a whole run or none, got best.pt without last.pt. Give another"):
+        train(pairs, tmp_path)
+    assert_same_run(tmp_path, train(pairs, tmp_path, resume=False), whole)
+
+
+def test_a_run_that_is_started_again_and_stopped_shows_nothing_of_the_old_one(
+        whole, pairs: Pairs, tmp_path: Path, monkeypatch):
+    run = shutil.copytree(whole[0], tmp_path / "run")
+    with monkeypatch.context() as patch, pytest.raises(TypeError):
+        patch.setattr(training, "load_shrunk", None)
+        train(pairs, run, resume=False)
+    assert run_status(run).finished  # nothing is deleted before the images are read
+    stop_in_step(monkeypatch)
+    assert train(pairs, run, resume=False) == []
+    assert sorted(path.name for path in run.iterdir()) == ["last.pt", "run.lock"]
+    assert not run_status(run).has_best
+
+
+def test_a_missing_history_is_written_again(whole, pairs: Pairs, tmp_path: Path, monkeypatch):
+    stop_in_step(monkeypatch, 3)
+    train(pairs, tmp_path)
+    (tmp_path / "history.json").unlink()
+    stop_in_step(monkeypatch)
+    assert len(train(pairs, tmp_path)) == len(json.loads((tmp_path / "history.json").read_text()))
+
+
+def test_settings_of_another_version_are_told(whole, pairs: Pairs, tmp_path: Path):
+    run = shutil.copytree(whole[0], tmp_path / "run")
+    state = load_state(run / "last.pt")
+    save_state(run / "last.pt", {**state, "config": {**state["config"], "average_decay": 0.99}})
+    with pytest.raises(ValueError, match="settings of this version, got: .*average_decay.*Give another"):
+        train(pairs, run)
+
+
+def test_a_run_of_weights_that_are_not_finite_does_not_go_on(whole, pairs: Pairs, tmp_path: Path):
+    run = shutil.copytree(whole[0], tmp_path / "run")
+    state = load_state(run / "last.pt")
+    state["model"]["head.bias"][:] = math.nan
+    save_state(run / "last.pt", state)
+    with pytest.raises(ValueError, match="last.pt must hold finite weights, got NaN or infinity in 1 of"):
+        train(pairs, run)
+
+
+# --------------------------------------------------------------------------------------- one at a time
+SECOND = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_training import CONFIG, CPU, small_model
+from tiny_data import tiny_pairs
+from dataclasses import replace
+from unet_helpers import training
+
+folder = Path(sys.argv[1])
+def wait(history):
+    print("started", flush=True)
+    sys.stdin.readline()
+try:
+    pairs = tiny_pairs(folder / sys.argv[3])
+    training.fit(*pairs, folder / "run", CONFIG, small_model(), CPU, progress=False, on_epoch=wait)
+except ValueError as error:
+    print(error, flush=True)
+"""
+
+
+def start_second(folder: Path, data: str) -> subprocess.Popen:
+    root = str(Path(__file__).resolve().parents[1])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-c", SECOND, str(folder), str(Path(__file__).parent), data]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, env=environment, **pipes)
+
+
+def test_two_processes_in_one_folder_and_a_killed_one_blocks_nobody(whole, tmp_path: Path):
+    first = start_second(tmp_path, "a")
+    try:
+        assert first.stdout.readline() == "started\n"
+        before = (tmp_path / "run" / "last.pt").read_bytes()
+        second, _ = start_second(tmp_path, "b").communicate(timeout=120)
+        assert second.count("\n") == 1 and "must be trained in by one process at a time" in second
+        assert (tmp_path / "run" / "last.pt").read_bytes() == before
+        assert str(run_status(tmp_path / "run")) == "unfinished at step 0 of 6"  # asking needs no lock
+    finally:
+        first.kill()
+        first.communicate()
+    assert (tmp_path / "run" / "run.lock").exists()
+    own = scan_folder(tmp_path / "a").pairs
+    assert_same_run(tmp_path / "run", train((own[:8], own[8:10]), tmp_path / "run"), whole)
+
+
+def test_a_file_system_that_cannot_lock_is_no_obstacle(
+        whole, pairs: Pairs, tmp_path: Path, monkeypatch, capsys):
+    def fail(file):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(run_folder, "_lock", fail)
+    assert_same_run(tmp_path, train(pairs, tmp_path), whole)
+    assert "file system that cannot lock (Function not implemented)" in capsys.readouterr().out

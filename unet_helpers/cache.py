@@ -1,8 +1,9 @@
 """Data sets larger than the memory: decoded once into files of plain bytes, and read from there in place.
 
 A cache folder holds `images.npy` and `masks.npy` (N, H, W), padded with black to the largest image,
-`sizes.npy`, and the places that patches are cut around. The operating system reads the bytes that are asked
-for and forgets them when it needs the memory, so training takes the same memory for any number of slices.
+`sizes.npy`, the hashes of the images, and the places that patches are cut around. The operating system reads
+the bytes that are asked for and forgets them when it needs the memory, so training takes the same memory for
+any number of slices.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import torch
 from PIL import Image
 
 from unet_helpers import data, transforms
-from unet_helpers.data import Pair, home, load_pair
+from unet_helpers.data import Pair, home, image_hash, load_pair
 from unet_helpers.inference import MAX_SIZE
 from unet_helpers.progress import progress_bar
 from unet_helpers.transforms import (
@@ -61,12 +62,14 @@ class Cache:
     Attributes:
         images: Uint8 arrays (H, W), read when they are asked for.
         masks: Bool arrays (H, W).
+        hashes: `data.image_hash` of each file.
     """
 
     def __init__(self, folder: Path) -> None:
         # "c": changes would stay in memory; PyTorch warns of arrays that cannot be written at all
         self._stacks = [np.load(folder / f"{name}.npy", mmap_mode="c") for name in ("images", "masks")]
         self._sizes = np.load(folder / "sizes.npy")
+        self.hashes = (folder / "hashes.txt").read_text("ascii").split()
         self._anchors = {name: _read_anchors(folder / f"{name}.bin") for name in ("stones", "lookalikes")}
         self.images, self.masks = (_Views(stack, self._sizes) for stack in self._stacks)
 
@@ -93,18 +96,20 @@ def _read_anchors(path: Path) -> torch.Tensor:
     return torch.from_numpy(np.memmap(path, np.int32, "c", shape=shape) if n else np.empty(shape, np.int32))
 
 
-def load_shrunk(pair: Pair, max_size: int = MAX_SIZE) -> tuple[np.ndarray, np.ndarray]:
+def load_shrunk(pair: Pair, max_size: int = MAX_SIZE) -> tuple[np.ndarray, np.ndarray, str]:
     """Read a pair, shrunk so that the longer side is at most `max_size` pixels.
 
     Returns:
-        Uint8 image (H, W) and bool mask (H, W).
+        Uint8 image (H, W), bool mask (H, W), and `data.image_hash` of the image at its full size.
 
     Raises:
         ValueError: If a file is broken, see `data.load_pair`.
     """
     image, mask = load_pair(pair)
-    size = shrink_size(image.shape, max_size)
-    return (image, mask) if size == image.shape else (resize_image(image, size), resize_mask(mask, size))
+    name, size = image_hash(image), shrink_size(image.shape, max_size)
+    if size == image.shape:
+        return image, mask, name
+    return resize_image(image, size), resize_mask(mask, size), name
 
 
 def _sizes(pairs: Sequence[Pair], max_size: int) -> np.ndarray:
@@ -175,7 +180,7 @@ def open_cache(pairs: Sequence[Pair], max_size: int = MAX_SIZE, min_side: int = 
 
 def _write(pairs: Sequence[Pair], folder: Path, shape: tuple[int, ...], max_size: int,
            progress: bool) -> None:
-    greys, sizes = np.zeros(256, np.int64), np.zeros((len(pairs), 2), np.int64)
+    greys, sizes, hashes = np.zeros(256, np.int64), np.zeros((len(pairs), 2), np.int64), []
     stacks = [(folder / f"{name}.npy").open("wb") for name in ("images", "masks")]
     bar = progress_bar(pairs, desc="decoding pairs", unit="pair", disable=not progress)
     with stacks[0], stacks[1], (folder / "stones.bin").open("wb") as stones:
@@ -183,14 +188,16 @@ def _write(pairs: Sequence[Pair], folder: Path, shape: tuple[int, ...], max_size
             about = {"descr": kind, "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, about)
         for i, pair in enumerate(bar):
-            image, mask = load_shrunk(pair, max_size)
+            image, mask, name = load_shrunk(pair, max_size)
             sizes[i] = image.shape
+            hashes.append(name)
             room = [(0, most - side) for most, side in zip(shape[1:], image.shape, strict=True)]
             for file, values in zip(stacks, (image, mask), strict=True):
                 file.write(np.pad(values, room).tobytes())
             greys += np.bincount(image[mask], minlength=256)
             stones.write(anchors_of(i, mask).astype(np.int32).tobytes())
     np.save(folder / "sizes.npy", sizes)
+    (folder / "hashes.txt").write_text("\n".join(hashes), "ascii")
     (folder / "lookalikes.bin").touch()
     if greys.any():
         _write_lookalikes(folder, brightness_of_stones(greys))

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from unet_helpers.files import written_whole
 from unet_helpers.model import UNet
 
-__all__ = ["Checkpoint", "load_checkpoint", "load_state", "save_state", "store_threshold"]
+__all__ = ["Checkpoint", "build_network", "load_checkpoint", "load_state", "load_weights", "network_name",
+           "save_state", "store_threshold"]
 
-FORMAT = "unet_helpers checkpoint 1"
+UNET = f"{UNet.__module__}.{UNet.__qualname__}"
+FORMAT, VERSION = "unet_helpers checkpoint", 2
+FORMAT_1 = "unet_helpers checkpoint 1"  # had no version of its own, and did not know its images
 
 
 @dataclass(frozen=True)
@@ -22,17 +28,18 @@ class Checkpoint:
     """A trained network and what belongs to it.
 
     Attributes:
-        model: U-Net with the trained weights, in evaluation mode.
+        model: Network with the trained weights, in evaluation mode.
         threshold: Probability from which on a pixel counts as stone.
         min_pixels: Smaller predicted regions are dropped.
         config: The training settings as a dict.
-        split: Group names of "train" and "val": the groups that the network must not be scored on.
-        images: `data.image_hash` of the images of "train" and "val"; empty in checkpoints of older versions.
+        split: Group names of "train" and "val".
+        images: `data.image_hash` of each image of "train" and "val": what the network must not be scored on.
+            Empty lists in files of version 1.
         step: Optimiser steps after which these weights were saved.
         val_dice: Validation Dice of these weights at threshold 0.5.
     """
 
-    model: UNet
+    model: nn.Module
     threshold: float
     min_pixels: int
     config: dict[str, Any]
@@ -42,20 +49,24 @@ class Checkpoint:
     val_dice: float
 
 
+def network_name(model: nn.Module) -> str:
+    """Full name of the class of a network, as checkpoints hold it."""
+    return f"{type(model).__module__}.{type(model).__qualname__}"
+
+
 def save_state(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
     """Write a dict of tensors and plain values; a reader sees the old file or the new one, never half of one.
 
     Raises:
         OSError: If the disk is full or not writable; the file that was there before is untouched.
     """
-    try:
-        with written_whole(path) as scratch, scratch.open("wb") as file:
-            torch.save({"format": FORMAT, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        raise OSError(f"{path} could not be written: {error}. Free some disk space; the previous file is "
-                      "intact.") from error
+    with written_whole(path) as scratch, scratch.open("wb") as file:
+        try:
+            torch.save({**state, "format": FORMAT, "version": VERSION}, file)
+        except RuntimeError as error:  # PyTorch's writer reports a full disk in words of its own
+            raise OSError(errno.EIO, str(error).partition("\n")[0]) from error
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def load_state(path: str | os.PathLike[str], device: torch.device | str | None = None) -> dict[str, Any]:
@@ -63,8 +74,8 @@ def load_state(path: str | os.PathLike[str], device: torch.device | str | None =
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is damaged, holds other objects than tensors and plain values, or is no
-            checkpoint of this package.
+        ValueError: If the file is damaged, holds other objects than tensors and plain values, is no
+            checkpoint of this package, or is of a version that this package does not know.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"checkpoint must exist, got {path}. Train one first: python -m "
@@ -75,32 +86,93 @@ def load_state(path: str | os.PathLike[str], device: torch.device | str | None =
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ValueError(f"{path} must be a whole checkpoint of this package, got a file that cannot be read "
                          f"safely: {reason}") from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+    if not isinstance(state, dict) or state.get("format") not in (FORMAT, FORMAT_1):
         raise ValueError(f"{path} must be a checkpoint written by unet_helpers, got another kind of file.")
+    if state["format"] == FORMAT_1:
+        return _from_version_1(state)
+    if state.get("version") != VERSION:
+        raise ValueError(f"{path} must be a checkpoint of version 1 or {VERSION}, got version "
+                         f"{state.get('version')}. Update unet_helpers to the release that wrote it.")
     return state
 
 
-def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str | None = None) -> Checkpoint:
+def _from_version_1(state: dict[str, Any]) -> dict[str, Any]:
+    """A state of version 1 with what version 2 added."""
+    settings = state.get("model_settings")
+    network = UNET
+    if isinstance(settings, dict):
+        network = settings.get("network", UNET)
+        settings = {name: value for name, value in settings.items() if name != "network"}
+        if "depth" in settings:
+            settings = {"unshuffle": 1, **settings}  # the first ones did not fold pixels into channels
+    new = {"network": network, "model_settings": settings, "images": {"train": [], "val": []}}
+    if state.get("average"):  # the first ones trained a moving average beside the weights, and used that
+        new["model"] = state["average"]
+    return {**state, **new, "format": FORMAT, "version": VERSION}
+
+
+def load_weights(model: nn.Module, weights: dict[str, torch.Tensor], path: str | os.PathLike[str]) -> None:
+    """Put weights into a network; names may carry the prefixes of torch.compile or of DataParallel.
+
+    Raises:
+        ValueError: If weights are missing, unknown, of another shape, or not finite; in one sentence.
+    """
+    own = {_plain_name(name): name for name in model.state_dict()}
+    weights = {own.get(_plain_name(name), name): values for name, values in weights.items()}
+    shapes = {name: values.shape for name, values in model.state_dict().items()}
+    wrong = {"missing": shapes.keys() - weights.keys(), "unknown": weights.keys() - shapes.keys(),
+             "of another shape": {n for n in shapes.keys() & weights.keys() if weights[n].shape != shapes[n]}}
+    if any(wrong.values()):
+        counts = ", ".join(f"{len(names)} {what}" for what, names in wrong.items() if names)
+        some = ", ".join(sorted(set().union(*wrong.values()))[:3])
+        raise ValueError(f"{path} must hold the {len(shapes)} weights of the {type(model).__name__} it "
+                         f"names, got {counts}: {some[:200]}. Train it again, or give the network that it "
+                         "was trained with.")
+    if broken := [name for name, values in weights.items() if not values.isfinite().all()]:
+        raise ValueError(f"{path} must hold finite weights, got NaN or infinity in {len(broken)} of "
+                         f"{len(weights)}. Train it again, with half the learning rate if need be.")
+    model.load_state_dict(weights)
+
+
+def _plain_name(name: str) -> str:
+    return re.sub(r"^(module\.|_orig_mod\.)+|_orig_mod\.", "", name)
+
+
+def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str | None = None,
+                    model: nn.Module | None = None) -> Checkpoint:
     """Load a trained network from `best.pt` or `last.pt`.
 
     Args:
         path: Checkpoint file.
         device: Where to put the network; the CPU by default.
+        model: A network of your own to put the weights into, if `fit` trained one; a `UNet` is made from what
+            the file says.
 
     Returns:
         The checkpoint, its network in evaluation mode.
 
     Raises:
-        FileNotFoundError, ValueError: As `load_state`, and if the weights do not fit the U-Net they name.
+        FileNotFoundError, ValueError: As `load_state`, and if the weights do not fit the network, are not
+            finite, or belong to a class other than `UNet` and `model` is not given.
     """
-    state = {"images": {"train": [], "val": []}, **load_state(path, device)}
+    state = load_state(path, device)
     try:
-        model = UNet(**state["model_settings"])
-        model.load_state_dict(state["model"])
+        if model is None:
+            model = build_network(state, path)
+        load_weights(model, state["model"], path)
         model = model.to(device or "cpu").eval()
         return Checkpoint(model, **{f.name: state[f.name] for f in fields(Checkpoint) if f.name != "model"})
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{path} must hold the weights of the U-Net it names, got: {error}") from error
+    except (KeyError, TypeError, RuntimeError, AttributeError) as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise ValueError(f"{path} must hold the weights of the network it names, got: {reason}") from error
+
+
+def build_network(state: dict[str, Any], path: str | os.PathLike[str]) -> UNet:
+    """A `UNet` with the settings of a checkpoint; ValueError if it holds another class."""
+    if (name := state["network"]) != UNET:
+        raise ValueError(f"{path} must hold a {UNET}, got the weights of a {name}. Give the network to put "
+                         f"them into: model={str(name).rpartition('.')[2]}().")
+    return UNet(**state["model_settings"])
 
 
 def store_threshold(path: str | os.PathLike[str], threshold: float, min_pixels: int) -> None:

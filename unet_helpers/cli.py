@@ -7,17 +7,19 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.backend_bases import FigureCanvasBase
 from PIL import Image
 
 from unet_helpers import distributed, phantom, plotting
 from unet_helpers.check import check_folder
 from unet_helpers.checkpoint import Checkpoint, load_checkpoint, load_state, store_threshold
-from unet_helpers.compiling import COMPILE_CHOICES
+from unet_helpers.config import COMPILE_CHOICES
 from unet_helpers.cross_validation import (
     fold_checkpoints,
     fold_folder,
@@ -40,7 +42,7 @@ from unet_helpers.data import (
     stone_strata,
 )
 from unet_helpers.evaluation import choose_grey_threshold, choose_threshold, evaluate, score_masks
-from unet_helpers.files import write_json, written_whole
+from unet_helpers.files import check_writable, explain, write_json, written_whole
 from unet_helpers.finding import GROUP_BY
 from unet_helpers.inference import predict, predict_all
 from unet_helpers.metrics import dice, predicted_mask
@@ -49,11 +51,28 @@ from unet_helpers.progress import progress_bar
 from unet_helpers.report import write_report
 from unet_helpers.score_table import score_table
 from unet_helpers.seen import fold_parts
-from unet_helpers.training import Interrupted, TrainConfig, choose_device, default_config, fit, load_arrays
+from unet_helpers.training import (
+    Interrupted,
+    RunStatus,
+    TrainConfig,
+    choose_device,
+    default_config,
+    fit,
+    load_arrays,
+    run_status,
+)
 
 __all__ = ["main"]
 
 DATA_HELP = 'folder or zip with image-mask pairs, or "phantom", or "kaggle"'
+FIGURE_SUFFIXES = {f".{kind}" for kind in FigureCanvasBase.get_supported_filetypes()}
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Files that are asked for and cannot be written are told before anything is computed."""
+    for name in ("json", "report", "figure"):
+        if path := getattr(args, name, None):
+            check_writable(path, FIGURE_SUFFIXES if name == "figure" else ())
 
 
 def phantom_command(args: argparse.Namespace) -> int:
@@ -65,6 +84,7 @@ def phantom_command(args: argparse.Namespace) -> int:
 
 
 def check_command(args: argparse.Namespace) -> int:
+    _check_outputs(args)
     report = check_folder(open_dataset(args.data), group_by=args.group_by)
     _print_report(report)
     if args.json:
@@ -102,75 +122,98 @@ def _print_list(what: str, items: list[str]) -> None:
     print(f"{len(items)} {what}" + "".join(f"\n  {item}" for item in items))
 
 
-def _train_config(args: argparse.Namespace, device: Any) -> TrainConfig:
-    settings = {"seed": args.seed, "compile": args.compile}
-    if args.minutes is not None or args.epochs is not None:
-        settings |= {"minutes": args.minutes, "n_epochs": args.epochs}
-    return TrainConfig(**{**default_config(device).__dict__, **settings})
-
-
 def train_command(args: argparse.Namespace) -> int:
-    open_folds(args.out, args.folds, args.seed, args.resume)
+    seed = open_folds(args.out, args.folds, args.seed, args.resume)
+    begun = run_status(_folder(args, 1)) if args.resume else RunStatus()
     device = choose_device(distributed.own_device(args.device))
+    config = _train_config(args, begun.config, seed, device)
     with distributed.process_group(device):
-        return _train(args, device)
+        return _train(args, config, begun.model_settings or {}, device)
 
 
-def _split_pairs(args: argparse.Namespace) -> list[dict[str, list[Pair]]]:
+def _folder(args: argparse.Namespace, fold: int) -> Path:
+    return fold_folder(args.out, fold) if args.folds else args.out
+
+
+def _train_config(args: argparse.Namespace, begun: TrainConfig | None, seed: int,
+                  device: torch.device) -> TrainConfig:
+    """The settings that were asked for, put into those of the run, or of a new one."""
+    given = {name: value for name in ("seed", "compile") if (value := getattr(args, name)) is not None}
+    if args.minutes is not None or args.epochs is not None:
+        given |= {"minutes": args.minutes, "n_epochs": args.epochs}
+    return replace(begun or replace(default_config(device), seed=seed), **given)
+
+
+def _split_pairs(args: argparse.Namespace, seed: int) -> list[dict[str, list[Pair]]]:
     """One split, or one for each fold."""
     is_main = distributed.part()[0] == 0
     pairs = find_pairs(open_dataset(args.data), args.group_by)
     strata = stone_strata(pairs, progress=is_main)
     if args.folds is None:
-        return [split_by_group(pairs, args.seed, strata)]
+        return [split_by_group(pairs, seed, strata)]
     if is_main:
         budget = args.minutes and f" for {args.minutes:g} minutes each, {args.folds * args.minutes:g} in all"
         print(f"{args.folds} networks are trained one after another{budget or ''}.")
-    return folds_by_group(pairs, args.folds, args.seed, strata)
+    return folds_by_group(pairs, args.folds, seed, strata)
 
 
-def _train(args: argparse.Namespace, device: torch.device) -> int:
+def _train(args: argparse.Namespace, config: TrainConfig, settings: dict[str, Any],
+           device: torch.device) -> int:
     with distributed.main_first():
-        splits = _split_pairs(args)
+        if distributed.part()[0] == 0:
+            check_writable(_folder(args, 1) / "last.pt")
+        splits = _split_pairs(args, config.seed)
     for fold, split in enumerate(splits, start=1):
         if args.folds and distributed.part()[0] == 0:
             print(f"fold {fold} of {args.folds}")
-        if code := _train_one(args, fold, split, device):
+        if code := _train_one(args, fold, split, config, settings, device):
             return code
     return 0
 
 
-def _train_one(args: argparse.Namespace, fold: int, split: dict[str, list[Pair]],
-               device: torch.device) -> int:
-    is_main = distributed.part()[0] == 0
-    run = fold_folder(args.out, fold) if args.folds else args.out
+def _train_one(args: argparse.Namespace, fold: int, split: dict[str, list[Pair]], config: TrainConfig,
+               settings: dict[str, Any], device: torch.device) -> int:
+    is_main, run = distributed.part()[0] == 0, _folder(args, fold)
     if is_main:
         for name, pairs in split.items():
             print(f"{name}: {len(pairs)} images of {len({pair.group for pair in pairs})} groups")
-    config = _train_config(args, device)
-    torch.manual_seed(config.seed)
-    model, code = UNet(base_channels=args.base_channels), 0
+    done = run_status(run).step if args.resume else 0
     options = {"device": device, "resume": args.resume, "raise_interrupt": True}
     try:
-        fit(split["train"], split["val"], run, config, model, **options)
+        history = fit(split["train"], split["val"], run, config, _network(args, settings, config), **options)
     except Interrupted as stop:
-        code = 128 + stop.signal_number
-    if is_main and not (args.folds and is_finished(args.out, fold)):
-        _finish_run(run, split, device, code != 0)
-        if args.folds and not code:
+        if is_main:
+            _tell_stopped(stop, run, split)
+        return 128 + stop.signal_number
+    if is_main and not (args.folds and is_finished(args.out, fold) and history[-1]["step"] == done):
+        _write_split_and_curves(run, split)
+        _choose_on_validation(run / "best.pt", split["val"], device)
+        if args.folds:
             mark_finished(args.out, fold)
-    return code
+    return 0
 
 
-def _finish_run(run: Path, split: dict[str, list[Pair]], device: torch.device, stopped: bool) -> None:
-    """Write what belongs beside the checkpoints: the split, the curves, and, at the end, the threshold."""
+def _network(args: argparse.Namespace, settings: dict[str, Any], config: TrainConfig) -> UNet | None:
+    """A network with the width that was asked for, and otherwise that of the run; None for the usual one."""
+    if args.base_channels is not None:
+        settings = {**settings, "base_channels": args.base_channels}
+    torch.manual_seed(config.seed)
+    return UNet(**settings) if settings else None
+
+
+def _tell_stopped(stop: Interrupted, run: Path, split: dict[str, list[Pair]]) -> None:
+    if (run / "last.pt").is_file():
+        _write_split_and_curves(run, split)
+        print(f"{str(stop).capitalize()}. To go on, give the same command with --resume.")
+    else:
+        print("Stopped before the first step; there is nothing to save.")
+
+
+def _write_split_and_curves(run: Path, split: dict[str, list[Pair]]) -> None:
+    """Write what belongs beside the checkpoints; curves from the first validation on."""
     write_json(run / "split.json", {name: [p.image.name for p in pairs] for name, pairs in split.items()})
     if history := load_state(run / "last.pt")["history"]:
         plotting.save_figure(plotting.plot_history(history).figure, run / "curves.png")
-    if stopped:
-        print("To go on, give the same command with --resume.")
-    else:
-        _choose_on_validation(run / "best.pt", split["val"], device)
 
 
 def _choose_on_validation(path: Path, val_pairs: list[Pair], device: Any) -> None:
@@ -201,6 +244,7 @@ def _select(pairs: list[Pair], args: argparse.Namespace,
 
 
 def evaluate_command(args: argparse.Namespace) -> int:
+    _check_outputs(args)
     every_pair = find_pairs(open_dataset(args.data), args.group_by)
     selected, found = _select(every_pair, args, choose_device(args.device))
     print(found)
@@ -264,39 +308,50 @@ def _extremes(images: list[np.ndarray], masks: list[np.ndarray], predictions: li
 
 
 def predict_command(args: argparse.Namespace) -> int:
+    new = _without_mask(args.images, args.out)
     checkpoint = load_checkpoint(args.checkpoint, choose_device(args.device))
-    _check_targets(args.images, args.out)
     failed = []
-    for path in progress_bar(args.images, desc="predicting", unit="image"):
+    for path in progress_bar(new, desc="predicting", unit="image"):
         try:
             image = load_image(path)
-        except ValueError as error:
-            failed.append(str(error))
+            mask = predicted_mask(predict(checkpoint.model, image), checkpoint.threshold,
+                                  checkpoint.min_pixels)
+        except (ValueError, RuntimeError) as error:  # a broken file, or one too large for the memory
+            failed.append(str(error) if str(path) in str(error) else f"{path}: {error}")
             continue
-        mask = predicted_mask(predict(checkpoint.model, image), checkpoint.threshold, checkpoint.min_pixels)
-        _write_prediction(args.out, path.stem, image, mask)
-    print(f"{len(args.images) - len(failed)} masks and overlays in {args.out}")
+        if reason := _write_prediction(args.out, path.stem, image, mask):
+            failed.append(f"{path}: its mask is written, but the overlay cannot be drawn: {reason}")
+    print(f"{sum((args.out / f'{path.stem}_mask.png').is_file() for path in new)} masks and overlays in "
+          f"{args.out}")
+    if skipped := len(args.images) - len(new):
+        print(f"{skipped} images skipped, because their masks stand there already: nothing is overwritten.")
     for reason in failed:
         print(f"error: {reason}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _check_targets(images: list[Path], folder: Path) -> None:
-    """Nothing that exists is overwritten: in the flat layout the truth is named like a prediction."""
+def _without_mask(images: list[Path], folder: Path) -> list[Path]:
+    """The images that have no mask yet: in the flat layout the truth is named like a prediction."""
     stems = [path.stem for path in images]
     if repeated := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise ValueError(f"images must have different names, got {repeated[0]} more than once. "
                          "Predict them into two folders.")
-    if existing := [stem for stem in stems if (folder / f"{stem}_mask.png").exists()]:
-        raise ValueError(f"--out must hold no mask of these images yet, got {existing[0]}_mask.png in "
-                         f"{folder}. Give another folder.")
+    check_writable(folder / f"{max(stems, key=len)}_overlay.png")
+    return [path for path in images if not (folder / f"{path.stem}_mask.png").exists()]
 
 
-def _write_prediction(folder: Path, stem: str, image: np.ndarray, mask: np.ndarray) -> None:
+def _write_prediction(folder: Path, stem: str, image: np.ndarray, mask: np.ndarray) -> str:
+    """Write the mask, and an overlay unless there is one; returns why it could not be drawn, or ""."""
     with written_whole(folder / f"{stem}_mask.png") as scratch:
         Image.fromarray(mask.astype(np.uint8) * 255).save(scratch)
-    figure = plotting.overlay(image, prediction=mask, title=stem).figure
-    plotting.save_figure(figure, folder / f"{stem}_overlay.png")
+    try:
+        if not (target := folder / f"{stem}_overlay.png").exists():
+            plotting.save_figure(plotting.overlay(image, prediction=mask, title=stem).figure, target)
+    except OSError:  # the disk: the next image would fail as well
+        raise
+    except Exception as error:  # whatever the drawing cannot do, the mask is what was asked for
+        return str(error).partition("\n")[0]
+    return ""
 
 
 def pipeline_command(args: argparse.Namespace) -> int:
@@ -305,7 +360,7 @@ def pipeline_command(args: argparse.Namespace) -> int:
     data, device = open_dataset(), choose_device()
     pairs = find_pairs(data)
     split = split_by_group(pairs, strata=stone_strata(pairs, progress=True))
-    fit(split["train"], split["val"], run, default_config(device), device=device, raise_interrupt=True)
+    fit(split["train"], split["val"], run, device=device, raise_interrupt=True)
     _choose_on_validation(run / "best.pt", split["val"], device)
     return main(["evaluate", str(data), "--checkpoint", str(run / "best.pt"),
                  "--json", str(run / "scores.json"), "--figure", str(run / "examples.png")])
@@ -380,12 +435,15 @@ def _parser() -> argparse.ArgumentParser:
     budget.add_argument("--minutes", metavar="M", type=_positive(float), help="train for so many minutes")
     budget.add_argument("--epochs", metavar="N", type=_positive(int),
                         help="train for so many epochs, each of as many patches as cut all images once")
-    sub.add_argument("--base-channels", metavar="C", type=_positive(int), default=16,
+    sub.add_argument("--base-channels", metavar="C", type=_positive(int),
                      help="channels at the first resolution; more learn more and cost more (default 16)")
-    sub.add_argument("--compile", choices=COMPILE_CHOICES, default="auto",
-                     help="use torch.compile; auto: on CUDA when the run is long enough to pay it back")
-    sub.add_argument("--resume", action="store_true", help="continue the run in RUN where it stopped")
-    sub.add_argument("--seed", metavar="S", type=int, default=0,
+    sub.add_argument("--compile", choices=COMPILE_CHOICES,
+                     help="use torch.compile; auto: on CUDA when the run is long enough to pay it back "
+                          "(default auto)")
+    sub.add_argument("--resume", action="store_true",
+                     help="continue the run in RUN where it stopped, with its own settings; more --minutes "
+                          "or --epochs train on")
+    sub.add_argument("--seed", metavar="S", type=int,
                      help="of split, weights and patches (default 0)")
     sub.add_argument("--folds", metavar="K", type=_folds,
                      help="cross-validation: train K networks (at least 3) into RUN/fold-1 ... fold-K, so "
@@ -433,7 +491,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
         if os.environ.get("UNET_TRACEBACK"):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {explain(error) if isinstance(error, OSError) else error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
         print(str(stop) or "stopped", file=sys.stderr)

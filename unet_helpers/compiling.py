@@ -9,9 +9,8 @@ from torch import nn
 
 from unet_helpers import distributed
 
-__all__ = ["COMPILE_CHOICES", "compiled", "is_compiler_error", "wants_compiling"]
+__all__ = ["compiled", "is_compiler_error", "wants_compiling"]
 
-COMPILE_CHOICES = ("auto", "on", "off")
 PAYS_FROM_SECONDS = 900  # compiling takes about a minute; that many seconds left win it back at a gain of 7 %
 
 
@@ -23,12 +22,7 @@ def wants_compiling(choice: str, device: torch.device, seconds_left: float | Non
             once the measured speed says that the run lasts for 15 minutes more.
         device: Where the network computes.
         seconds_left: Measured seconds to the end of the run; None while they are not known.
-
-    Raises:
-        ValueError: If `choice` is none of the three.
     """
-    if choice not in COMPILE_CHOICES:
-        raise ValueError(f"compile must be one of {', '.join(COMPILE_CHOICES)}, got {choice!r}.")
     if choice != "auto":
         return choice == "on"
     if device.type != "cuda" or distributed.part()[1] > 1 or seconds_left is None:

@@ -40,7 +40,7 @@ def open_folds(run: Path, n_folds: int | None, seed: int | None, resume: bool) -
     notes = _notes(run)
     seed = notes.get("seed", 0) if seed is None else seed
     here = {"n_folds": n_folds, "seed": seed}
-    if not resume and (notes or (run / "last.pt").exists()):
+    if not resume and (notes or any((run / name).exists() for name in ("last.pt", "best.pt"))):
         raise ValueError(f"--out must be a new folder, got {run}, which holds a run. "
                          "Add --resume to continue it.")
     if notes and here != {name: notes[name] for name in here}:

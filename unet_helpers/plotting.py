@@ -186,7 +186,7 @@ def overlay(
     ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))  # outlines at the edge would widen them
     ax.set_axis_off()
     if title is not None:
-        ax.set_title(title)
+        ax.set_title(title, parse_math=False)  # a file name may hold two dollar signs
     if legend and any(region.any() for region in regions.values()):
         _add_legend(ax, [kind for kind, region in regions.items() if region.any()])
     return ax
@@ -330,7 +330,7 @@ def contact_sheet(
         window = _crop_around(target if target.any() else prediction, 12, 48) if zoom else (slice(None),) * 2
         title = titles[i] if titles is not None else _dice_title(dice(prediction, target))
         overlay(image[window], target[window], prediction[window], ax=axes[i], legend=False)
-        axes[i].set_title(title, fontsize=9)
+        axes[i].set_title(title, fontsize=9, parse_math=False)
     for ax in axes[len(images) :]:
         ax.set_axis_off()
     below = {"loc": "outside lower center", "ncols": 3 if n_columns > 2 else 1}

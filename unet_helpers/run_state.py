@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -11,12 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from unet_helpers import distributed
-from unet_helpers.config import TrainConfig
+from unet_helpers.checkpoint import build_network, load_weights, network_name
+from unet_helpers.config import TrainConfig, clashes, continued, default_config
 from unet_helpers.inference import sixteen_bit_type
+from unet_helpers.model import UNet
+from unet_helpers.run_folder import holds_run, how_far, load_run, saved_config
 from unet_helpers.snapshots import Snapshots
 from unet_helpers.steps import LossLedger
 
-__all__ = ["RunState"]
+__all__ = ["RunState", "open_run"]
 
 
 class RunState:
@@ -26,7 +30,8 @@ class RunState:
         self, config: TrainConfig, model: nn.Module, device: torch.device, split: dict[str, list[str]]
     ) -> None:
         self.config, self.device, self.split = config, device, split
-        self.images: dict[str, list[str]] = {"train": [], "val": []}
+        self.images: dict[str, list[str]] = {"train": [], "val": []}  # hashes, known when they are read
+        model = getattr(model, "_orig_mod", model)  # unpack what torch.compile made; `config.compile` decides
         self.model = model.to(device, memory_format=torch.channels_last)
         distributed.synchronise_batch_norm(self.model)
         self.network: Callable[[Tensor], Tensor] = self.model  # or a compiled form of it
@@ -41,6 +46,7 @@ class RunState:
         self.generator = torch.Generator().manual_seed(config.seed)
         self.ledger = LossLedger()
         self.snapshots: Snapshots | None = None
+        self.moments: list[dict[str, Any]] = []  # those of the snapshots, until there are images to show
         self.may_compile = True
         self.part_size, self.predict_size = config.batch_size, 8  # images at once, less if memory is short
         self.steps_per_epoch = config.steps_per_epoch or 1
@@ -49,19 +55,18 @@ class RunState:
 
     @property
     def progress(self) -> float:
-        if self.config.minutes is not None:
-            return self.seconds / (60 * self.config.minutes)
-        return self.step / (
-            self.config.n_epochs * self.steps_per_epoch if self.config.n_epochs else self.config.n_steps
-        )
+        """Share of the run that is done."""
+        return self.config.progress(self.step, self.seconds, self.steps_per_epoch)
 
     @property
     def settings(self) -> dict[str, Any]:
-        return getattr(self.model, "settings", {"network": type(self.model).__name__})
+        """Settings of the network, as far as it tells them."""
+        return getattr(self.model, "settings", {})
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds."""
         return {
+            "network": network_name(self.model),
             "model_settings": self.settings,
             "model": self.model.state_dict(),
             "config": asdict(self.config),
@@ -80,28 +85,12 @@ class RunState:
             "steps_per_epoch": self.steps_per_epoch,
             "best": self.best,
             "history": self.history,
-            "snapshots": self.snapshots.moments if self.snapshots else [],
+            "snapshots": self.snapshots.moments if self.snapshots else self.moments,
         }
 
     def restore(self, state: dict[str, Any], path: Path) -> None:
-        """Continue from `state`; ValueError if it belongs to another run."""
-        if state["split"] != self.split:
-            raise ValueError(
-                f"{path} must come from a run on the same exams, got others. Give another run folder."
-            )
-        mine = {**asdict(self.config), **self.settings}
-        theirs = {**state["config"], **state["model_settings"], "compile": self.config.compile}
-        other = [
-            f"{name} {theirs.get(name)} there, {value} here"
-            for name, value in mine.items()
-            if theirs.get(name) != value
-        ]
-        if other:
-            raise ValueError(
-                f"{path} must come from a run with the same settings, got {'; '.join(other)}. "
-                "Give another run folder, or start again with resume=False."
-            )
-        self.model.load_state_dict(state["model"])
+        """Continue from `state`, whose settings fit; ValueError if its weights do not."""
+        load_weights(self.model, state["model"], path)
         for group in state["optimiser"]["param_groups"]:  # the run may go on on another kind of device
             group["fused"] = self.optimiser.param_groups[0]["fused"]
         self.optimiser.load_state_dict(state["optimiser"])
@@ -110,8 +99,96 @@ class RunState:
         self.generator.set_state(state["generator"].cpu())
         for name in ("step", "seconds", "epoch_loss", "epoch_steps", "steps_per_epoch", "best", "history"):
             setattr(self, name, state[name])
+        self.images = state["images"]
+        self.moments = [{**moment, "crops": moment["crops"].cpu()} for moment in state.get("snapshots", [])]
+
+    def take_images(self, train: list[str], val: list[str], run_dir: Path) -> None:
+        """Note the hashes of the images; ValueError if this run was trained on others."""
+        here = {"train": train, "val": val}
+        if self.images["train"] and distributed.part()[0] == 0:
+            now, before = ({part: Counter(images[part]) for part in here} for images in (here, self.images))
+            new = {part: (now[part] - before[part]).total() for part in here}
+            missing = sum((before[part] - now[part]).total() for part in here)
+            if any(new.values()) or missing:
+                raise ValueError(
+                    f"{run_dir} must be continued on the images it was trained on, got {new['train']} of "
+                    f"{len(train)} training images and {new['val']} of {len(val)} validation images that are "
+                    f"others, and {missing} missing. Give another run folder, or start again with "
+                    "resume=False."
+                )
+        self.images = here
 
     def read_losses(self, names: Callable[[list[int]], str]) -> None:
         """Fetch the losses from the device; FloatingPointError if one is not finite."""
         for value in self.ledger.read(names, norm_may_overflow=self.scaler.is_enabled()):
             self.epoch_loss += value
+
+
+def open_run(
+    run_dir: Path,
+    config: TrainConfig | None,
+    model: nn.Module | None,
+    device: torch.device,
+    split: dict[str, list[str]],
+    resume: bool,
+) -> RunState:
+    """The run in a folder with its own settings, or a new one; the arguments are those of `fit`.
+
+    Raises:
+        ValueError: If explicit settings are other ones than those of the run, apart from a greater length.
+    """
+    # process 0 decides, so that all go the same way
+    main = distributed.part()[0] == 0
+    found = resume and distributed.agree(float(main and holds_run(run_dir)), 0)[0]
+    state = load_run(run_dir, device) if found else None
+    if state:
+        saved = saved_config(state, run_dir)
+        _check_settings(saved, config, state, model, run_dir)
+        config = continued(saved, config)
+    config = config or default_config(device)
+    if config.batch_size % distributed.part()[1]:
+        raise ValueError(
+            f"batch_size must be a multiple of the {distributed.part()[1]} processes, "
+            f"got {config.batch_size}."
+        )
+    torch.manual_seed(config.seed)
+    if model is None:
+        model = build_network(state, run_dir / "last.pt") if state else UNet()
+    run = RunState(config, model, device, split)
+    if state:
+        _resume(run, state, run_dir)
+    distributed.agree(0.0, 0)  # all have read the file that process 0 may now write
+    return run
+
+
+def _resume(run: RunState, state: dict[str, Any], run_dir: Path) -> None:
+    if not state["images"]["train"] and state["split"] != run.split:  # version 1 knows the groups only
+        raise ValueError(
+            f"{run_dir} must be continued on the exams it was trained on, got others. Give another run "
+            "folder, or start again with resume=False."
+        )
+    run.restore(state, run_dir / "last.pt")
+    if distributed.part()[0] == 0:
+        done = how_far(run.config, run.step, run.progress)
+        print(f"Run in {run_dir.name}: {done.replace('unfinished', 'continued')}.")
+
+
+def _check_settings(
+    saved: TrainConfig,
+    config: TrainConfig | None,
+    state: dict[str, Any],
+    model: nn.Module | None,
+    run_dir: Path,
+) -> None:
+    other = clashes(saved, config) if config else []
+    if model is not None:
+        model = getattr(model, "_orig_mod", model)
+        here = {"network": network_name(model), **getattr(model, "settings", {})}
+        there = {"network": state["network"], **state["model_settings"]}
+        names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
+        other += [f"{name} {there.get(name)} there, {here.get(name)} here" for name in names]
+    if other:
+        raise ValueError(
+            f"{run_dir} must be continued with its own settings, got {'; '.join(other)}. Leave them away to "
+            "continue, give another run folder, or start again with resume=False."
+        )

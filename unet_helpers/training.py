@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -15,22 +15,22 @@ from torch import Tensor, nn
 
 from unet_helpers import distributed
 from unet_helpers.cache import CACHE_ABOVE_BYTES, decoded_bytes, load_shrunk, open_cache
-from unet_helpers.checkpoint import load_state, save_state
+from unet_helpers.checkpoint import save_state
 from unet_helpers.compiling import compiled, is_compiler_error, wants_compiling
 from unet_helpers.config import TrainConfig, choose_device, default_config, learning_rate_factor
 from unet_helpers.data import Pair, image_hash, load_image
 from unet_helpers.files import remove_scratch, write_json
 from unet_helpers.inference import MAX_SIZE, predict_all
 from unet_helpers.metrics import dice
-from unet_helpers.model import UNet
 from unet_helpers.progress import TrainingBar, progress_bar, say
-from unet_helpers.run_state import RunState
+from unet_helpers.run_folder import RunStatus, remove_results, run_lock, run_status
+from unet_helpers.run_state import RunState, open_run
 from unet_helpers.snapshots import Snapshots
 from unet_helpers.steps import batch_gradient, halving
 from unet_helpers.transforms import PatchSampler, augment, normalise
 
-__all__ = ["Interrupted", "TrainConfig", "choose_device", "default_config", "fit", "load_arrays",
-           "mean_positive_dice"]
+__all__ = ["Interrupted", "RunStatus", "TrainConfig", "choose_device", "default_config", "fit", "load_arrays",
+           "mean_positive_dice", "run_status"]
 
 History = list[dict[str, float]]
 SAVE_EVERY_SECONDS = 60
@@ -46,7 +46,8 @@ class Interrupted(KeyboardInterrupt):
     """
 
     def __init__(self, step: int, signal_number: int) -> None:
-        super().__init__(f"stopped at step {step}; everything is saved")
+        super().__init__(f"stopped at step {step}; everything is saved" if step else
+                         "stopped before the first step")
         self.step, self.signal_number = step, signal_number
 
 
@@ -61,9 +62,17 @@ def load_arrays(
     Raises:
         ValueError: If a file is broken, see `data.load_pair`.
     """
+    images, masks, _ = _read(pairs, max_size, progress)
+    return images, masks
+
+
+def _read(
+    pairs: list[Pair], max_size: int = MAX_SIZE, progress: bool = False
+) -> tuple[list[np.ndarray], list[np.ndarray], list[str]]:
+    """Images and masks as `load_arrays`, and the hash of each image at its full size."""
     bar = progress_bar(pairs, desc="reading pairs", unit="pair", disable=not progress)
     arrays = [load_shrunk(pair, max_size) for pair in bar]
-    return [image for image, _ in arrays], [mask for _, mask in arrays]
+    return [image for image, *_ in arrays], [mask for _, mask, _ in arrays], [name for *_, name in arrays]
 
 
 def mean_positive_dice(
@@ -196,113 +205,145 @@ def fit(
 ) -> History:
     """Train a U-Net on patches, validate it on whole images, and keep the best weights.
 
-    Writes `best.pt` (best validation Dice), `last.pt` (every epoch and at least every minute), `history.json`
-    and `snapshots.png` into `run_dir`. Ctrl-C, the stop button of a notebook or SIGTERM ends the training
+    Writes `last.pt` (before the first step, every epoch and at least every minute) and, from the first
+    validation on, `best.pt` (best validation Dice), `history.json` and `snapshots.png` into `run_dir`; see
+    `run_folder`, and ask `run_status`. Ctrl-C, the stop button of a notebook or SIGTERM ends the training
     after the current step with everything saved; the same call continues it. A finished run is returned as it
     is. Inside `distributed.process_group` each process computes a share of every batch, and process 0 writes.
+
+    A run keeps its own settings, on whatever device it goes on. Only its length can be raised, even when it
+    is finished: the learning rate is from then on that of a run of the new length at this step, so it rises
+    again after the end of a cosine, and the result is not that of a run as long from the beginning.
 
     Args:
         train_pairs: Pairs to learn from.
         val_pairs: Pairs to choose the best weights on; at least one holds a stone.
         run_dir: Folder of this run.
-        config: Settings; `default_config(device)` if None.
-        model: Network to train, changed in place; a `UNet` with seeded random weights if None.
+        config: Settings; if None those of the run in `run_dir`, or `default_config(device)` for a new run.
+        model: Network to train, changed in place; if None the one of the run, or a `UNet` with seeded random
+            weights for a new run.
         device: Where to compute; `choose_device()` if None.
-        resume: Whether to continue the run found in `run_dir`; otherwise it is started again.
+        resume: Whether to continue the run found in `run_dir`; otherwise its files are deleted as soon as the
+            images are read, and it is started again.
         progress: Whether to show a bar.
         on_epoch: Called with the history after every epoch, in process 0.
         raise_interrupt: Whether a stopped training ends in `Interrupted` instead of returning.
 
     Returns:
-        One dict an epoch: step, seconds, train_loss, val_dice, learning_rate; complete in process 0 only.
+        One dict an epoch: step, seconds, train_loss, val_dice, learning_rate; complete in process 0 only, and
+        empty if the training was stopped before its first validation.
 
     Raises:
         ValueError: If the pairs of training and validation share a group, a file is broken, no validation
-            image holds a stone, the batch cannot be shared evenly by the processes, or `run_dir` holds a run
-            with other settings.
+            image holds a stone, the batch cannot be shared evenly by the processes, `run_dir` holds a run
+            with other settings or on other images, or another process trains there.
+        OSError: If `run_dir` cannot be written; found before the first step.
         FloatingPointError: If the loss is not finite.
         Interrupted: If `raise_interrupt` and the training was stopped.
     """
     run_dir, device = Path(run_dir), device or choose_device()
-    config = config or default_config(device)
     split = {"train": sorted({p.group for p in train_pairs}), "val": sorted({p.group for p in val_pairs})}
-    _check(split, config, device)
-    torch.manual_seed(config.seed)
-    run = RunState(config, model or UNet(), device, split)
-    moments = []
-    # process 0 decides, so that all go the same way
-    if resume and distributed.agree(float((run_dir / "last.pt").is_file()), 0)[0]:
-        state = load_state(run_dir / "last.pt", device)
-        run.restore(state, run_dir / "last.pt")
-        moments = [{**moment, "crops": moment["crops"].cpu()} for moment in state.get("snapshots", [])]
-        if _is_main():
-            remove_scratch(run_dir)
-            print(
-                f"Run in {run_dir.name}: {'finished' if run.progress >= 1 else 'continued'} "
-                f"at step {run.step}."
-            )
-        if run.progress >= 1:
-            return run.history
-    run.images = {name: [image_hash(load_image(pair.image)) for pair in part]
-                  for name, part in (("train", train_pairs), ("val", val_pairs))}
+    _check_groups(split)
+    with _own_folder(run_dir, config, resume):
+        run = open_run(run_dir, config, model, device, split, resume)
+        try:
+            data = _read_data(run, train_pairs, val_pairs, run_dir, progress)
+        except KeyboardInterrupt:  # later on a signal waits for the end of the step
+            stopped = int(signal.SIGINT)
+        else:
+            stopped = _loop(run, *data, train_pairs, run_dir, progress, on_epoch) if run.progress < 1 else 0
+    if stopped and raise_interrupt:
+        raise Interrupted(run.step, stopped)
+    if stopped and _is_main():
+        say(f"{str(Interrupted(run.step, stopped)).capitalize()}. Run the same call again to continue.")
+    return run.history
+
+
+def _own_folder(run_dir: Path, config: TrainConfig | None, resume: bool) -> AbstractContextManager[None]:
+    """The lock of the folder, in process 0; a finished run is only read, and may lie on a read-only disk."""
+    if not _is_main():
+        return nullcontext()
+    status = run_status(run_dir) if resume else RunStatus()
+    other_length = config is not None and status.config is not None and config.length != status.config.length
+    return nullcontext() if status.finished and not other_length else run_lock(run_dir)
+
+
+def _check_groups(split: dict[str, list[str]]) -> None:
+    if shared := set(split["train"]) & set(split["val"]):
+        raise ValueError(
+            f"train_pairs and val_pairs must share no group, got {sorted(shared)[:3]} in both. "
+            "Use split_by_group."
+        )
+
+
+def _hashes(pairs: list[Pair], progress: bool) -> list[str]:
+    """Hashes of the images without their masks, in process 0."""
+    bar = progress_bar(pairs, desc="comparing images", unit="image", disable=not progress)
+    return [image_hash(load_image(pair.image)) for pair in bar] if _is_main() else []
+
+
+def _read_data(
+    run: RunState, train_pairs: list[Pair], val_pairs: list[Pair], run_dir: Path, progress: bool
+) -> tuple[PatchSampler | None, tuple[Sequence[np.ndarray], Sequence[np.ndarray]]]:
+    """The sampler of training patches, and the validation images and masks, which process 0 has.
+
+    Of a finished run, which needs neither, only the images are compared with those it was trained on.
+    """
+    if run.progress >= 1:
+        run.take_images(_hashes(train_pairs, progress), _hashes(val_pairs, progress), run_dir)
+        return None, ((), ())
     distributed.same_start(run.model)
-    sampler = _sampler(train_pairs, config, device)
-    val_images, val_masks = _whole_images(val_pairs) if _is_main() else ([], [])
+    sampler, train_hashes = _sampler(train_pairs, run.config, run.device)
+    images, masks, val_hashes = _whole_images(val_pairs) if _is_main() else ([], [], [])
+    run.take_images(train_hashes, val_hashes, run_dir)
     if _is_main():
-        if not any(mask.any() for mask in val_masks):
+        if not any(mask.any() for mask in masks):
             raise ValueError(
                 f"val_pairs must hold at least one stone, got {len(val_pairs)} images without. "
                 "Try another split seed."
             )
-        run.snapshots = Snapshots(val_images, val_masks)
-        run.snapshots.moments = moments
-        remove_scratch(run_dir)
-    stopped = _loop(run, sampler, train_pairs, (val_images, val_masks), run_dir, progress, on_epoch)
-    if stopped and raise_interrupt:
-        raise Interrupted(run.step, stopped)
-    return run.history
+        run.snapshots = Snapshots(images, masks)
+        run.snapshots.moments = run.moments
+    return sampler, (images, masks)
 
 
-def _sampler(pairs: list[Pair], config: TrainConfig, device: torch.device) -> PatchSampler:
-    """Patches from memory, or from a cache on disk when the data set is large."""
+def _sampler(pairs: list[Pair], config: TrainConfig, device: torch.device) -> tuple[PatchSampler, list[str]]:
+    """Patches from memory, or from a cache on disk when the data set is large; and the images' hashes."""
     options = (config.patch_size, config.stone_fraction, config.lookalike_fraction, device)
     if decoded_bytes(pairs) <= CACHE_ABOVE_BYTES:
-        return PatchSampler(*load_arrays(pairs), *options)
+        images, masks, hashes = _read(pairs)
+        return PatchSampler(images, masks, *options), hashes
     with distributed.main_first():
         cache = open_cache(pairs, min_side=config.patch_size, progress=_is_main())
-    return cache.sampler(*options)
+    return cache.sampler(*options), cache.hashes
 
 
-def _whole_images(pairs: list[Pair]) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray]]:
+def _whole_images(pairs: list[Pair]) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray], list[str]]:
     if decoded_bytes(pairs) <= CACHE_ABOVE_BYTES:
-        return load_arrays(pairs)
+        return _read(pairs)
     cache = open_cache(pairs)
-    return cache.images, cache.masks
+    return cache.images, cache.masks, cache.hashes
 
 
 def _is_main() -> bool:
     return distributed.part()[0] == 0
 
 
-def _check(split: dict[str, list[str]], config: TrainConfig, device: torch.device) -> None:
-    if shared := set(split["train"]) & set(split["val"]):
-        raise ValueError(
-            f"train_pairs and val_pairs must share no group, got {sorted(shared)[:3]} in both. "
-            "Use split_by_group."
-        )
-    if config.batch_size % distributed.part()[1]:
-        raise ValueError(
-            f"batch_size must be a multiple of the {distributed.part()[1]} processes, "
-            f"got {config.batch_size}."
-        )
-    wants_compiling(config.compile, device, None)
+def _begin(run: RunState, run_dir: Path) -> None:
+    """Tidy the folder up, and leave a `last.pt` there, so that a stop at any moment leaves a run."""
+    remove_scratch(run_dir)
+    if run.history:
+        write_json(run_dir / "history.json", run.history)
+    else:
+        save_state(run_dir / "last.pt", run.state())
+        remove_results(run_dir)
 
 
 def _loop(
     run: RunState,
     sampler: PatchSampler,
-    train_pairs: list[Pair],
     val: tuple[Sequence[np.ndarray], Sequence[np.ndarray]],
+    train_pairs: list[Pair],
     run_dir: Path,
     progress: bool,
     on_epoch: Callable[[History], None] | None,
@@ -317,9 +358,11 @@ def _loop(
     )
     run.model.train()
     started = time.perf_counter() - run.seconds
-    saved_at, stop = time.perf_counter(), 0
+    saved_at, save, stop = time.perf_counter(), True, 0
     bar = TrainingBar(run.progress, run.config.batch_size, shown=progress and _is_main())
     with _stop_on_signal() as received, bar:
+        if _is_main():
+            _begin(run, run_dir)
         while run.progress < 1 and not stop:
             _train_step(run, sampler, names)
             run.step, run.epoch_steps = run.step + 1, run.epoch_steps + 1
@@ -339,12 +382,8 @@ def _loop(
             if run.may_compile and wants_compiling(run.config.compile, run.device, bar.seconds_left):
                 run.network, run.may_compile = compiled(run.model), False
         run.read_losses(names)
-        if _is_main():
+        if _is_main() and not save:  # the last step was not
             save_state(run_dir / "last.pt", run.state())
-            if run.progress < 1:
-                say(
-                    f"Stopped at step {run.step}; everything is saved. Run the same call again to continue."
-                )
         distributed.agree(0.0, 0)  # nobody leaves before the file is there
     return stop if run.progress < 1 else 0
 
@@ -360,6 +399,7 @@ def _end_epoch(run: RunState, val: tuple, run_dir: Path, on_epoch: Callable[[His
 
 
 def _postfix(run: RunState) -> str:
-    loss = run.history[-1]["train_loss"] if run.history else run.epoch_loss / max(1, run.epoch_steps)
-    score = run.history[-1]["val_dice"] if run.history else float("nan")
-    return f"loss {loss:.3f}, validation Dice {score:.3f}, step {run.step}"
+    if not run.history:
+        return f"loss {run.epoch_loss / max(1, run.epoch_steps):.3f}, step {run.step}"
+    last = run.history[-1]
+    return f"loss {last['train_loss']:.3f}, validation Dice {last['val_dice']:.3f}, step {run.step}"
