@@ -348,6 +348,13 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(f"{path}: {n_ran} of {n_code}")
 
 
+def lint(python: Path, root: Path = ROOT, extra: Sequence[str] = ()) -> int:
+    """Rules and format by ruff; 0 only if both hold."""
+    ruff = [python, "-m", "ruff"]
+    codes = [call([*ruff, "check", ".", *extra], root), call([*ruff, "format", "--check", ".", *extra], root)]
+    return max(codes)
+
+
 # ------------------------------------------------------------------------------- the address, everywhere
 def badge(name: str, address: str) -> str:
     """One Markdown line that opens a notebook in Colab, or says why it cannot."""
@@ -451,7 +458,7 @@ def main(arguments: Sequence[str]) -> int:
         return test(python, extra=args.extra)
     if args.command == "lab":
         return call([python, "-m", "jupyterlab", "--ServerApp.root_dir=notebooks", *args.extra])
-    return call([python, "-m", "ruff", "check", ".", *args.extra])
+    return lint(python, extra=args.extra)
 
 
 if __name__ == "__main__":

@@ -110,24 +110,42 @@ def score(model: nn.Module, split: Split) -> Row:
     images, masks = load_arrays(split["test"], max_size=sys.maxsize)
     predictions = [predicted_mask(p, threshold, min_pixels) for p in predict_all(model, images)]
     scores = score_masks(predictions, masks, known_stones(split["test"]))
-    names = ("n_positive", "n_sections", "n_stones", "dice_positive_mean", "section_sensitivity",
-             "stone_sensitivity", "false_positives_per_image")
+    names = (
+        "n_positive",
+        "n_sections",
+        "n_stones",
+        "dice_positive_mean",
+        "section_sensitivity",
+        "stone_sensitivity",
+        "false_positives_per_image",
+    )
     keys = ("dice", "n_sections", "n_found", "n_false_positives")
     records = [image_record(score_image_stones(p, mask)) for p, mask in zip(predictions, masks, strict=True)]
     per_image = [{key: record[key] for key in keys} for record in records]
-    return {**{name: scores[name] for name in names}, "threshold": threshold, "min_pixels": min_pixels,
-            "per_image": per_image, "groups": [pair.group for pair in split["test"]],
-            "val_dice": mean_positive_dice(val_probabilities, val_masks, threshold)}
+    return {
+        **{name: scores[name] for name in names},
+        "threshold": threshold,
+        "min_pixels": min_pixels,
+        "per_image": per_image,
+        "groups": [pair.group for pair in split["test"]],
+        "val_dice": mean_positive_dice(val_probabilities, val_masks, threshold),
+    }
 
 
 def speed_row(model: nn.Module, side: int, n_images: int, seconds: float, dtype: torch.dtype) -> Row:
     """How fast the training was, and how much of the machine it used."""
     speed, peak = n_images / seconds, convolution_peak(dtype)
-    return {"parameters": n_parameters(model), "precision": str(dtype).removeprefix("torch."),
-            "training_seconds": round(seconds, 1), "images_per_s": speed, "patch_size": side,
-            "megapixels_per_s": speed * side**2 / 1e6, "peak_memory_mib": peak_memory_mib(),
-            "convolution_peak_gflops": peak / 1e9,
-            "share_of_peak": operations_per_image(model, side) * speed / peak}
+    return {
+        "parameters": n_parameters(model),
+        "precision": str(dtype).removeprefix("torch."),
+        "training_seconds": round(seconds, 1),
+        "images_per_s": speed,
+        "patch_size": side,
+        "megapixels_per_s": speed * side**2 / 1e6,
+        "peak_memory_mib": peak_memory_mib(),
+        "convolution_peak_gflops": peak / 1e9,
+        "share_of_peak": operations_per_image(model, side) * speed / peak,
+    }
 
 
 def train_with_fit(model: nn.Module, split: Split, config: TrainConfig, budget: float) -> Row:
@@ -157,8 +175,16 @@ def _missing(rows: list[Row], name: str, seed: int, threads: int, budgets: list[
 
 def measure(script: str, args: argparse.Namespace, name: str, seed: int, budgets: list[float]) -> None:
     """Let a fresh process train one contestant; append the rows it prints."""
-    command = [sys.executable, script, "--data", str(args.data), "--threads", str(args.threads),
-               "--one", json.dumps([name, seed, budgets])]
+    command = [
+        sys.executable,
+        script,
+        "--data",
+        str(args.data),
+        "--threads",
+        str(args.threads),
+        "--one",
+        json.dumps([name, seed, budgets]),
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     with args.out.open("a", encoding="utf-8") as file:
@@ -169,8 +195,11 @@ def measure(script: str, args: argparse.Namespace, name: str, seed: int, budgets
                 print(f"{name}, seed {seed}, {budget:g} s: Dice {dice:.3f}", flush=True)
 
 
-def main(script: str, contestants: dict[str, Callable[[Split, int, list[float]], list[Row]]],
-         separate_runs: Callable[[str], bool]) -> None:
+def main(
+    script: str,
+    contestants: dict[str, Callable[[Split, int, list[float]], list[Row]]],
+    separate_runs: Callable[[str], bool],
+) -> None:
     """Command line of a contest.
 
     Args:
@@ -180,8 +209,12 @@ def main(script: str, contestants: dict[str, Callable[[Split, int, list[float]],
     """
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("--data", default="phantom", help='"phantom", or a folder of pairs (default phantom)')
-    parser.add_argument("--out", type=Path, default=Path(script).with_suffix(".jsonl").name,
-                        help="file of JSON lines that rows are appended to")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path(script).with_suffix(".jsonl").name,
+        help="file of JSON lines that rows are appended to",
+    )
     parser.add_argument("--contestants", help=f"names, by commas; all: {', '.join(contestants)}")
     parser.add_argument("--budgets", default="60,180,300", help="training seconds (default 60,180,300)")
     parser.add_argument("--seeds", default="0", help="default 0")
@@ -226,9 +259,22 @@ def table(rows: list[Row], reference: str) -> str:
         rows: What was measured.
         reference: The contestant that all others are compared with, on the same images.
     """
-    head = ("contestant", "s", "seeds", "mean Dice (range)", f"Dice minus {reference} (95 %)", "validation",
-            "sections found", "stones found", "false alarms",
-            "parameters", "images/s", "MPx/s", "share of peak", "memory, MiB")
+    head = (
+        "contestant",
+        "s",
+        "seeds",
+        "mean Dice (range)",
+        f"Dice minus {reference} (95 %)",
+        "validation",
+        "sections found",
+        "stones found",
+        "false alarms",
+        "parameters",
+        "images/s",
+        "MPx/s",
+        "share of peak",
+        "memory, MiB",
+    )
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     keys = sorted({(r["threads"], r["budget"], r["contestant"]) for r in rows})
     for threads, budget, name in keys:
@@ -238,16 +284,22 @@ def table(rows: list[Row], reference: str) -> str:
             return float(np.mean([row[key] for row in some]))
 
         dices = [row["dice_positive_mean"] for row in some]
-        cells = (name, f"{budget:g}", str(len(some)),
-                 f"{np.mean(dices):.3f} ({min(dices):.3f} to {max(dices):.3f})",
-                 _change(rows, some, reference),
-                 f"{mean('val_dice'):.3f}", f"{mean('section_sensitivity'):.3f}",
-                 f"{mean('stone_sensitivity'):.3f}",
-                 f"{mean('false_positives_per_image'):.2f}",
-                 f"{some[0]['parameters']:,}", f"{mean('images_per_s'):.1f}",
-                 f"{mean('megapixels_per_s'):.2f}",
-                 f"{100 * mean('share_of_peak'):.0f} % {some[0]['precision']}",
-                 f"{mean('peak_memory_mib'):.0f}")
+        cells = (
+            name,
+            f"{budget:g}",
+            str(len(some)),
+            f"{np.mean(dices):.3f} ({min(dices):.3f} to {max(dices):.3f})",
+            _change(rows, some, reference),
+            f"{mean('val_dice'):.3f}",
+            f"{mean('section_sensitivity'):.3f}",
+            f"{mean('stone_sensitivity'):.3f}",
+            f"{mean('false_positives_per_image'):.2f}",
+            f"{some[0]['parameters']:,}",
+            f"{mean('images_per_s'):.1f}",
+            f"{mean('megapixels_per_s'):.2f}",
+            f"{100 * mean('share_of_peak'):.0f} % {some[0]['precision']}",
+            f"{mean('peak_memory_mib'):.0f}",
+        )
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -259,8 +311,10 @@ def _change(rows: list[Row], some: list[Row], reference: str) -> str:
     pairs = [(theirs[row["seed"]], row) for row in some if row["seed"] in theirs]
     if some[0]["contestant"] == reference or not pairs:
         return "-"
-    one, other = ({"per_image": [image for row in part for image in row["per_image"]]}
-                  for part in zip(*pairs, strict=True))
+    one, other = (
+        {"per_image": [image for row in part for image in row["per_image"]]}
+        for part in zip(*pairs, strict=True)
+    )
     groups = [group for _, row in pairs for group in row["groups"]]  # a patient is drawn with all seeds
     change = compare(one, other, groups)["dice_positive_mean"]
     return "{:+.3f} ({:+.3f} to {:+.3f})".format(change["difference"], *change["interval"])
@@ -278,14 +332,23 @@ def plot(rows: list[Row]) -> Figure:
     for name in names:
         family = name.removesuffix("-in-ours")
         budgets = sorted({row["budget"] for row in rows if row["contestant"] == name})
-        dices = [[r["dice_positive_mean"] for r in rows if (r["contestant"], r["budget"]) == (name, budget)]
-                 for budget in budgets]
+        dices = [
+            [r["dice_positive_mean"] for r in rows if (r["contestant"], r["budget"]) == (name, budget)]
+            for budget in budgets
+        ]
         means = np.array([np.mean(some) for some in dices])
         spread = [means - [min(some) for some in dices], [max(some) for some in dices] - means]
-        ax.errorbar(budgets, means, spread, marker="o", capsize=3, color=_COLOURS[families.index(family)],
-                    linewidth=3 if name == "ours" else 1.5,
-                    linestyle="--" if name == family != "ours" else "-",
-                    label=name.replace("-in-ours", ", our recipe"))
+        ax.errorbar(
+            budgets,
+            means,
+            spread,
+            marker="o",
+            capsize=3,
+            color=_COLOURS[families.index(family)],
+            linewidth=3 if name == "ours" else 1.5,
+            linestyle="--" if name == family != "ours" else "-",
+            label=name.replace("-in-ours", ", our recipe"),
+        )
     ax.set(xlabel="seconds of training", ylabel="mean Dice, test part", ylim=(0, 1), xlim=(0, None))
     ax.grid(alpha=0.3)
     figure.legend(loc="outside right upper", frameon=False)

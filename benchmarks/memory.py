@@ -97,18 +97,29 @@ def main() -> None:
         print(json.dumps(measure(args.folder / "slices", n, args.seconds, cached)))
         return
     environment = {**os.environ, "UNET_HOME": str(args.folder)}
-    print("| slices | from | writing the cache, s | images/s | largest resident memory, MiB "
-          "| own pages | pages of files |")
+    print(
+        "| slices | from | writing the cache, s | images/s | largest resident memory, MiB "
+        "| own pages | pages of files |"
+    )
     print("|---|---|---|---|---|---|---|")
     for n in map(int, args.slices.split(",")):
         for cached in (False, True):
-            command = [sys.executable, __file__, str(args.folder), "--seconds", str(args.seconds),
-                       "--one", json.dumps([n, cached])]
+            command = [
+                sys.executable,
+                __file__,
+                str(args.folder),
+                "--seconds",
+                str(args.seconds),
+                "--one",
+                json.dumps([n, cached]),
+            ]
             done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
             row = json.loads(done.stdout.splitlines()[-1])
-            print(f"| {n:,} | {'cache' if cached else 'memory'} | {row['reading_s']:.0f} | "
-                  f"{row['images_per_s']:.0f} | {row['all']:.0f} | {row['own']:.0f} | {row['files']:.0f} |",
-                  flush=True)
+            print(
+                f"| {n:,} | {'cache' if cached else 'memory'} | {row['reading_s']:.0f} | "
+                f"{row['images_per_s']:.0f} | {row['all']:.0f} | {row['own']:.0f} | {row['files']:.0f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

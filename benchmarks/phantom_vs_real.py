@@ -103,19 +103,28 @@ def column(data: Measured) -> list[str]:
     level, dice = best_threshold(data)
     grey = data.histograms.sum(0)
     return [
-        f"{len(data.foreground)}", f"{100 * (data.foreground > 0).mean():.0f} %",
-        spread(100 * data.foreground[data.foreground > 0], 3), spread(data.diameters_px, 1),
-        f"{100 * grey[250:].sum() / grey.sum():.2f} %", f"{100 * grey[:8].sum() / grey.sum():.0f} %",
-        *(spread(data.noise[:, i], digits) for i, digits in enumerate((1, 2, 2))), f"{dice:.3f} (at {level})",
+        f"{len(data.foreground)}",
+        f"{100 * (data.foreground > 0).mean():.0f} %",
+        spread(100 * data.foreground[data.foreground > 0], 3),
+        spread(data.diameters_px, 1),
+        f"{100 * grey[250:].sum() / grey.sum():.2f} %",
+        f"{100 * grey[:8].sum() / grey.sum():.0f} %",
+        *(spread(data.noise[:, i], digits) for i, digits in enumerate((1, 2, 2))),
+        f"{dice:.3f} (at {level})",
     ]
 
 
 def table(phantom: Measured, real: Measured) -> str:
     """Markdown table; the yardstick of the grey-level distance is one half of the real set to the other."""
     names = [
-        "images with a mask", "of them with a stone", "foreground share of those, %, median (quartiles)",
-        "stone diameter, px, median (quartiles)", "pixels >= 250", "pixels < 8",
-        "noise in even soft tissue, grey levels", "its correlation, pixel beside",
+        "images with a mask",
+        "of them with a stone",
+        "foreground share of those, %, median (quartiles)",
+        "stone diameter, px, median (quartiles)",
+        "pixels >= 250",
+        "pixels < 8",
+        "noise in even soft tissue, grey levels",
+        "its correlation, pixel beside",
         "its correlation, pixel below",
         "best global threshold: pooled Dice",
     ]

@@ -1,7 +1,7 @@
 """Variants of our own recipe, one change at a time, at equal training seconds.
 
-    python benchmarks/recipes.py --seeds 0,1,2 --budgets 60,180,300
-    python benchmarks/recipes.py --contestants base,plain-8,width-24 --budgets 60
+python benchmarks/recipes.py --seeds 0,1,2 --budgets 60,180,300
+python benchmarks/recipes.py --contestants base,plain-8,width-24 --budgets 60
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ def run(variant: Variant, split: Split, seed: int, budgets: list[float]) -> list
     """One row a budget; each contestant has a process of its own, so nothing needs to be undone after it."""
     if variant.bce != 1:
         steps.bce_dice_loss = lambda logits, target: (
-            variant.bce * bce_loss(logits, target) + dice_loss(logits, target))
+            variant.bce * bce_loss(logits, target) + dice_loss(logits, target)
+        )
     return [_one_run(variant, split, seed, budget) for budget in budgets]
 
 

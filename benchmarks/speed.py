@@ -29,14 +29,21 @@ from unet_helpers.training import fit, load_arrays
 from unet_helpers.transforms import PatchSampler
 
 VARIANTS = {  # True: makes sense on a GPU only
-    "all": False, "float32 instead of 16 bits": False, "channels first": False, "unfused optimiser": False,
-    "without folding 2x2 pixels, 8 channels": False, "images kept on the CPU": True,
-    "loss read at every step": True, "with torch.compile": False}
+    "all": False,
+    "float32 instead of 16 bits": False,
+    "channels first": False,
+    "unfused optimiser": False,
+    "without folding 2x2 pixels, 8 channels": False,
+    "images kept on the CPU": True,
+    "loss read at every step": True,
+    "with torch.compile": False,
+}
 DICES = (0.80, 0.85, 0.90)
 
 
-def ms_per_step(variant: str, arrays: tuple[list, list], config: TrainConfig, device: torch.device,
-                n_steps: int) -> float:
+def ms_per_step(
+    variant: str, arrays: tuple[list, list], config: TrainConfig, device: torch.device, n_steps: int
+) -> float:
     """Milliseconds of a whole training step, patches and augmentation included."""
     with ExitStack() as changes:
         if variant == "float32 instead of 16 bits":
@@ -47,8 +54,13 @@ def ms_per_step(variant: str, arrays: tuple[list, list], config: TrainConfig, de
         torch.manual_seed(config.seed)
         run = RunState(config, UNet(**_settings(variant)), device, {})
         run.model.train()
-        sampler = PatchSampler(*arrays, config.patch_size, config.stone_fraction, config.lookalike_fraction,
-                               "cpu" if variant == "images kept on the CPU" else device)
+        sampler = PatchSampler(
+            *arrays,
+            config.patch_size,
+            config.stone_fraction,
+            config.lookalike_fraction,
+            "cpu" if variant == "images kept on the CPU" else device,
+        )
         sampler.device = device  # where the patches go
         if variant == "channels first":
             run.model.to(memory_format=torch.contiguous_format)
@@ -74,10 +86,15 @@ def step_table(split: Split, config: TrainConfig, device: torch.device, n_steps:
     """Markdown: one line for each optimisation left out."""
     arrays, dtype = load_arrays(split["train"]), inference.sixteen_bit_type(device) or torch.float32
     peaks = {kind: convolution_peak(kind, device=device) for kind in {dtype, torch.float32}}
-    rates = ", ".join(f"{peak / 1e12:.3g} TFLOP/s in {str(kind).removeprefix('torch.')}"
-                      for kind, peak in peaks.items())
-    lines = [f"Measured convolution peak: {rates}.", "",
-             "| training step | ms | patches/s | share of peak |", "|---|---|---|---|"]
+    rates = ", ".join(
+        f"{peak / 1e12:.3g} TFLOP/s in {str(kind).removeprefix('torch.')}" for kind, peak in peaks.items()
+    )
+    lines = [
+        f"Measured convolution peak: {rates}.",
+        "",
+        "| training step | ms | patches/s | share of peak |",
+        "|---|---|---|---|",
+    ]
     for variant, only_gpu in VARIANTS.items():
         if only_gpu and device.type == "cpu":
             continue
@@ -91,14 +108,18 @@ def step_table(split: Split, config: TrainConfig, device: torch.device, n_steps:
 
 def dice_table(split: Split, config: TrainConfig, device: torch.device) -> str:
     """Markdown: seconds until the validation Dice is reached, without and with torch.compile."""
-    lines = ["| torch.compile | " + " | ".join(f"s to {dice:g}" for dice in DICES) + " | best | s in all |",
-             "|---" * (len(DICES) + 3) + "|"]
+    lines = [
+        "| torch.compile | " + " | ".join(f"s to {dice:g}" for dice in DICES) + " | best | s in all |",
+        "|---" * (len(DICES) + 3) + "|",
+    ]
     for choice in ("off", "on"):
         with tempfile.TemporaryDirectory() as run:
             settings = replace(config, compile=choice, steps_per_epoch=100)
             history = fit(split["train"], split["val"], run, settings, device=device)
-        reached = [next((f"{e['seconds']:.0f}" for e in history if e["val_dice"] >= dice), "not reached")
-                   for dice in DICES]
+        reached = [
+            next((f"{e['seconds']:.0f}" for e in history if e["val_dice"] >= dice), "not reached")
+            for dice in DICES
+        ]
         best = max(entry["val_dice"] for entry in history)
         cells = (choice, *reached, f"{best:.3f}", f"{history[-1]['seconds']:.0f}")
         lines.append("| " + " | ".join(cells) + " |")
@@ -106,21 +127,29 @@ def dice_table(split: Split, config: TrainConfig, device: torch.device) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", default="phantom", help='"phantom", or a folder of pairs (default phantom)')
     parser.add_argument("--device", help="cpu, cuda ...; the fastest one by default")
     parser.add_argument("--steps", type=int, default=100, help="steps that are timed (default 100)")
-    parser.add_argument("--dice", action=argparse.BooleanOptionalAction, default=True,
-                        help="train to measure the time to a Dice")
+    parser.add_argument(
+        "--dice",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="train to measure the time to a Dice",
+    )
     args = parser.parse_args()
     device = choose_device(args.device)
     threads = f"{torch.get_num_threads()} threads"
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else threads
     pairs, config = find_pairs(open_dataset(args.data)), default_config(device)
     split = split_by_group(pairs, strata=stone_strata(pairs))
-    print(f"{device.type}, {name}, PyTorch {torch.__version__}; {config.batch_size} patches of "
-          f"{config.patch_size} pixels a step, {args.steps} steps timed.", end="\n\n")
+    print(
+        f"{device.type}, {name}, PyTorch {torch.__version__}; {config.batch_size} patches of "
+        f"{config.patch_size} pixels a step, {args.steps} steps timed.",
+        end="\n\n",
+    )
     print(step_table(split, config, device, args.steps), end="\n\n", flush=True)
     if args.dice:
         print(dice_table(split, config, device))

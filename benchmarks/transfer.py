@@ -37,16 +37,24 @@ from unet_helpers.plotting import save_figure
 from unet_helpers.training import TrainConfig, fit, load_arrays
 
 STARTS = ["random", "phantom"]
-SHOWN = {"dice_positive_mean": "mean Dice", "section_sensitivity": "share of sections found",
-         "false_positives_per_image": "false alarms per image"}
+SHOWN = {
+    "dice_positive_mean": "mean Dice",
+    "section_sensitivity": "share of sections found",
+    "false_positives_per_image": "false alarms per image",
+}
 
 
 def on_real(checkpoint: Checkpoint, pairs: list[Pair], max_size: int) -> dict[str, Any]:
     """Scores with intervals by exam; the network sees shrunken images, the scores are of the full size."""
     images, masks = load_arrays(pairs, max_size=sys.maxsize)
     probabilities = predict_all(checkpoint.model, images, max_size=max_size, progress=True)
-    scores = evaluate(probabilities, masks, checkpoint.threshold, checkpoint.min_pixels,
-                      groups=[pair.group for pair in pairs])
+    scores = evaluate(
+        probabilities,
+        masks,
+        checkpoint.threshold,
+        checkpoint.min_pixels,
+        groups=[pair.group for pair in pairs],
+    )
     return {**scores, "max_size": max_size}
 
 
@@ -57,8 +65,9 @@ def some_exams(pairs: list[Pair], n_exams: int, seed: int) -> list[Pair]:
     return [pair for pair in pairs if pair.group in kept]
 
 
-def row(args: argparse.Namespace, split: dict[str, list[Pair]], n_exams: int, start: str,
-        seed: int) -> dict[str, Any]:
+def row(
+    args: argparse.Namespace, split: dict[str, list[Pair]], n_exams: int, start: str, seed: int
+) -> dict[str, Any]:
     """Train once and score on the test exams."""
     torch.manual_seed(seed)
     model = UNet() if start == "random" else load_checkpoint(args.checkpoint).model
@@ -70,8 +79,16 @@ def row(args: argparse.Namespace, split: dict[str, list[Pair]], n_exams: int, st
     images, masks = load_arrays(split["test"], max_size=sys.maxsize)
     scores = score_masks([p >= 0.5 for p in predict_all(model, images)], masks)
     shutil.rmtree(run)
-    return {"start": start, "exams": len({pair.group for pair in pairs}), "asked": n_exams, "seed": seed,
-            "images": len(pairs), "steps": args.steps, "seconds": history[-1]["seconds"], **scores}
+    return {
+        "start": start,
+        "exams": len({pair.group for pair in pairs}),
+        "asked": n_exams,
+        "seed": seed,
+        "images": len(pairs),
+        "steps": args.steps,
+        "seconds": history[-1]["seconds"],
+        **scores,
+    }
 
 
 def read_rows(out: Path) -> list[dict[str, Any]]:
@@ -90,16 +107,21 @@ def learning_curve(args: argparse.Namespace, split: dict[str, list[Pair]]) -> No
         made = row(args, split, n_exams, start, seed)
         with (args.out / "curve.jsonl").open("a") as file:
             file.write(json.dumps(made) + "\n")
-        print(f"{start:8s} {made['exams']:4d} exams, seed {seed}: " + ", ".join(
-            f"{label} {made[name]:.3f}" for name, label in SHOWN.items()), flush=True)
+        print(
+            f"{start:8s} {made['exams']:4d} exams, seed {seed}: "
+            + ", ".join(f"{label} {made[name]:.3f}" for name, label in SHOWN.items()),
+            flush=True,
+        )
 
 
 def draw(rows: list[dict[str, Any]], zero: dict[str, Any]) -> plt.Figure:
     """One panel a score: mean line and every seed as a dot, against the number of real exams."""
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.3), layout="constrained")
     for axis, (name, label) in zip(axes, SHOWN.items(), strict=True):
-        for start, text, marker, colour in (("random", "real scans alone", "s", "#0072B2"),
-                                            ("phantom", "phantom first", "o", "#D55E00")):
+        for start, text, marker, colour in (
+            ("random", "real scans alone", "s", "#0072B2"),
+            ("phantom", "phantom first", "o", "#D55E00"),
+        ):
             mine = [r for r in rows if r["start"] == start]
             exams = sorted({r["exams"] for r in mine})
             means = [np.mean([r[name] for r in mine if r["exams"] == n]) for n in exams]
@@ -116,8 +138,9 @@ def draw(rows: list[dict[str, Any]], zero: dict[str, Any]) -> plt.Figure:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("checkpoint", type=Path, help="best.pt of a run on the phantom")
     parser.add_argument("real", type=Path, help="folder of real image-mask pairs")
     parser.add_argument("out", type=Path, help="folder for the results")
@@ -125,8 +148,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS)
     parser.add_argument("--steps", type=int, default=500, help="of each training of step 2 (default 500)")
-    parser.add_argument("--max-size", type=int, default=313, help="longest side in step 1: at 313 the real "
-                        "pixels are about as large as the phantom's (default 313)")
+    parser.add_argument(
+        "--max-size",
+        type=int,
+        default=313,
+        help="longest side in step 1: at 313 the real "
+        "pixels are about as large as the phantom's (default 313)",
+    )
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     warnings.simplefilter("ignore", UserWarning)  # images without a mask; `check` lists them
@@ -135,14 +163,25 @@ def main() -> None:
     checkpoint = load_checkpoint(args.checkpoint)
     scored = args.out / "on_real.json"
     if not scored.exists():
-        zero = {name: on_real(checkpoint, part, args.max_size)
-                for name, part in (("all", pairs), ("test", split["test"]))}
-        write_json(scored, {name: {key: value for key, value in scores.items() if not key.startswith("per_")}
-                            for name, scores in zero.items()})
+        zero = {
+            name: on_real(checkpoint, part, args.max_size)
+            for name, part in (("all", pairs), ("test", split["test"]))
+        }
+        write_json(
+            scored,
+            {
+                name: {key: value for key, value in scores.items() if not key.startswith("per_")}
+                for name, scores in zero.items()
+            },
+        )
     zero = json.loads(scored.read_text())
     for name, scores in zero.items():
-        print(f"phantom alone, {name} real images: " + ", ".join(
-            f"{label} {scores[key]:.3f} {scores['intervals'][key]}" for key, label in SHOWN.items()))
+        print(
+            f"phantom alone, {name} real images: "
+            + ", ".join(
+                f"{label} {scores[key]:.3f} {scores['intervals'][key]}" for key, label in SHOWN.items()
+            )
+        )
     learning_curve(args, split)
     save_figure(draw(read_rows(args.out), zero["test"]), args.out / "transfer.png")
 

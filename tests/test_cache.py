@@ -81,7 +81,7 @@ def test_a_cache_is_written_once_and_anew_when_a_file_changes(pairs, tmp_path: P
     assert folders(tmp_path) == first and len(first) == 1
     monkeypatch.undo()
     monkeypatch.setenv("UNET_HOME", str(tmp_path / "home"))
-    os.utime(pairs[0][3].mask, ns=(1, 1))
+    os.utime(pairs[0][3].mask_path, ns=(1, 1))
     open_cache(pairs[0])
     open_cache(pairs[0][:7])
     open_cache(pairs[0], min_side=64)
@@ -89,8 +89,8 @@ def test_a_cache_is_written_once_and_anew_when_a_file_changes(pairs, tmp_path: P
 
 
 def test_a_broken_file_is_named_and_nothing_is_left(pairs, tmp_path: Path):
-    pairs[0][5].image.write_bytes(b"no image")
-    with pytest.raises(ValueError, match=f"{pairs[0][5].image.name} must be a readable image"):
+    pairs[0][5].image_path.write_bytes(b"no image")
+    with pytest.raises(ValueError, match=f"{pairs[0][5].image_path.name} must be a readable image"):
         open_cache(pairs[0])
     assert folders(tmp_path) == []
 
@@ -105,11 +105,11 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_written(pairs, tmp_
 
 def test_masks_without_a_stone_are_refused_as_in_memory(pairs):
     for pair in pairs[0]:
-        shutil.copy(pair.mask, pair.image.with_suffix(".keep"))
+        shutil.copy(pair.mask_path, pair.image_path.with_suffix(".keep"))
         from PIL import Image
 
-        with Image.open(pair.mask) as mask:
-            Image.new("L", mask.size).save(pair.mask)
+        with Image.open(pair.mask_path) as mask:
+            Image.new("L", mask.size).save(pair.mask_path)
     with pytest.raises(ValueError, match="at least one stone, got none .* multiply them by 255"):
         open_cache(pairs[0], min_side=32).sampler(32, 0.5, 0.25)
 

@@ -44,7 +44,11 @@ def test_the_report_counts_everything(messy: Path):
     report = check_folder(messy, progress=False)
     assert json.loads(json.dumps(report)) == report
     assert {key: report[key] for key in ("n_pairs", "n_positive", "n_groups", "n_ungrouped")} == {
-        "n_pairs": 6, "n_positive": 2, "n_groups": 6, "n_ungrouped": 6}
+        "n_pairs": 6,
+        "n_positive": 2,
+        "n_groups": 6,
+        "n_ungrouped": 6,
+    }
     assert report["n_grouped_by_folder"] == 0 and report["largest_group"] == {"name": "a", "n_pairs": 1}
     assert report["images_without_mask"] == ["g.png", "h.png"]
     assert report["masks_without_image"] == ["i_mask.png", "j_mask.png"]

@@ -19,10 +19,18 @@ resource = pytest.importorskip("resource") if os.name == "posix" else None
 def make_state(**settings) -> dict:
     torch.manual_seed(0)
     model = UNet(**{"base_channels": 1, "depth": 2, **settings})
-    return {"network": "unet_helpers.model.UNet", "model_settings": model.settings,
-            "model": model.state_dict(), "config": {"minutes": None},
-            "split": {"train": ["a"], "val": ["b"]}, "images": {"train": ["0a"], "val": ["0b"]},
-            "threshold": 0.5, "min_pixels": 0, "step": 3, "val_dice": 0.25}
+    return {
+        "network": "unet_helpers.model.UNet",
+        "model_settings": model.settings,
+        "model": model.state_dict(),
+        "config": {"minutes": None},
+        "split": {"train": ["a"], "val": ["b"]},
+        "images": {"train": ["0a"], "val": ["0b"]},
+        "threshold": 0.5,
+        "min_pixels": 0,
+        "step": 3,
+        "val_dice": 0.25,
+    }
 
 
 @pytest.fixture
@@ -85,9 +93,15 @@ def test_damaged_bytes_end_in_a_network_or_one_sentence(saved: Path):
             assert str(saved) in str(error)
 
 
-@pytest.mark.parametrize("content", [
-    b"no checkpoint at all", b"\x89PNG\r\n\x1a\n" + bytes(200), pickle.dumps({}), bytes(5000),
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"no checkpoint at all",
+        b"\x89PNG\r\n\x1a\n" + bytes(200),
+        pickle.dumps({}),
+        bytes(5000),
+    ],
+)
 def test_other_files_are_refused(tmp_path: Path, content: bytes):
     (tmp_path / "a.pt").write_bytes(content)
     with pytest.raises(ValueError, match="a.pt must be a"):
@@ -101,11 +115,17 @@ def test_checkpoints_of_other_programs_are_refused(tmp_path: Path):
             load_checkpoint(tmp_path / "a.pt")
 
 
-@pytest.mark.parametrize("change", [
-    {"model_settings": {**make_state()["model_settings"], "base_channels": 2}},
-    {"model_settings": {**make_state()["model_settings"], "depth": 3}},
-    {"model_settings": {"layers": 4}}, {"model_settings": None}, {"model": {}}, {"model": None},
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model_settings": {**make_state()["model_settings"], "base_channels": 2}},
+        {"model_settings": {**make_state()["model_settings"], "depth": 3}},
+        {"model_settings": {"layers": 4}},
+        {"model_settings": None},
+        {"model": {}},
+        {"model": None},
+    ],
+)
 def test_weights_of_another_architecture_are_refused(tmp_path: Path, change: dict):
     save_state(tmp_path / "a.pt", {**make_state(), **change})
     with pytest.raises(ValueError, match="a.pt must hold the .*weights of the .* it names") as caught:
@@ -155,8 +175,9 @@ def test_an_interrupted_write_leaves_the_old_file(saved: Path, monkeypatch, inte
     with pytest.raises((KeyboardInterrupt, OSError, RuntimeError)) as caught:
         save_state(saved, make_state())
     if name == "save" and interruption is not KeyboardInterrupt:  # how PyTorch tells of a full disk
-        assert str(caught.value).endswith("could not be written: unexpected pos 64; the previous file is "
-                                          "intact.") and isinstance(caught.value, OSError)
+        assert str(caught.value).endswith(
+            "could not be written: unexpected pos 64; the previous file is intact."
+        ) and isinstance(caught.value, OSError)
     assert saved.read_bytes() == before and list(saved.parent.iterdir()) == [saved]
 
 
@@ -214,8 +235,15 @@ class MyNet(nn.Module):
 
 def test_a_network_of_ones_own_is_loaded_into_a_new_one(tmp_path: Path):
     trained = MyNet()
-    save_state(tmp_path / "a.pt", {**make_state(), "network": network_name(trained), "model_settings": {},
-                                   "model": trained.state_dict()})
+    save_state(
+        tmp_path / "a.pt",
+        {
+            **make_state(),
+            "network": network_name(trained),
+            "model_settings": {},
+            "model": trained.state_dict(),
+        },
+    )
     with pytest.raises(ValueError, match=r"the weights of a \w+\.MyNet\. Give .* into: model=MyNet\(\)\."):
         load_checkpoint(tmp_path / "a.pt")
     loaded = load_checkpoint(tmp_path / "a.pt", model=MyNet()).model

@@ -26,8 +26,18 @@ from unet_helpers.training import TrainConfig
 
 TRAIN = ("--epochs", "2", "--base-channels", "2", "--device", "cpu")
 ROOT = Path(__file__).resolve().parents[1]
-SCORES = {"n_images", "n_positive", "dice_positive_mean", "iou_positive_mean", "dice_pooled", "iou_pooled",
-          "clean_negative_rate", "false_positives_per_image", "section_sensitivity", "threshold"}
+SCORES = {
+    "n_images",
+    "n_positive",
+    "dice_positive_mean",
+    "iou_positive_mean",
+    "dice_pooled",
+    "iou_pooled",
+    "clean_negative_rate",
+    "false_positives_per_image",
+    "section_sensitivity",
+    "threshold",
+}
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +56,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "default_config", lambda device: TrainConfig(
-            n_steps=4, steps_per_epoch=2, batch_size=4, patch_size=32, learning_rate=1e-2))
+        patch.setattr(
+            cli,
+            "default_config",
+            lambda device: TrainConfig(
+                n_steps=4, steps_per_epoch=2, batch_size=4, patch_size=32, learning_rate=1e-2
+            ),
+        )
         assert call("train", data, "--out", folder, *TRAIN) == 0
     return folder
 
@@ -119,8 +134,15 @@ def test_check_of_nothing(tmp_path: Path, capsys):
 # -------------------------------------------------------------------------------------------------- train
 def test_train_writes_the_run(run: Path, data: Path):
     names = sorted(path.name for path in run.iterdir())
-    assert names == ["best.pt", "curves.png", "history.json", "last.pt", "run.lock", "snapshots.png",
-                     "split.json"]
+    assert names == [
+        "best.pt",
+        "curves.png",
+        "history.json",
+        "last.pt",
+        "run.lock",
+        "snapshots.png",
+        "split.json",
+    ]
     split = json.loads((run / "split.json").read_text())
     assert sorted(sum(split.values(), [])) == sorted(path.name for path in data.glob("*.jpg"))
     assert {name: len(images) for name, images in split.items()} == {"train": 8, "val": 2, "test": 2}
@@ -137,8 +159,10 @@ def test_train_again_needs_resume_and_the_same_settings(run: Path, data: Path, t
     assert "Add --resume to continue it" in capsys.readouterr().err
     assert call("train", data, "--out", copy, *TRAIN, "--resume", "--seed", 1) == 1
     assert "seed 0 there, 1 here" in capsys.readouterr().err
-    for option, value, said in (("--epochs", 1, "n_epochs 2 there, 1 here, and a run can only be made"),
-                                ("--base-channels", 3, "base_channels 2 there, 3 here")):
+    for option, value, said in (
+        ("--epochs", 1, "n_epochs 2 there, 1 here, and a run can only be made"),
+        ("--base-channels", 3, "base_channels 2 there, 3 here"),
+    ):
         assert call("train", data, "--out", copy, option, value, "--resume", "--device", "cpu") == 1
         err = capsys.readouterr().err
         assert said in err and "Leave them away to continue, give another run folder" in err
@@ -171,8 +195,13 @@ def test_ctrl_c_before_the_first_validation_is_one_sentence(data: Path, tmp_path
     monkeypatch.setattr(training, "augment", lambda *a: (signal.raise_signal(signal.SIGINT), real(*a))[1])
     assert call("train", data, "--out", folder, *TRAIN) == 130
     out, err = capsys.readouterr()
-    assert out.endswith("Stopped at step 1; everything is saved. To go on, give the same command with "
-                        "--resume.\n") and "nan" not in out and err == ""
+    assert (
+        out.endswith(
+            "Stopped at step 1; everything is saved. To go on, give the same command with --resume.\n"
+        )
+        and "nan" not in out
+        and err == ""
+    )
     assert sorted(path.name for path in folder.iterdir()) == ["last.pt", "run.lock", "split.json"]
     monkeypatch.setattr(training, "augment", real)
     assert call("train", data, "--out", folder, *TRAIN, "--resume") == 0
@@ -191,8 +220,9 @@ def test_ctrl_c_while_the_images_are_read_is_one_sentence(data: Path, tmp_path: 
     assert call("train", data, "--out", tmp_path / "run", *TRAIN, "--resume") == 0
 
 
-def test_what_cannot_be_written_is_told_before_anything_is_computed(run: Path, data: Path, tmp_path: Path,
-                                                                   monkeypatch, capsys):
+def test_what_cannot_be_written_is_told_before_anything_is_computed(
+    run: Path, data: Path, tmp_path: Path, monkeypatch, capsys
+):
     for name in ("open_dataset", "load_checkpoint", "choose_grey_threshold"):
         monkeypatch.setattr(cli, name, None)  # opening the data would fail
     (tmp_path / "file").write_text("")
@@ -253,9 +283,23 @@ def test_train_usage(data: Path, tmp_path: Path, capsys):
 
 # ----------------------------------------------------------------------------------------------- evaluate
 def test_evaluate_writes_scores_and_figure(run: Path, data: Path, tmp_path: Path, capsys):
-    assert call("evaluate", data, "--checkpoint", run / "best.pt", "--device", "cpu",
-                "--json", tmp_path / "a" / "scores.json", "--figure", tmp_path / "b" / "cases.png",
-                "--report", tmp_path / "c" / "report.html") == 0
+    assert (
+        call(
+            "evaluate",
+            data,
+            "--checkpoint",
+            run / "best.pt",
+            "--device",
+            "cpu",
+            "--json",
+            tmp_path / "a" / "scores.json",
+            "--figure",
+            tmp_path / "b" / "cases.png",
+            "--report",
+            tmp_path / "c" / "report.html",
+        )
+        == 0
+    )
     scores = json.loads((tmp_path / "a" / "scores.json").read_text())
     assert set(scores) >= SCORES and scores["n_images"] == 2 and scores["split"] == "test"
     assert scores["clean_negative_rate"] is None  # no stone-free image: not a number, and JSON has no NaN
@@ -274,8 +318,9 @@ def test_evaluate_writes_scores_and_figure(run: Path, data: Path, tmp_path: Path
     assert str(data) not in page
 
 
-def test_evaluate_measures_in_millimetres_where_the_data_know_their_pixels(run: Path, data: Path,
-                                                                           tmp_path: Path, capsys):
+def test_evaluate_measures_in_millimetres_where_the_data_know_their_pixels(
+    run: Path, data: Path, tmp_path: Path, capsys
+):
     copy = shutil.copytree(data, tmp_path / "data")
     rows = [f"{path.stem},{0.5 + 0.25 * (n % 2)}" for n, path in enumerate(sorted(copy.glob("*.jpg")))]
     (copy / "slices.csv").write_text("\n".join(["stem,spacing_mm", *rows]))
@@ -298,8 +343,18 @@ def test_test_time_augmentation_is_an_option(run: Path, data: Path, tmp_path: Pa
 
     monkeypatch.setattr(cli, "predict_all", watched)
     for option in ((), ("--tta",)):
-        assert call("evaluate", data, "--checkpoint", run / "best.pt", *option, "--json",
-                    tmp_path / f"{len(option)}.json") == 0
+        assert (
+            call(
+                "evaluate",
+                data,
+                "--checkpoint",
+                run / "best.pt",
+                *option,
+                "--json",
+                tmp_path / f"{len(option)}.json",
+            )
+            == 0
+        )
     plain, mirrored = (json.loads((tmp_path / f"{n}.json").read_text()) for n in (0, 1))
     assert views == [1, 4] and (plain["tta"], mirrored["tta"]) == (False, True)
     assert plain["threshold"] == mirrored["threshold"]  # the checkpoint's, chosen without
@@ -309,8 +364,19 @@ def test_test_time_augmentation_is_an_option(run: Path, data: Path, tmp_path: Pa
 
 @pytest.mark.parametrize(("split", "n_images"), [("train", 8), ("val", 2), ("all", 12)])
 def test_evaluate_a_part(run: Path, data: Path, tmp_path: Path, split: str, n_images: int):
-    assert call("evaluate", data, "--checkpoint", run / "best.pt", "--split", split,
-                "--json", tmp_path / "scores.json") == 0
+    assert (
+        call(
+            "evaluate",
+            data,
+            "--checkpoint",
+            run / "best.pt",
+            "--split",
+            split,
+            "--json",
+            tmp_path / "scores.json",
+        )
+        == 0
+    )
     assert json.loads((tmp_path / "scores.json").read_text())["n_images"] == n_images
 
 
@@ -364,8 +430,10 @@ def test_groups_added_after_the_training_hide_no_leak(tmp_path: Path, capsys):
     rows = [f"{Path(name).stem},patient{n % 3}" for part in parts.values() for n, name in enumerate(part)]
     (data / "groups.csv").write_text("\n".join(["stem,group", *rows]))
     assert call("evaluate", data, "--checkpoint", tmp_path / "run" / "best.pt") == 1
-    found = ("16 images, of which 11 were trained on and 2 chose the best weights; 3 others share a group "
-             "with them; none is left to test on.")
+    found = (
+        "16 images, of which 11 were trained on and 2 chose the best weights; 3 others share a group "
+        "with them; none is left to test on."
+    )
     assert found in capsys.readouterr().err
 
 
@@ -387,8 +455,13 @@ FOLDS = (*TRAIN, "--folds", "3")
 def folds(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "folds"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "default_config", lambda device: TrainConfig(
-            n_steps=4, steps_per_epoch=2, batch_size=4, patch_size=32, learning_rate=1e-2))
+        patch.setattr(
+            cli,
+            "default_config",
+            lambda device: TrainConfig(
+                n_steps=4, steps_per_epoch=2, batch_size=4, patch_size=32, learning_rate=1e-2
+            ),
+        )
         assert call("train", data, "--out", folder, *FOLDS) == 0
     return folder
 
@@ -407,8 +480,9 @@ def test_folds_test_every_image_once(folds: Path, data: Path):
         assert (folds / f"fold-{n}" / "curves.png").exists()
 
 
-def test_evaluate_pools_the_folds_each_with_its_own_choice(folds: Path, data: Path, tmp_path: Path,
-                                                           monkeypatch, capsys):
+def test_evaluate_pools_the_folds_each_with_its_own_choice(
+    folds: Path, data: Path, tmp_path: Path, monkeypatch, capsys
+):
     run, given = shutil.copytree(folds, tmp_path / "run"), {}
     for n in (1, 2, 3):
         store_threshold(run / f"fold-{n}" / "best.pt", 0.1 * n, n)
@@ -418,8 +492,15 @@ def test_evaluate_pools_the_folds_each_with_its_own_choice(folds: Path, data: Pa
         return evaluate(probabilities, masks, threshold, min_pixels, **options)
 
     monkeypatch.setattr(cli, "evaluate", watched)
-    scores = evaluated(run, data, tmp_path / "scores.json", "--report", tmp_path / "report.html",
-                       "--figure", tmp_path / "cases.png")
+    scores = evaluated(
+        run,
+        data,
+        tmp_path / "scores.json",
+        "--report",
+        tmp_path / "report.html",
+        "--figure",
+        tmp_path / "cases.png",
+    )
     owner = {name: n for n in (1, 2, 3) for name in split_of(run / f"fold-{n}")["test"]}
     assert sorted(scores["images"]) == sorted(owner) and scores["n_networks"] == 3
     assert given["threshold"] == pytest.approx([0.1 * owner[name] for name in scores["images"]])
@@ -432,8 +513,9 @@ def test_evaluate_pools_the_folds_each_with_its_own_choice(folds: Path, data: Pa
     assert load_image(tmp_path / "cases.png").shape[1] > 300
 
 
-def test_each_fold_scores_its_own_images_with_its_own_network(folds: Path, data: Path, tmp_path: Path,
-                                                              monkeypatch):
+def test_each_fold_scores_its_own_images_with_its_own_network(
+    folds: Path, data: Path, tmp_path: Path, monkeypatch
+):
     run, shown, predict_all = shutil.copytree(folds, tmp_path / "run"), [], cli.predict_all
 
     def watched(model, images, **options):
@@ -445,7 +527,7 @@ def test_each_fold_scores_its_own_images_with_its_own_network(folds: Path, data:
     by_fold, shown[:] = list(shown), []
     for n in (1, 2, 3):
         alone = evaluated(run / f"fold-{n}" / "best.pt", data, tmp_path / "alone.json")
-        assert alone["images"] == pooled["images"][4 * n - 4:4 * n]
+        assert alone["images"] == pooled["images"][4 * n - 4 : 4 * n]
         assert len(shown[-1]) == 4 and all(map(np.array_equal, shown[-1], by_fold[n - 1]))
 
 
@@ -454,8 +536,15 @@ def test_folds_go_on_where_they_stopped(folds: Path, data: Path, tmp_path: Path,
 
     def stopped(train, val, folder, config, *rest, **options):
         if folder.name == "fold-2":
-            fit(train, val, folder, replace(config, n_epochs=2), *rest, **options,
-                on_epoch=lambda _: os.kill(os.getpid(), signal.SIGINT))
+            fit(
+                train,
+                val,
+                folder,
+                replace(config, n_epochs=2),
+                *rest,
+                **options,
+                on_epoch=lambda _: os.kill(os.getpid(), signal.SIGINT),
+            )
         return fit(train, val, folder, config, *rest, **options)
 
     monkeypatch.setattr(cli, "fit", stopped)
@@ -492,10 +581,11 @@ def test_folds_that_were_not_begun_take_the_settings_of_the_first(data: Path, tm
 def test_a_run_keeps_its_folds(folds: Path, run: Path, data: Path, tmp_path: Path, capsys):
     copy = shutil.copytree(folds, tmp_path / "run")
     for options, message in (
-            (FOLDS, "which holds a run. Add --resume"),
-            ((*TRAIN, "--folds", "4", "--resume"), "with --folds 3 --seed 0. Give these, or another folder"),
-            ((*FOLDS, "--seed", "1", "--resume"), "with --folds 3 --seed 0. Give these, or another folder"),
-            ((*TRAIN, "--resume"), "with --folds 3 --seed 0. Give these, or another folder")):
+        (FOLDS, "which holds a run. Add --resume"),
+        ((*TRAIN, "--folds", "4", "--resume"), "with --folds 3 --seed 0. Give these, or another folder"),
+        ((*FOLDS, "--seed", "1", "--resume"), "with --folds 3 --seed 0. Give these, or another folder"),
+        ((*TRAIN, "--resume"), "with --folds 3 --seed 0. Give these, or another folder"),
+    ):
         assert call("train", data, "--out", copy, *options) == 1
         assert message in capsys.readouterr().err
     assert call("train", data, "--out", run, *FOLDS, "--resume") == 1
@@ -583,8 +673,9 @@ def test_predict_takes_names_that_matplotlib_would_read_as_formulas(run: Path, d
     assert len(list(out.glob("*_mask.png"))) == len(list(out.glob("*_overlay.png"))) == 3
 
 
-def test_an_overlay_that_cannot_be_drawn_loses_nothing(run: Path, data: Path, tmp_path: Path, monkeypatch,
-                                                       capsys):
+def test_an_overlay_that_cannot_be_drawn_loses_nothing(
+    run: Path, data: Path, tmp_path: Path, monkeypatch, capsys
+):
     images, real = sorted(data.glob("*.jpg"))[:3], plotting.overlay
 
     def fail(image, **options):
@@ -670,8 +761,13 @@ def test_help_explains_every_option(name: str, capsys):
 # ------------------------------------------------------------------------------------------ real processes
 def start(*arguments: object) -> subprocess.Popen:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen([sys.executable, "-m", "unet_helpers", *map(str, arguments)], env=environment,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "unet_helpers", *map(str, arguments)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_the_module_can_be_run():

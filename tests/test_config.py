@@ -10,19 +10,25 @@ import torch
 from unet_helpers.config import TrainConfig, clashes, continued, default_config
 
 
-@pytest.mark.parametrize(("name", "values"), [
-    *((name, [0, -1, 1.5, 2.0, True, math.nan, math.inf, "3", 2**70])
-      for name in ("n_steps", "n_epochs", "batch_size", "patch_size", "steps_per_epoch")),
-    *((name, [None]) for name in ("n_steps", "batch_size", "patch_size", "seed", "learning_rate")),
-    ("minutes", [0, -1.0, math.nan, math.inf, True, "5"]),
-    ("learning_rate", [0, -1e-3, math.nan, math.inf, False]),
-    ("max_gradient_norm", [0, -1, math.nan]),
-    ("weight_decay", [-1e-3, math.nan, math.inf]),
-    ("warm_up", [-0.1, 1, 1.0, math.nan]),
-    ("stone_fraction", [-0.1, 1.1, math.nan, True]), ("lookalike_fraction", [-0.1, 1.1, math.nan]),
-    ("seed", [-1, 0.5, True, 2**63]),
-    ("compile", ["yes", None, True]),
-])
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        *(
+            (name, [0, -1, 1.5, 2.0, True, math.nan, math.inf, "3", 2**70])
+            for name in ("n_steps", "n_epochs", "batch_size", "patch_size", "steps_per_epoch")
+        ),
+        *((name, [None]) for name in ("n_steps", "batch_size", "patch_size", "seed", "learning_rate")),
+        ("minutes", [0, -1.0, math.nan, math.inf, True, "5"]),
+        ("learning_rate", [0, -1e-3, math.nan, math.inf, False]),
+        ("max_gradient_norm", [0, -1, math.nan]),
+        ("weight_decay", [-1e-3, math.nan, math.inf]),
+        ("warm_up", [-0.1, 1, 1.0, math.nan]),
+        ("stone_fraction", [-0.1, 1.1, math.nan, True]),
+        ("lookalike_fraction", [-0.1, 1.1, math.nan]),
+        ("seed", [-1, 0.5, True, 2**63]),
+        ("compile", ["yes", None, True]),
+    ],
+)
 def test_settings_are_refused_by_name_and_value(name: str, values: list):
     for value in values:
         with pytest.raises(ValueError, match=rf"^{name} must be .*, got ") as caught:
@@ -40,8 +46,16 @@ def test_settings_that_contradict_each_other_are_refused():
 
 
 def test_sensible_extremes_and_numbers_of_numpy_are_taken_as_plain_ones():
-    config = TrainConfig(n_steps=np.int64(7), minutes=np.float32(0.5), warm_up=0, stone_fraction=1, seed=0,
-                         lookalike_fraction=0, weight_decay=0, max_gradient_norm=math.inf)
+    config = TrainConfig(
+        n_steps=np.int64(7),
+        minutes=np.float32(0.5),
+        warm_up=0,
+        stone_fraction=1,
+        seed=0,
+        lookalike_fraction=0,
+        weight_decay=0,
+        max_gradient_norm=math.inf,
+    )
     assert {type(value) for value in asdict(config).values()} <= {int, float, str, type(None)}
     assert (config.n_steps, config.minutes) == (7, 0.5)
 
@@ -50,23 +64,33 @@ def test_default_settings_take_more_steps_on_a_gpu():
     assert default_config(torch.device("cuda")).n_steps > default_config(torch.device("cpu")).n_steps
 
 
-@pytest.mark.parametrize(("settings", "length", "progress"), [
-    ({"n_steps": 40}, ("n_steps", 40), 0.25), ({"n_epochs": 4}, ("n_epochs", 4), 0.5),
-    ({"minutes": 0.5}, ("minutes", 0.5), 0.1),
-])
+@pytest.mark.parametrize(
+    ("settings", "length", "progress"),
+    [
+        ({"n_steps": 40}, ("n_steps", 40), 0.25),
+        ({"n_epochs": 4}, ("n_epochs", 4), 0.5),
+        ({"minutes": 0.5}, ("minutes", 0.5), 0.1),
+    ],
+)
 def test_the_length_is_steps_epochs_or_minutes(settings: dict, length: tuple, progress: float):
     config = TrainConfig(**settings)
     assert config.length == length
     assert config.progress(step=10, seconds=3.0, steps_per_epoch=5) == pytest.approx(progress)
 
 
-@pytest.mark.parametrize(("changes", "expected"), [
-    ({}, []), ({"compile": "on"}, []), ({"n_steps": 11}, []), ({"n_steps": 10}, []),
-    ({"n_steps": 9}, ["n_steps 10 there, 9 here, and a run can only be made longer"]),
-    ({"minutes": 1.0}, ["n_steps 10 there, minutes 1.0 here"]),
-    ({"n_epochs": 5}, ["n_steps 10 there, n_epochs 5 here"]),
-    ({"seed": 1, "batch_size": 8}, ["batch_size 6 there, 8 here", "seed 0 there, 1 here"]),
-])
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, []),
+        ({"compile": "on"}, []),
+        ({"n_steps": 11}, []),
+        ({"n_steps": 10}, []),
+        ({"n_steps": 9}, ["n_steps 10 there, 9 here, and a run can only be made longer"]),
+        ({"minutes": 1.0}, ["n_steps 10 there, minutes 1.0 here"]),
+        ({"n_epochs": 5}, ["n_steps 10 there, n_epochs 5 here"]),
+        ({"seed": 1, "batch_size": 8}, ["batch_size 6 there, 8 here", "seed 0 there, 1 here"]),
+    ],
+)
 def test_what_a_run_cannot_be_continued_with(changes: dict, expected: list[str]):
     saved = TrainConfig(n_steps=10)
     assert clashes(saved, replace(saved, **changes)) == expected

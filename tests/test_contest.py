@@ -10,11 +10,23 @@ import torch
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import contest  # noqa: E402
 
-ROW = {"contestant": "ours", "seed": 0, "threads": 1, "budget": 60.0, "dice_positive_mean": 0.8,
-       "val_dice": 0.88, "section_sensitivity": 0.7, "stone_sensitivity": 0.9,
-       "false_positives_per_image": 0.5,
-       "parameters": 121033, "images_per_s": 100.0, "megapixels_per_s": 0.9, "share_of_peak": 0.25,
-       "precision": "bfloat16", "peak_memory_mib": 900.0}
+ROW = {
+    "contestant": "ours",
+    "seed": 0,
+    "threads": 1,
+    "budget": 60.0,
+    "dice_positive_mean": 0.8,
+    "val_dice": 0.88,
+    "section_sensitivity": 0.7,
+    "stone_sensitivity": 0.9,
+    "false_positives_per_image": 0.5,
+    "parameters": 121033,
+    "images_per_s": 100.0,
+    "megapixels_per_s": 0.9,
+    "share_of_peak": 0.25,
+    "precision": "bfloat16",
+    "peak_memory_mib": 900.0,
+}
 
 
 def test_only_missing_rows_are_measured(tmp_path: Path):
@@ -36,14 +48,20 @@ def test_the_table_gives_mean_and_range_over_seeds():
 
 
 def images(*dices: float) -> dict:
-    return {"per_image": [{"dice": d, "n_sections": 1, "n_found": 1, "n_false_positives": 0} for d in dices],
-            "groups": ["a", "a", "b"]}
+    return {
+        "per_image": [{"dice": d, "n_sections": 1, "n_found": 1, "n_false_positives": 0} for d in dices],
+        "groups": ["a", "a", "b"],
+    }
 
 
 def test_contestants_are_compared_on_the_same_images_by_patient():
-    rows = [{**ROW, **images(0.1, 0.3, 0.9)}, {**ROW, "seed": 1, **images(0.2, 0.4, 0.8)},
-            {**ROW, "contestant": "net", **images(0.2, 0.4, 0.7)}, {**ROW, "contestant": "net", "seed": 7},
-            {**ROW, "contestant": "late", "budget": 180.0}]
+    rows = [
+        {**ROW, **images(0.1, 0.3, 0.9)},
+        {**ROW, "seed": 1, **images(0.2, 0.4, 0.8)},
+        {**ROW, "contestant": "net", **images(0.2, 0.4, 0.7)},
+        {**ROW, "contestant": "net", "seed": 7},
+        {**ROW, "contestant": "late", "budget": 180.0},
+    ]
     text = contest.table(rows, "ours")
     # at seed 0, which both have, net gains 0.1 with patient a and loses 0.2 with b
     assert "| Dice minus ours (95 %) |" in text and "| +0.000 (-0.200 to +0.100) |" in text
@@ -51,8 +69,12 @@ def test_contestants_are_compared_on_the_same_images_by_patient():
 
 
 def test_the_figure_draws_the_range_of_the_seeds():
-    rows = [ROW, {**ROW, "seed": 1, "dice_positive_mean": 0.9}, {**ROW, "contestant": "net-in-ours"},
-            {**ROW, "contestant": "net", "budget": 180.0, "dice_positive_mean": 0.3}]
+    rows = [
+        ROW,
+        {**ROW, "seed": 1, "dice_positive_mean": 0.9},
+        {**ROW, "contestant": "net-in-ours"},
+        {**ROW, "contestant": "net", "budget": 180.0, "dice_positive_mean": 0.3},
+    ]
     ax = contest.plot(rows).axes[0]
     ours, other, inside = ax.containers
     assert [c.get_label() for c in ax.containers] == ["ours", "net", "net, our recipe"]

@@ -93,8 +93,9 @@ def test_logits_and_nan_are_refused(curve):
 
 # -------------------------------------------------------------------------------- precision and recall
 def test_precision_recall_by_hand():
-    curve = precision_recall([row(0.9, 0.8), row(0.8, 0.3), row(0.1, 0.0)],
-                             [row(1, 0) > 0, row(1, 1) > 0, row(0, 0) > 0])
+    curve = precision_recall(
+        [row(0.9, 0.8), row(0.8, 0.3), row(0.1, 0.0)], [row(1, 0) > 0, row(1, 1) > 0, row(0, 0) > 0]
+    )
     # from 0.9 on one of one; from 0.8 on two of three; from 0.3 on three of four
     assert curve["precision"] == pytest.approx([1, 2 / 3, 3 / 4])
     assert curve["recall"] == pytest.approx([1 / 3, 2 / 3, 1])
@@ -131,8 +132,9 @@ def test_precision_recall_equals_scikit_learn(images, n_ties: int | None):
 
 # ----------------------------------------------------------------------------------------- calibration
 def test_calibration_by_hand():
-    result = calibration([row(0.02, 0.04, 0.72, 0.78), row(0.76, 0.74, 0.96, 0.06)],
-                         [row(0, 1, 1, 0) > 0, row(1, 0, 1, 0) > 0])
+    result = calibration(
+        [row(0.02, 0.04, 0.72, 0.78), row(0.76, 0.74, 0.96, 0.06)], [row(0, 1, 1, 0) > 0, row(1, 0, 1, 0) > 0]
+    )
     assert result["n"] == [3, 4, 1]
     assert result["confidence"] == pytest.approx([0.04, 0.75, 0.96])
     assert result["frequency"] == pytest.approx([1 / 3, 1 / 2, 1])
@@ -146,8 +148,10 @@ def test_honest_probabilities_have_no_error_and_background_does_not_hide_one():
     honest = rng.random((400, 400)).astype(np.float32)
     assert calibration([honest], [truth < honest])["ece"] < 0.005
     proud = np.where(honest > 0.5, 0.95, 0).astype(np.float32)
-    few, many = (calibration([proud, *([np.zeros_like(proud)] * n)], [truth < honest] + [truth < 0] * n)
-                 for n in (0, 9))
+    few, many = (
+        calibration([proud, *([np.zeros_like(proud)] * n)], [truth < honest] + [truth < 0] * n)
+        for n in (0, 9)
+    )
     assert few["ece"] == many["ece"] == pytest.approx(0.2, abs=0.01)  # 75 % of these are stone, 95 % promised
 
 
@@ -188,7 +192,11 @@ def test_limits_by_size():
     result = agreement([5, 7, 9, 40, 20], [4, 5, 6, 30, 30], borders=(0, 5, 10, 20, np.inf))
     small, middle, none, large = result["by_size"]
     assert [(part["low"], part["high"], part["n"]) for part in result["by_size"]] == [
-        (0, 5, 1), (5, 10, 2), (10, 20, 0), (20, None, 2)]
+        (0, 5, 1),
+        (5, 10, 2),
+        (10, 20, 0),
+        (20, None, 2),
+    ]
     assert small["bias"] == 1 and all(map(math.isnan, small["limits"]))
     assert middle["limits"] == pytest.approx([2.5 - 1.96 * math.sqrt(0.5), 2.5 + 1.96 * math.sqrt(0.5)])
     assert math.isnan(none["bias"])

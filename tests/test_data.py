@@ -43,7 +43,7 @@ def kaggle_stem(second: int, serial: int = 1, version: str = "a" * 32) -> str:
 
 
 def groups_of(folder: Path) -> dict[str, str]:
-    return {pair.image.stem: pair.group for pair in scan_folder(folder).pairs}
+    return {pair.image_path.stem: pair.group for pair in scan_folder(folder).pairs}
 
 
 # ------------------------------------------------------------------------------------ two layouts
@@ -56,13 +56,15 @@ def test_flat_folder_with_other_files_beside(tmp_path: Path):
     write_pair(tmp_path / ".ipynb_checkpoints", "a-checkpoint")
     (tmp_path / "folder.png").mkdir()
     scan = scan_folder(tmp_path)
-    names = [(pair.image.name, pair.mask.name) for pair in scan.pairs]
+    names = [(pair.image_path.name, pair.mask_path.name) for pair in scan.pairs]
     assert names == [("a.jpg", "a_mask.png"), ("b.jpg", "b_mask.png")]
     assert scan.images_without_mask == [] and scan.masks_without_image == []
 
 
-@pytest.mark.parametrize(("images", "masks"), [("images", "masks"), ("image", "label"), ("Images", "MASKS"),
-                                               ("images", "labels"), ("image", "mask")])
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [("images", "masks"), ("image", "label"), ("Images", "MASKS"), ("images", "labels"), ("image", "mask")],
+)
 @pytest.mark.parametrize("ending", [".png", "_mask.png"])
 def test_two_folders(tmp_path: Path, images: str, masks: str, ending: str):
     names = ["1.png", "2.JPG", "3.TIF", "4.bmp", "5.jpeg", "6.tiff"]
@@ -72,15 +74,15 @@ def test_two_folders(tmp_path: Path, images: str, masks: str, ending: str):
     write(tmp_path / images / ".ipynb_checkpoints" / "1.png")
     write(tmp_path / images / "._1.png")
     scan = scan_folder(tmp_path)
-    assert [pair.image.name for pair in scan.pairs] == names
-    assert all(p.mask.name == p.image.stem + ending for p in scan.pairs)
+    assert [pair.image_path.name for pair in scan.pairs] == names
+    assert all(p.mask_path.name == p.image_path.stem + ending for p in scan.pairs)
     assert scan.images_without_mask == []
 
 
 def test_an_image_whose_own_name_ends_in_mask(tmp_path: Path):
     write(tmp_path / "images" / "gas_mask.png")
     write(tmp_path / "masks" / "gas_mask.png")
-    assert [p.image.name for p in scan_folder(tmp_path).pairs] == ["gas_mask.png"]
+    assert [p.image_path.name for p in scan_folder(tmp_path).pairs] == ["gas_mask.png"]
 
 
 def test_spaces_and_accents_in_names(tmp_path: Path):
@@ -108,7 +110,7 @@ def test_pairs_beside_a_layout_are_not_lost(tmp_path: Path):
 def test_pairs_come_in_order_of_their_paths(tmp_path: Path):
     for stem in ("b/x", "a/y", "a/x"):
         write_pair((tmp_path / stem).parent, stem[-1])
-    assert [p.image for p in scan_folder(tmp_path).pairs] == sorted(tmp_path.rglob("*.jpg"))
+    assert [p.image_path for p in scan_folder(tmp_path).pairs] == sorted(tmp_path.rglob("*.jpg"))
 
 
 def test_leftovers_are_named_and_counted(tmp_path: Path):
@@ -196,13 +198,17 @@ def test_plain_names_are_their_own_group_with_a_warning(tmp_path: Path):
         assert {pair.group for pair in find_pairs(tmp_path)} == {"a", "b"}
 
 
-@pytest.mark.parametrize("text", [
-    "stem,group\na,P1\nb,P1\nc,P2\n",
-    "﻿stem;group\r\na;P1\r\nb;P1\r\nc;P2\r\n",
-    "group,age,stem\nP1,40,a\nP1,41, b \nP2,42,c\n",
-    "stem,group\na.jpg,P1\nb.jpg,P1\nc.jpg,P2\n",
-    'stem,group\n"a","P1"\n"b","P1"\n\n"c","P2"\n',
-], ids=["comma", "BOM, semicolon, CRLF", "other columns", "file names", "quotes, empty line"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "stem,group\na,P1\nb,P1\nc,P2\n",
+        "﻿stem;group\r\na;P1\r\nb;P1\r\nc;P2\r\n",
+        "group,age,stem\nP1,40,a\nP1,41, b \nP2,42,c\n",
+        "stem,group\na.jpg,P1\nb.jpg,P1\nc.jpg,P2\n",
+        'stem,group\n"a","P1"\n"b","P1"\n\n"c","P2"\n',
+    ],
+    ids=["comma", "BOM, semicolon, CRLF", "other columns", "file names", "quotes, empty line"],
+)
 def test_groups_csv_names_the_patients(tmp_path: Path, text: str):
     for stem in "abc":
         write_pair(tmp_path, stem)
@@ -241,12 +247,15 @@ def test_images_that_groups_csv_leaves_out_are_counted(tmp_path: Path):
         assert [pair.group for pair in find_pairs(tmp_path)] == ["P1", "b", "c"]
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    (b"name,patient\na,P1\n", r"columns stem,group, got 'name,patient'"),
-    (b"a,P1\n", "columns stem,group, got 'a,P1'"),
-    (b"", "columns stem,group, got ''"),
-    ("stem,group\nü,P1\n".encode("utf-16"), r"must be UTF-8 text"),
-])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"name,patient\na,P1\n", r"columns stem,group, got 'name,patient'"),
+        (b"a,P1\n", "columns stem,group, got 'a,P1'"),
+        (b"", "columns stem,group, got ''"),
+        ("stem,group\nü,P1\n".encode("utf-16"), r"must be UTF-8 text"),
+    ],
+)
 def test_a_groups_csv_that_cannot_be_read_is_no_silent_leak(tmp_path: Path, content: bytes, message: str):
     write_pair(tmp_path, "a")
     (tmp_path / "groups.csv").write_bytes(content)
@@ -255,21 +264,24 @@ def test_a_groups_csv_that_cannot_be_read_is_no_silent_leak(tmp_path: Path, cont
 
 
 # ------------------------------------------------------------------------- one folder for each patient
-def write_patients(root: Path, layout: str, patients: tuple[str, ...] = ("p1", "p2", "p3"), n: int = 2,
-                   start: int = 1) -> Path:
+def write_patients(
+    root: Path, layout: str, patients: tuple[str, ...] = ("p1", "p2", "p3"), n: int = 2, start: int = 1
+) -> Path:
     """n images of each patient with a folder of their own; their stems repeat from patient to patient."""
     for patient in patients:
         for number in range(start, start + n):
-            places = {"flat": (f"{patient}/{number:03d}.png", f"{patient}/{number:03d}_mask.png"),
-                      "above": (f"images/{patient}/{number:03d}.png", f"masks/{patient}/{number:03d}.png"),
-                      "below": (f"{patient}/images/{number:03d}.png", f"{patient}/masks/{number:03d}.png")}
+            places = {
+                "flat": (f"{patient}/{number:03d}.png", f"{patient}/{number:03d}_mask.png"),
+                "above": (f"images/{patient}/{number:03d}.png", f"masks/{patient}/{number:03d}.png"),
+                "below": (f"{patient}/images/{number:03d}.png", f"{patient}/masks/{number:03d}.png"),
+            }
             for place, array in zip(places[layout], (GREY, MASK.astype(np.uint8) * 255), strict=True):
                 write(root / place, array)
     return root
 
 
 def groups_by_path(root: Path, group_by: str | None = None) -> dict[str, str]:
-    return {p.image.relative_to(root).as_posix(): p.group for p in scan_folder(root, group_by).pairs}
+    return {p.image_path.relative_to(root).as_posix(): p.group for p in scan_folder(root, group_by).pairs}
 
 
 @pytest.mark.parametrize("layout", ["flat", "above", "below"])
@@ -279,14 +291,21 @@ def test_a_folder_is_a_patient_when_stems_repeat(tmp_path: Path, layout: str, n_
     scan = scan_folder(write_patients(tmp_path / layout, layout, patients))
     assert len(scan.pairs) == scan.n_grouped_by_folder == 2 * n_patients and scan.n_ungrouped == 0
     for pair in scan.pairs:
-        assert pair.group in pair.image.parts and pair.group in patients
+        assert pair.group in pair.image_path.parts and pair.group in patients
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         find_pairs(tmp_path / layout)
 
 
-@pytest.mark.parametrize("names", [("train", "val", "test"), ("Train", "valid", "Validation"),
-                                   ("training", "testing"), ("stones", "normal")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train", "val", "test"),
+        ("Train", "valid", "Validation"),
+        ("training", "testing"),
+        ("stones", "normal"),
+    ],
+)
 def test_folders_that_name_a_part_are_nobodys(tmp_path: Path, names: tuple[str, ...]):
     scan = scan_folder(write_patients(tmp_path, "flat", names))
     assert scan.n_grouped_by_folder == 0 and len({pair.group for pair in scan.pairs}) == 2 * len(names)
@@ -342,8 +361,9 @@ def test_rows_count_before_folders_that_nobody_asked_for(tmp_path: Path):
 
 # --------------------------------------------------------------------------------- rows of groups.csv
 @pytest.mark.parametrize("layout", ["flat", "above", "below"])
-@pytest.mark.parametrize("spelling", ["p1/001", "p1/001.png", "p1\\001", "p1\\001.png", "./p1/001", "{path}",
-                                      "{windows}"])
+@pytest.mark.parametrize(
+    "spelling", ["p1/001", "p1/001.png", "p1\\001", "p1\\001.png", "./p1/001", "{path}", "{windows}"]
+)
 def test_a_row_with_a_path_means_one_image(tmp_path: Path, layout: str, spelling: str):
     write_patients(tmp_path, layout)
     path = {"flat": "p1/001.png", "above": "images/p1/001.png", "below": "p1/images/001.png"}[layout]
@@ -355,9 +375,18 @@ def test_a_row_with_a_path_means_one_image(tmp_path: Path, layout: str, spelling
     assert [where for where, group in groups_by_path(tmp_path).items() if group == "A"] == [path]
 
 
-@pytest.mark.parametrize(("place", "row"), [
-    ("", "p1/"), ("", "p1"), ("", "p1\\"), ("", "images/p1/"), ("images", "p1/"), ("images/p1", "001"),
-    ("images/p1", "001.png")])
+@pytest.mark.parametrize(
+    ("place", "row"),
+    [
+        ("", "p1/"),
+        ("", "p1"),
+        ("", "p1\\"),
+        ("", "images/p1/"),
+        ("images", "p1/"),
+        ("images/p1", "001"),
+        ("images/p1", "001.png"),
+    ],
+)
 def test_a_row_of_a_folder_and_a_table_beside_the_images(tmp_path: Path, place: str, row: str):
     write_patients(tmp_path, "above")
     (tmp_path / place / "groups.csv").write_text(f"stem,group\n{row},A\n")
@@ -377,7 +406,8 @@ def test_rows_that_do_not_fit_are_named(tmp_path: Path):
         write_pair(tmp_path, stem)
     write(tmp_path / "no mask yet.jpg")
     (tmp_path / "groups.csv").write_text(
-        "stem,group\ns0,A\ns0,B\ns1,A\nS2,B\ns3_typo,B\nt1,C\nt2,C\nt3,C\nno mask yet,C\n")
+        "stem,group\ns0,A\ns0,B\ns1,A\nS2,B\ns3_typo,B\nt1,C\nt2,C\nt3,C\nno mask yet,C\n"
+    )
     with pytest.warns(UserWarning) as caught:
         pairs = find_pairs(tmp_path)
     texts = [str(warning.message) for warning in caught if "groups.csv has" in str(warning.message)]
@@ -398,10 +428,19 @@ def test_a_row_in_another_case_gives_way_to_one_that_fits(tmp_path: Path):
 
 
 # --------------------------------------------------------------------------------- reading images
-@pytest.mark.parametrize(("name", "mode"), [
-    ("a.png", "L"), ("a.png", "RGB"), ("a.png", "RGBA"), ("a.png", "LA"), ("a.png", "P"),
-    ("a.tif", "L"), ("a.tif", "CMYK"), ("a.bmp", "RGB"),
-])
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("a.png", "L"),
+        ("a.png", "RGB"),
+        ("a.png", "RGBA"),
+        ("a.png", "LA"),
+        ("a.png", "P"),
+        ("a.tif", "L"),
+        ("a.tif", "CMYK"),
+        ("a.bmp", "RGB"),
+    ],
+)
 def test_grey_values_survive_every_colour_mode(tmp_path: Path, name: str, mode: str):
     image = load_image(write(tmp_path / name, mode=mode))
     assert image.dtype == np.uint8 and image.shape == GREY.shape

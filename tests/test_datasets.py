@@ -43,7 +43,8 @@ def visible(folder: Path) -> list[str]:
 
 # ---------------------------------------------------------------------------------- home and sources
 def test_home_is_the_variable_else_the_checkout_else_the_working_folder(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     assert home() == tmp_path / "home"
     monkeypatch.setenv("UNET_HOME", "~/runs here")
     assert home() == Path.home() / "runs here"
@@ -104,8 +105,14 @@ def test_a_comment_or_other_line_ends_in_the_source_change_no_name(tmp_path: Pat
     program = "from unet_helpers import datasets; print(datasets.phantom_dataset(1, 1, 64))"
     found = []
     for root in (copy.parent, Path(datasets.__file__).parents[1]):
-        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path,
-                               env={**os.environ, "PYTHONPATH": str(root)}, check=True)
+        ended = subprocess.run(
+            [sys.executable, "-c", program],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(root)},
+            check=True,
+        )
         found.append(ended.stdout.splitlines()[-1])
     assert found[0] == found[1] and len(list(Path(found[0]).parent.glob("phantom-*"))) == 1
 
@@ -115,8 +122,12 @@ def test_two_first_starts_at_once_share_one_data_set(tmp_path: Path, own_folder:
     program = "from unet_helpers import datasets; print('at', datasets.phantom_dataset(24, 2, 128))"
     root = str(Path(datasets.__file__).parents[1])
     options = {"text": True, "cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": root}}
-    both = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                             **options) for _ in range(2)]
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+        )
+        for _ in range(2)
+    ]
     texts = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0], texts
     assert [error for _, error in texts] == ["", ""]
@@ -243,10 +254,19 @@ def test_another_content_under_the_same_name_is_another_folder(tmp_path: Path):
     assert unpack(make_zip(tmp_path / "a.zip", "2.png")) != first
 
 
-@pytest.mark.parametrize("name", [
-    "../out.png", "a/../../out.png", "/etc/out.png", "C:/out.png", "..\\out.png", "C:\\out.png",
-    "\\\\host\\share\\out.png", ".",
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../out.png",
+        "a/../../out.png",
+        "/etc/out.png",
+        "C:/out.png",
+        "..\\out.png",
+        "C:\\out.png",
+        "\\\\host\\share\\out.png",
+        ".",
+    ],
+)
 def test_a_path_that_leaves_the_folder_is_refused(tmp_path: Path, own_folder: Path, name: str):
     before = files_in(tmp_path)
     path = make_zip(tmp_path / "evil.zip", "good.png", name)
@@ -257,7 +277,8 @@ def test_a_path_that_leaves_the_folder_is_refused(tmp_path: Path, own_folder: Pa
 
 
 def test_a_zip_larger_than_the_disk_is_refused_before_unpacking(
-        tmp_path: Path, own_folder: Path, monkeypatch: pytest.MonkeyPatch):
+    tmp_path: Path, own_folder: Path, monkeypatch: pytest.MonkeyPatch
+):
     path = make_zip(tmp_path / "bomb.zip", *[f"{n}.png" for n in range(10)], content=b"0" * 1_000_000)
     assert path.stat().st_size < 100_000
     usage = namedtuple("usage", "total used free")(10**9, 0, 11_000_000)
@@ -279,16 +300,20 @@ def flipped(raw: bytes, start: int) -> bytes:
     return raw[:start] + bytes(255 - value for value in raw[start : start + 20]) + raw[start + 20 :]
 
 
-@pytest.mark.parametrize(("damage", "message"), [
-    (encrypted, "must not be encrypted, got a password-protected 'a.png'"),
-    (lambda raw: b"", "must be a whole zip file"),
-    (lambda raw: b"Rar!" + raw[4:60], "must be a whole zip file"),
-    (lambda raw: raw[: len(raw) // 2], "must be a whole zip file"),
-    (lambda raw: raw[:-1], "must be a whole zip file"),
-    (lambda raw: flipped(raw, 40), "must be a whole zip file"),
-    (lambda raw: flipped(raw, 35), "must be a whole zip file"),
-    (lambda raw: b"<html>sign in</html>", "must be a whole zip file"),
-], ids=["encrypted", "empty", "rar", "half", "last byte", "data", "data start", "html"])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (encrypted, "must not be encrypted, got a password-protected 'a.png'"),
+        (lambda raw: b"", "must be a whole zip file"),
+        (lambda raw: b"Rar!" + raw[4:60], "must be a whole zip file"),
+        (lambda raw: raw[: len(raw) // 2], "must be a whole zip file"),
+        (lambda raw: raw[:-1], "must be a whole zip file"),
+        (lambda raw: flipped(raw, 40), "must be a whole zip file"),
+        (lambda raw: flipped(raw, 35), "must be a whole zip file"),
+        (lambda raw: b"<html>sign in</html>", "must be a whole zip file"),
+    ],
+    ids=["encrypted", "empty", "rar", "half", "last byte", "data", "data start", "html"],
+)
 def test_damaged_zips_leave_nothing(tmp_path: Path, own_folder: Path, damage, message: str):
     content = os.urandom(300) + b"a" * 3000
     path = make_zip(tmp_path / "a.zip", "a.png", content=content)
@@ -315,7 +340,8 @@ def test_every_flipped_byte_ends_in_a_folder_or_one_sentence(tmp_path: Path, met
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError(28, "No space left on device")])
 def test_interrupted_unpacking_leaves_nothing(
-        tmp_path: Path, own_folder: Path, monkeypatch: pytest.MonkeyPatch, interruption: BaseException):
+    tmp_path: Path, own_folder: Path, monkeypatch: pytest.MonkeyPatch, interruption: BaseException
+):
     path = make_zip(tmp_path / "a.zip", "1.png", "2.png")
     extract = zipfile.ZipFile._extract_member
 

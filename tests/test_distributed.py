@@ -19,16 +19,24 @@ from unet_helpers.model import UNet
 from unet_helpers.training import fit
 
 ROOT = Path(__file__).resolve().parents[1]
-pytestmark = pytest.mark.skipif(os.name != "posix" or not torch.distributed.is_available(),
-                                reason="needs gloo and POSIX signals")
+pytestmark = pytest.mark.skipif(
+    os.name != "posix" or not torch.distributed.is_available(), reason="needs gloo and POSIX signals"
+)
 
 
 def torchrun(*arguments: object, n: int = 2) -> subprocess.Popen:
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={n}",
-               "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "--local-addr=localhost",  # a free port
-               *map(str, arguments)]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        f"--nproc-per-node={n}",
+        "--rdzv-backend=c10d",
+        "--rdzv-endpoint=localhost:0",
+        "--local-addr=localhost",  # a free port
+        *map(str, arguments),
+    ]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, env=environment, **pipes)
 
@@ -104,8 +112,11 @@ def reference() -> dict:
 
     model = small_model()
     loss = batch_gradient(model, model, *make_batch(), torch.amp.GradScaler("cpu", enabled=False))
-    return {"loss": loss.item(), "gradients": [p.grad for p in model.parameters()],
-            "buffers": [b for b in model.buffers() if b.is_floating_point() or b.numel()]}
+    return {
+        "loss": loss.item(),
+        "gradients": [p.grad for p in model.parameters()],
+        "buffers": [b for b in model.buffers() if b.is_floating_point() or b.numel()],
+    }
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +147,12 @@ def test_two_processes_train_as_one_and_only_the_first_writes(two, tmp_path: Pat
     pairs = tiny_pairs(tmp_path / "data")
     history = fit(*pairs, tmp_path / "run", CONFIG, small_model(), torch.device("cpu"), progress=False)
     assert sorted(path.name for path in (two[0] / "run").iterdir()) == [
-        "best.pt", "history.json", "last.pt", "run.lock", "snapshots.png"]
+        "best.pt",
+        "history.json",
+        "last.pt",
+        "run.lock",
+        "snapshots.png",
+    ]
     theirs, mine = load_state(two[0] / "run" / "last.pt"), load_state(tmp_path / "run" / "last.pt")
     for key, values in mine["model"].items():
         assert torch.allclose(values.float(), theirs["model"][key].float(), atol=1e-3), key
@@ -155,8 +171,11 @@ def test_stopped_and_resumed_two_processes_end_in_the_same_weights(two: tuple[Pa
 
 
 def test_no_process_closes_its_connections_before_all_have_come_to_the_end(two: tuple[Path, list[str]]):
-    moments = {tuple(words[:2]): float(words[2]) for words in map(str.split, two[1])
-               if words[0] in ("leaving", "left")}
+    moments = {
+        tuple(words[:2]): float(words[2])
+        for words in map(str.split, two[1])
+        if words[0] in ("leaving", "left")
+    }
     assert moments["left", "1"] >= moments["leaving", "0"] >= moments["leaving", "1"] + 0.5
 
 
@@ -167,8 +186,19 @@ def test_a_batch_that_cannot_be_shared_is_refused(two: tuple[Path, list[str]]):
 
 def test_ctrl_c_ends_all_processes_with_everything_saved(tmp_path: Path):
     data, run = write_tiny(tmp_path / "data"), tmp_path / "run"
-    train = ["-m", "unet_helpers", "train", data, "--out", run, "--base-channels", 1, "--device", "cpu",
-             "--minutes"]
+    train = [
+        "-m",
+        "unet_helpers",
+        "train",
+        data,
+        "--out",
+        run,
+        "--base-channels",
+        1,
+        "--device",
+        "cpu",
+        "--minutes",
+    ]
     process = torchrun(*train, 5)
     deadline = time.monotonic() + 200
     while not (run / "last.pt").exists() and process.poll() is None and time.monotonic() < deadline:
@@ -182,8 +212,20 @@ def test_ctrl_c_ends_all_processes_with_everything_saved(tmp_path: Path):
 
 def test_one_command_trains_with_two_processes_and_chooses_a_threshold(tmp_path: Path):
     data, run = write_tiny(tmp_path / "data"), tmp_path / "run"
-    train = ["-m", "unet_helpers", "train", data, "--out", run, "--base-channels", 2, "--device", "cpu",
-             "--epochs", 3]
+    train = [
+        "-m",
+        "unet_helpers",
+        "train",
+        data,
+        "--out",
+        run,
+        "--base-channels",
+        2,
+        "--device",
+        "cpu",
+        "--epochs",
+        3,
+    ]
     out, err = (process := torchrun(*train)).communicate(timeout=300)
     assert process.returncode == 0, err
     assert out.count("train: 8 images of 4 groups") == 1 and out.count("chosen on 2 validation images") == 1

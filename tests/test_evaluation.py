@@ -36,15 +36,29 @@ def test_all_scores_by_hand():
     scores = score_masks(PREDICTIONS, TARGETS)
     # image 1: TP 3, FP 1, FN 2, both of its sections hit; image 4: 2 missed; image 3: two false alarms
     assert scores.pop("stone_sensitivity") != scores["section_sensitivity"]  # NaN: no stone is known
-    assert scores == pytest.approx({
-        "n_images": 4, "n_positive": 2, "n_sections": 3, "n_sections_unidentified": 3, "n_stones": 0,
-        "dice_positive_mean": (6 / 9 + 0) / 2, "iou_positive_mean": (3 / 6 + 0) / 2,
-        "precision_positive_mean": (3 / 4 + 0) / 2, "recall_positive_mean": (3 / 5 + 0) / 2,
-        "dice_pooled": 6 / (6 + 3 + 4), "iou_pooled": 3 / (3 + 3 + 4),
-        "precision_pooled": 3 / (3 + 3), "recall_pooled": 3 / (3 + 4),
-        "clean_negative_rate": 1 / 2, "false_positives_per_image": 2 / 4,
-        "section_sensitivity": 2 / 3, "section_sensitivity_touched": 2 / 3, "n_merged": 0, "n_split": 0,
-    })
+    assert scores == pytest.approx(
+        {
+            "n_images": 4,
+            "n_positive": 2,
+            "n_sections": 3,
+            "n_sections_unidentified": 3,
+            "n_stones": 0,
+            "dice_positive_mean": (6 / 9 + 0) / 2,
+            "iou_positive_mean": (3 / 6 + 0) / 2,
+            "precision_positive_mean": (3 / 4 + 0) / 2,
+            "recall_positive_mean": (3 / 5 + 0) / 2,
+            "dice_pooled": 6 / (6 + 3 + 4),
+            "iou_pooled": 3 / (3 + 3 + 4),
+            "precision_pooled": 3 / (3 + 3),
+            "recall_pooled": 3 / (3 + 4),
+            "clean_negative_rate": 1 / 2,
+            "false_positives_per_image": 2 / 4,
+            "section_sensitivity": 2 / 3,
+            "section_sensitivity_touched": 2 / 3,
+            "n_merged": 0,
+            "n_split": 0,
+        }
+    )
     assert all(type(value) in (int, float) for value in scores.values())  # json can write them
 
 
@@ -52,8 +66,11 @@ def test_scores_without_an_image_to_stand_on_are_nan():
     empty = np.zeros((3, 3), bool)
     scores = score_masks([empty], [empty])
     nans = sorted(name for name, value in scores.items() if math.isnan(value))
-    overlaps = [f"{name}_{how}" for name in ("dice", "iou", "precision", "recall")
-                for how in ("pooled", "positive_mean")]
+    overlaps = [
+        f"{name}_{how}"
+        for name in ("dice", "iou", "precision", "recall")
+        for how in ("pooled", "positive_mean")
+    ]
     assert nans == [*overlaps, "section_sensitivity", "section_sensitivity_touched", "stone_sensitivity"]
     assert scores["clean_negative_rate"] == 1 and scores["false_positives_per_image"] == 0
     assert math.isnan(score_masks([~empty], [~empty])["clean_negative_rate"])
@@ -77,8 +94,9 @@ def test_a_grazed_section_is_touched_but_hardly_found():
 
 def test_the_benchmark_runs():
     script = Path(__file__).resolve().parents[1] / "benchmarks" / "evaluation.py"
-    ran = subprocess.run([sys.executable, script, "--images", "3", "--size", "48", "--parts"], text=True,
-                         capture_output=True)
+    ran = subprocess.run(
+        [sys.executable, script, "--images", "3", "--size", "48", "--parts"], text=True, capture_output=True
+    )
     assert ran.returncode == 0, ran.stderr
     assert re.findall(r"^(\w+) +all scores +[\d.]+ s", ran.stdout, re.M) == ["good", "unsure", "noise"]
 
@@ -99,11 +117,20 @@ def flat(scores: dict) -> dict:
 def test_evaluate_holds_the_scores_of_the_masks_and_can_be_written_as_json():
     scores = evaluate(PROBABILITIES, TARGETS, 0.5)
     assert {name: scores[name] for name in score_masks(PREDICTIONS, TARGETS)} == pytest.approx(
-        score_masks(PREDICTIONS, TARGETS), nan_ok=True)
+        score_masks(PREDICTIONS, TARGETS), nan_ok=True
+    )
     assert (scores["unit"], scores["n_groups"]) == ("px", 4)
     assert set(flat(scores)) - set(score_masks(PREDICTIONS, TARGETS)) == {
-        "surface_dice_1px", "hd95_px", "asd_px", "n_distances", "n_distances_infinite", "threshold",
-        "min_pixels", "n_groups", "unit"}
+        "surface_dice_1px",
+        "hd95_px",
+        "asd_px",
+        "n_distances",
+        "n_distances_infinite",
+        "threshold",
+        "min_pixels",
+        "n_groups",
+        "unit",
+    }
     assert kinds(scores) <= {dict, list, int, float, bool, str, type(None)}  # no NumPy number, no tuple
     assert json.loads(json.dumps(scores)).keys() == scores.keys()
 
@@ -116,7 +143,10 @@ def test_each_image_and_each_section_is_listed():
     assert counts == [[2, 2, 0], [0, 0, 0], [0, 0, 2], [1, 0, 0]]
     assert math.isnan(second["dice"]) and third["dice"] == fourth["dice"] == 0 and math.isinf(third["hd95"])
     assert [(s["image"], s["row"], s["column"], s["found"]) for s in scores["per_section"]] == [
-        (0, 0.5, 0.5, True), (0, 0, 5, True), (3, 0, 4.5, False)]
+        (0, 0.5, 0.5, True),
+        (0, 0, 5, True),
+        (3, 0, 4.5, False),
+    ]
     diameters = [section["diameter"] for section in scores["per_section"]]
     assert diameters == pytest.approx([2 * math.sqrt(n / math.pi) for n in (4, 1, 2)])
     predicted = [section["predicted_diameter"] for section in scores["per_section"]]
@@ -143,7 +173,11 @@ def test_size_bins_are_closed_below_and_open_above():
     sizes = [per_pixel * math.sqrt(n) for n in (1, 32, 60)]
     bins = evaluate([target * 0.9], [target], 0.5, spacing_mm=5 / sizes[1])["size_bins"]
     assert [(b["low"], b["high"], b["n"]) for b in bins] == [
-        (0, 3, 1), (3, 5, 0), (5, 10, 2), (10, None, 0)]  # the middle section has 5 mm
+        (0, 3, 1),
+        (3, 5, 0),
+        (5, 10, 2),
+        (10, None, 0),
+    ]  # the middle section has 5 mm
     assert {(b["of"], b["unit"]) for b in bins} == {("sections", "mm")}
     assert math.isnan(bins[1]["sensitivity"]) and bins[2]["sensitivity"] == 1
     bins = evaluate([target * 0.9 * (np.arange(40) < 18)], [target], 0.5)["size_bins"]  # in pixels
@@ -160,8 +194,13 @@ def test_intervals_come_from_the_groups_and_hold_the_score():
     assert json.dumps(flat(by_image) | {"n_groups": 20}) == json.dumps(flat(by_pair))  # NaN is NaN there
     assert by_image["intervals"] != by_pair["intervals"]
     without = [name for name, (low, _) in by_pair["intervals"].items() if math.isnan(low)]
-    assert without == ["precision_positive_mean", "precision_pooled", "clean_negative_rate",
-                       "false_positives_per_image", "stone_sensitivity"]  # 1 or 0 everywhere, or not known
+    assert without == [
+        "precision_positive_mean",
+        "precision_pooled",
+        "clean_negative_rate",
+        "false_positives_per_image",
+        "stone_sensitivity",
+    ]  # 1 or 0 everywhere, or not known
     for name, (low, high) in by_pair["intervals"].items():
         assert name in without or low <= by_pair[name] <= high, name
     pairs = np.reshape([one["dice"] for one in by_pair["per_image"]], (20, 2))
@@ -230,8 +269,10 @@ def test_two_numbers_for_two_images_are_no_trap():
     assert pixel_sizes([0.7, 0.9, 0.8], 3) == [(0.7, 0.7), (0.9, 0.9), (0.8, 0.8)]
 
 
-@pytest.mark.parametrize("score", [
-    lambda p, t: evaluate(p, t, 0.5), choose_threshold, lambda p, t: choose_operating_point(p, t, 9)])
+@pytest.mark.parametrize(
+    "score",
+    [lambda p, t: evaluate(p, t, 0.5), choose_threshold, lambda p, t: choose_operating_point(p, t, 9)],
+)
 @pytest.mark.parametrize(("bad", "message"), [
     (np.linspace(-8, 5, 12).reshape(2, 6),
      r"probability 1 must lie in \[0, 1\], got -8 to 5\. Use torch\.sigmoid"),
@@ -261,12 +302,17 @@ def test_threshold_and_smallest_region_may_be_one_an_image():
 # --------------------------------------------------------------------------------- stones and sections
 def slices() -> tuple[list[np.ndarray], list[np.ndarray], list[list[KnownStone]]]:
     """Two slices of patient a, one of b: a-1 is in both of a, found in one; a-2 and a-3 share a section."""
-    targets = [draw("##......####", "##......####"), draw("###.........", "###........."),
-               draw("....##......", "....##......")]
+    targets = [
+        draw("##......####", "##......####"),
+        draw("###.........", "###........."),
+        draw("....##......", "....##......"),
+    ]
     found = [draw("##..........", "##.........."), np.zeros((2, 12), bool), np.zeros((2, 12), bool)]
-    stones = [[KnownStone("a-1", 0.5, 0.5, 4.0), KnownStone("a-2", 0.4, 8.4, 11.0),
-               KnownStone("a-3", 1, 11, 2.0)],
-              [KnownStone("a-1", 0, 5.2, 4.0)], [KnownStone("b-1", 1.4, 9, 4.5)]]  # the last two: the nearest
+    stones = [
+        [KnownStone("a-1", 0.5, 0.5, 4.0), KnownStone("a-2", 0.4, 8.4, 11.0), KnownStone("a-3", 1, 11, 2.0)],
+        [KnownStone("a-1", 0, 5.2, 4.0)],
+        [KnownStone("b-1", 1.4, 9, 4.5)],
+    ]  # the last two: the nearest
     return found, targets, stones
 
 
@@ -280,7 +326,8 @@ def test_a_stone_is_found_if_one_of_its_sections_is():
         {"stone": "a-1", "diameter_mm": 4.0, "image": 0, "sections": [0, 2], "n_sections": 2, "n_found": 1},
         {"stone": "a-2", "diameter_mm": 11.0, "image": 0, "sections": [1], "n_sections": 1, "n_found": 0},
         {"stone": "a-3", "diameter_mm": 2.0, "image": 0, "sections": [1], "n_sections": 1, "n_found": 0},
-        {"stone": "b-1", "diameter_mm": 4.5, "image": 2, "sections": [3], "n_sections": 1, "n_found": 0}]
+        {"stone": "b-1", "diameter_mm": 4.5, "image": 2, "sections": [3], "n_sections": 1, "n_found": 0},
+    ]
     assert kinds(scores) <= {dict, list, int, float, bool, str, type(None)}
     assert score_masks(found, targets, stones)["stone_sensitivity"] == 1 / 4
 
@@ -337,14 +384,19 @@ def test_limits_of_size_are_given_by_size_and_outliers_are_named():
     probabilities[7] = disc(2.8 * radii[7]) * 0.9  # 2.8 times the size: an IoU of 0.13
     targets[9], probabilities[9] = disc(9, 50), disc(17, 50) * 0.9
     size = evaluate(probabilities, targets, 0.5)["size_agreement"]
-    assert [part["n"] for part in size["by_size"]] == [0, size["by_size"][1]["n"], size["by_size"][2]["n"],
-                                                       size["by_size"][3]["n"]]
+    assert [part["n"] for part in size["by_size"]] == [
+        0,
+        size["by_size"][1]["n"],
+        size["by_size"][2]["n"],
+        size["by_size"][3]["n"],
+    ]
     assert sum(part["n"] for part in size["by_size"]) == size["n"] == 40
     assert size["n_outliers"] == len(size["outliers"]) == 2
     assert {outlier["image"] for outlier in size["outliers"]} == {7, 9}
     first = size["outliers"][0]
     assert abs(first["predicted"] - first["true"]) == max(
-        abs(p - t) for p, t in zip(size["predicted"], size["true"], strict=True))
+        abs(p - t) for p, t in zip(size["predicted"], size["true"], strict=True)
+    )
     (nine,) = (outlier for outlier in size["outliers"] if outlier["image"] == 9)
     assert (nine["row"], nine["column"]) == (40, 50) and nine["true"] == pytest.approx(18, abs=0.3)
     # a pixel more or less is no outlier, whatever a pixel measures
@@ -383,8 +435,9 @@ def test_two_methods_are_compared_image_by_image():
 
 
 def test_images_of_different_sizes():
-    scores = score_masks([np.ones((2, 2), bool), np.zeros((3, 5), bool)],
-                         [np.ones((2, 2), bool), np.ones((3, 5), bool)])
+    scores = score_masks(
+        [np.ones((2, 2), bool), np.zeros((3, 5), bool)], [np.ones((2, 2), bool), np.ones((3, 5), bool)]
+    )
     assert scores["dice_positive_mean"] == 0.5 and scores["dice_pooled"] == 8 / 23
 
 

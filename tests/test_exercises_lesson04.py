@@ -34,29 +34,32 @@ def test_dots_are_not_attempted_and_hints_do_not_tell(name: str, capsys: pytest.
     assert "answer =" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("name", "answer", "part"), [
-    ("dice_loss_by_hand", 0.75, "coefficient"),
-    ("dice_loss_by_hand", 0.4, "minus the IoU"),
-    ("dice_loss_by_hand", 0.6, "this is the IoU"),
-    ("dice_loss_by_hand", 0.625, "factor 2"),
-    ("dice_loss_by_hand", 0.1, "too small"),
-    ("dice_loss_by_hand", "a quarter", "a number was expected"),
-    ("best_constant_logit", 0.001, "best probability"),
-    ("best_constant_logit", 6.907, "sign"),
-    ("best_constant_logit", -3, "base 10"),
-    ("best_constant_logit", -4, "too large"),
-    ("which_exhibit", 2, "masks hold 0 and 1"),
-    ("which_exhibit", 3, "eval is called"),
-    ("which_exhibit", 4, "stays inside"),
-    ("which_exhibit", 5, "too large"),
-    ("step_order", ["step", "backward", "zero_grad", "loss", "forward"], "must come first"),
-    ("step_order", ["forward", "zero_grad", "backward", "loss", "step"], "does not exist yet"),
-    ("step_order", ["forward", "loss", "zero_grad", "step", "backward"], "has not computed them"),
-    ("step_order", ["forward", "loss", "backward", "zero_grad", "step"], "no weight would move"),
-    ("step_order", ["forward", "loss", "backward", "step"], "five names"),
-    ("step_order", "forward", "five names"),
-    ("step_order", 3, "raised TypeError"),
-])
+@pytest.mark.parametrize(
+    ("name", "answer", "part"),
+    [
+        ("dice_loss_by_hand", 0.75, "coefficient"),
+        ("dice_loss_by_hand", 0.4, "minus the IoU"),
+        ("dice_loss_by_hand", 0.6, "this is the IoU"),
+        ("dice_loss_by_hand", 0.625, "factor 2"),
+        ("dice_loss_by_hand", 0.1, "too small"),
+        ("dice_loss_by_hand", "a quarter", "a number was expected"),
+        ("best_constant_logit", 0.001, "best probability"),
+        ("best_constant_logit", 6.907, "sign"),
+        ("best_constant_logit", -3, "base 10"),
+        ("best_constant_logit", -4, "too large"),
+        ("which_exhibit", 2, "masks hold 0 and 1"),
+        ("which_exhibit", 3, "eval is called"),
+        ("which_exhibit", 4, "stays inside"),
+        ("which_exhibit", 5, "too large"),
+        ("step_order", ["step", "backward", "zero_grad", "loss", "forward"], "must come first"),
+        ("step_order", ["forward", "zero_grad", "backward", "loss", "step"], "does not exist yet"),
+        ("step_order", ["forward", "loss", "zero_grad", "step", "backward"], "has not computed them"),
+        ("step_order", ["forward", "loss", "backward", "zero_grad", "step"], "no weight would move"),
+        ("step_order", ["forward", "loss", "backward", "step"], "five names"),
+        ("step_order", "forward", "five names"),
+        ("step_order", 3, "raised TypeError"),
+    ],
+)
 def test_slip_is_named(name: str, answer: Any, part: str, capsys: pytest.CaptureFixture[str]) -> None:
     EXERCISES[name].check(answer)
     verdict = capsys.readouterr().out

@@ -36,24 +36,27 @@ def test_dots_are_not_attempted_and_hints_do_not_tell(name: str, capsys: pytest.
     assert "answer =" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("name", "answer", "part"), [
-    ("dice_from_iou", 3 / 7, "other way"),
-    ("dice_from_iou", 0.6, "this is the IoU"),
-    ("dice_from_iou", 1.2, "forgot to divide"),
-    ("dice_from_iou", 0.7, "too small"),
-    ("honest_score", 0.83, "chose by the test score"),
-    ("honest_score", 0.84, "too optimistic"),
-    ("honest_score", 0.82, "unseen images"),
-    ("honest_score", 0.81, "validation alone"),
-    ("count_stones", 6, "share an edge"),
-    ("count_stones", 9, "number of stone pixels"),
-    ("count_stones", 3, "do not touch"),
-    ("count_stones", "four", "a number was expected"),
-    ("pooled_sensitivity", 0.625, "mean of the two images"),
-    ("pooled_sensitivity", 0.6, "missed"),
-    ("pooled_sensitivity", 2, "divide"),
-    ("pooled_sensitivity", 0.25, "image 2 alone"),
-])
+@pytest.mark.parametrize(
+    ("name", "answer", "part"),
+    [
+        ("dice_from_iou", 3 / 7, "other way"),
+        ("dice_from_iou", 0.6, "this is the IoU"),
+        ("dice_from_iou", 1.2, "forgot to divide"),
+        ("dice_from_iou", 0.7, "too small"),
+        ("honest_score", 0.83, "chose by the test score"),
+        ("honest_score", 0.84, "too optimistic"),
+        ("honest_score", 0.82, "unseen images"),
+        ("honest_score", 0.81, "validation alone"),
+        ("count_stones", 6, "share an edge"),
+        ("count_stones", 9, "number of stone pixels"),
+        ("count_stones", 3, "do not touch"),
+        ("count_stones", "four", "a number was expected"),
+        ("pooled_sensitivity", 0.625, "mean of the two images"),
+        ("pooled_sensitivity", 0.6, "missed"),
+        ("pooled_sensitivity", 2, "divide"),
+        ("pooled_sensitivity", 0.25, "image 2 alone"),
+    ],
+)
 def test_slip_is_named(name: str, answer: Any, part: str, capsys: pytest.CaptureFixture[str]) -> None:
     EXERCISES[name].check(answer)
     verdict = capsys.readouterr().out

@@ -62,12 +62,19 @@ def test_a_full_disk_is_told_with_the_file_and_the_old_one_stands(tmp_path: Path
     assert target.read_text() == "old" and list(tmp_path.iterdir()) == [target]
 
 
-@pytest.mark.parametrize(("number", "kind", "hint"), [
-    (errno.ENOSPC, OSError, "Free some disk space"), (errno.EDQUOT, OSError, "free some disk space"),
-    (errno.EACCES, PermissionError, "Change its permissions"), (errno.EROFS, OSError, "read-only"),
-    (errno.ENAMETOOLONG, OSError, "shorter name"), (errno.EISDIR, IsADirectoryError, "name of a file"),
-    (errno.ENOTDIR, NotADirectoryError, "A file stands"), (errno.EIO, OSError, ""),
-])
+@pytest.mark.parametrize(
+    ("number", "kind", "hint"),
+    [
+        (errno.ENOSPC, OSError, "Free some disk space"),
+        (errno.EDQUOT, OSError, "free some disk space"),
+        (errno.EACCES, PermissionError, "Change its permissions"),
+        (errno.EROFS, OSError, "read-only"),
+        (errno.ENAMETOOLONG, OSError, "shorter name"),
+        (errno.EISDIR, IsADirectoryError, "name of a file"),
+        (errno.ENOTDIR, NotADirectoryError, "A file stands"),
+        (errno.EIO, OSError, ""),
+    ],
+)
 def test_each_cause_has_its_own_hint(tmp_path: Path, number: int, kind: type[OSError], hint: str):
     error = OSError(number, os.strerror(number), "here.txt")
     assert hint in explain(error) and explain(error).startswith(f"here.txt: {os.strerror(number)}.")

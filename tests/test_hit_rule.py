@@ -199,13 +199,18 @@ def test_froc_is_match_stones_at_every_threshold(seed: int, min_pixels: int):
     rng = np.random.default_rng(seed)
     targets = [random_masks(rng) for _ in range(3)]
     noise = [ndimage.gaussian_filter(rng.standard_normal(t.shape), rng.uniform(0.3, 2)) for t in targets]
-    probabilities = [(1 / (1 + np.exp(-4 * n / n.std() - rng.uniform(-3, 3) - 3 * t))).astype(np.float32)
-                     for n, t in zip(noise, targets, strict=True)]
+    probabilities = [
+        (1 / (1 + np.exp(-4 * n / n.std() - rng.uniform(-3, 3) - 3 * t))).astype(np.float32)
+        for n, t in zip(noise, targets, strict=True)
+    ]
     thresholds = sorted(rng.random(5))
     curve = froc(probabilities, targets, thresholds, min_pixels)
-    for threshold, found, false in zip(*(curve[key] for key in (
-            "threshold", "sensitivity", "false_positives_per_image")), strict=True):
-        matches = [match_stones(predicted_mask(p, threshold, min_pixels), t)
-                   for p, t in zip(probabilities, targets, strict=True)]
+    for threshold, found, false in zip(
+        *(curve[key] for key in ("threshold", "sensitivity", "false_positives_per_image")), strict=True
+    ):
+        matches = [
+            match_stones(predicted_mask(p, threshold, min_pixels), t)
+            for p, t in zip(probabilities, targets, strict=True)
+        ]
         assert false == sum(match.n_false_positives for match in matches) / 3
         assert found == sum(match.n_found for match in matches) / sum(match.n_sections for match in matches)

@@ -137,8 +137,10 @@ def test_no_images_no_probabilities_and_views_are_fine():
     predict(Brightness(), image)
 
 
-@pytest.mark.parametrize("image", [noise(4, 4).astype(np.float32), noise(4, 4, 3), noise(4), noise(0, 4),
-                                   noise(4, 4).astype(np.int16)])
+@pytest.mark.parametrize(
+    "image",
+    [noise(4, 4).astype(np.float32), noise(4, 4, 3), noise(4), noise(0, 4), noise(4, 4).astype(np.int16)],
+)
 def test_other_arrays_are_refused(image: np.ndarray):
     with pytest.raises(ValueError, match=r"image must be a uint8 array \(H, W\), got .* Use data.load_image"):
         predict(Brightness(), image)

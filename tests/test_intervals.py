@@ -28,9 +28,15 @@ def test_every_end_equals_scipys(n_groups: int):
     names = list(dict.fromkeys(groups.tolist()))
     sums = [np.stack([column[groups == name].sum(0) for name in names]) for column in (above, below)]
     for k in range(4):
-        theirs = stats.bootstrap((sums[0][:, k], sums[1][:, k]), lambda a, b, axis: a.sum(axis) / b.sum(axis),
-                                 paired=True, vectorized=True, n_resamples=2000, method="percentile",
-                                 rng=np.random.default_rng(3)).confidence_interval
+        theirs = stats.bootstrap(
+            (sums[0][:, k], sums[1][:, k]),
+            lambda a, b, axis: a.sum(axis) / b.sum(axis),
+            paired=True,
+            vectorized=True,
+            n_resamples=2000,
+            method="percentile",
+            rng=np.random.default_rng(3),
+        ).confidence_interval
         assert ours[k] == pytest.approx([theirs.low, theirs.high], abs=1e-12)  # the same draws: the same ends
 
 
@@ -38,8 +44,9 @@ def test_slices_of_one_patient_are_one_piece_of_luck():
     rng = np.random.default_rng(0)
     dice = np.repeat(rng.normal(0.8, 0.1, 30), 10)[:, None] + rng.normal(0, 0.01, (300, 1))
     patients = np.repeat(np.arange(30), 10).tolist()
-    (by_patient,), (by_slice,) = (bootstrap_intervals(dice, np.ones_like(dice), groups)
-                                  for groups in (patients, list(range(300))))
+    (by_patient,), (by_slice,) = (
+        bootstrap_intervals(dice, np.ones_like(dice), groups) for groups in (patients, list(range(300)))
+    )
     assert np.ptp(by_patient) > 2.5 * np.ptp(by_slice)
     assert np.ptp(by_patient) == pytest.approx(2 * 1.96 * dice[::10].std() / np.sqrt(30), rel=0.15)
 
@@ -116,9 +123,15 @@ def test_paired_ratios_equal_scipys():
     def change(a, b, c, d, axis):
         return c.sum(axis) / d.sum(axis) - a.sum(axis) / b.sum(axis)
 
-    theirs = stats.bootstrap([part[:, 0] for part in parts], change, paired=True, vectorized=True,
-                             n_resamples=999, method="percentile",
-                             rng=np.random.default_rng(5)).confidence_interval
+    theirs = stats.bootstrap(
+        [part[:, 0] for part in parts],
+        change,
+        paired=True,
+        vectorized=True,
+        n_resamples=999,
+        method="percentile",
+        rng=np.random.default_rng(5),
+    ).confidence_interval
     assert ours == pytest.approx([theirs.low, theirs.high], abs=1e-12)
 
 

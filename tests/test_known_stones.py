@@ -12,9 +12,11 @@ STONES = "stem,stone,row,column,section_diameter_mm,diameter_mm,volume_mm3,n_sec
 def test_known_stones_come_from_stones_csv_in_the_order_of_the_pairs(tmp_path: Path):
     pairs = [Pair(tmp_path / f"{name}.jpg", tmp_path / f"{name}_mask.png", name) for name in "abc"]
     assert known_stones(pairs) is None
-    (tmp_path / "stones.csv").write_text(STONES + "b,12-3,5,7.5,2.1,6.5,80,2,900,left\n"
-                                         "a,12-3,4,7,3,6.5,80,2,900,left\na,12-1,20,30,4,4,30,1,700,right\n"
-                                         "z,1-1,1,1,1,1,1,1,1,left\n")
+    (tmp_path / "stones.csv").write_text(
+        STONES + "b,12-3,5,7.5,2.1,6.5,80,2,900,left\n"
+        "a,12-3,4,7,3,6.5,80,2,900,left\na,12-1,20,30,4,4,30,1,700,right\n"
+        "z,1-1,1,1,1,1,1,1,1,left\n"
+    )
     large, small = KnownStone("12-3", 4.0, 7.0, 6.5), KnownStone("12-1", 20.0, 30.0, 4.0)
     assert known_stones(pairs) == [[large, small], [KnownStone("12-3", 5.0, 7.5, 6.5)], []]
     assert known_stones(pairs[::-1]) == known_stones(pairs)[::-1]

@@ -68,10 +68,16 @@ EMPTY_TABLE = [
 ]
 
 
-@pytest.mark.parametrize("score", [dice, iou, precision, recall, pooled(pooled_dice), pooled(pooled_iou)],
-                         ids=["dice", "iou", "precision", "recall", "pooled_dice", "pooled_iou"])
-@pytest.mark.parametrize(("prediction", "target", "expected"), [row[1:] for row in EMPTY_TABLE],
-                         ids=[row[0] for row in EMPTY_TABLE])
+@pytest.mark.parametrize(
+    "score",
+    [dice, iou, precision, recall, pooled(pooled_dice), pooled(pooled_iou)],
+    ids=["dice", "iou", "precision", "recall", "pooled_dice", "pooled_iou"],
+)
+@pytest.mark.parametrize(
+    ("prediction", "target", "expected"),
+    [row[1:] for row in EMPTY_TABLE],
+    ids=[row[0] for row in EMPTY_TABLE],
+)
 def test_table_of_empty_masks(score: Callable, prediction: np.ndarray, target: np.ndarray, expected: float):
     value = score(prediction, target)
     assert isinstance(value, float)
@@ -200,8 +206,10 @@ def test_a_grazed_section_is_found_down_to_an_overlap_of_a_tenth(n_extra: int, f
     assert match.n_false_positives == 1 - found and false_alarms(prediction, target).any() != found
 
 
-@pytest.mark.parametrize(("prediction", "target", "n_sections", "n_false"),
-                         [(EMPTY, EMPTY, 0, 0), (ONE, EMPTY, 0, 1), (EMPTY, ONE, 1, 0)])
+@pytest.mark.parametrize(
+    ("prediction", "target", "n_sections", "n_false"),
+    [(EMPTY, EMPTY, 0, 0), (ONE, EMPTY, 0, 1), (EMPTY, ONE, 1, 0)],
+)
 def test_sections_of_empty_masks(prediction: np.ndarray, target: np.ndarray, n_sections: int, n_false: int):
     match = match_stones(prediction, target)
     assert (match.n_sections, match.n_found, match.n_false_positives) == (n_sections, 0, n_false)
@@ -270,8 +278,9 @@ def test_matching_equals_a_slow_search(random_masks: tuple[np.ndarray, np.ndarra
         labels, _ = label_stones(prediction)
         areas = [(labels == number).sum() if number else 0 for number in match.regions]
         assert match.n_predicted_pixels == tuple(areas)
-        assert np.array_equal(false_alarms(prediction, target),
-                              (labels > 0) & ~np.isin(labels, match.regions))
+        assert np.array_equal(
+            false_alarms(prediction, target), (labels > 0) & ~np.isin(labels, match.regions)
+        )
         true, n_true = label_stones(target)
         middles = ndimage.center_of_mass(target, true, range(1, n_true + 1))
         assert np.allclose(match.centres, np.reshape(middles, np.shape(match.centres)))

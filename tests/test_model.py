@@ -133,13 +133,16 @@ def test_settings_rebuild_the_network():
     assert UNet(**model.settings).load_state_dict(model.state_dict())
 
 
-@pytest.mark.parametrize(("settings", "message"), [
-    ({"depth": 1}, "depth must be at least 2, got 1"),
-    ({"base_channels": 0}, "base_channels must be at least 1, got 0"),
-    ({"in_channels": 0}, "in_channels must be at least 1"),
-    ({"unshuffle": 0}, "unshuffle must be at least 1, got 0"),
-    ({"out_channels": -1}, "out_channels must be at least 1, got -1"),
-])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"depth": 1}, "depth must be at least 2, got 1"),
+        ({"base_channels": 0}, "base_channels must be at least 1, got 0"),
+        ({"in_channels": 0}, "in_channels must be at least 1"),
+        ({"unshuffle": 0}, "unshuffle must be at least 1, got 0"),
+        ({"out_channels": -1}, "out_channels must be at least 1, got -1"),
+    ],
+)
 def test_settings_that_build_nothing_are_refused(settings: dict, message: str):
     with pytest.raises(ValueError, match=message):
         UNet(**settings)

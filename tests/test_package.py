@@ -15,34 +15,34 @@ EXPORTS = {
     "cache": "CACHE_ABOVE_BYTES Cache decoded_bytes load_shrunk open_cache",
     "check": "check_folder",
     "checkpoint": "Checkpoint build_network load_checkpoint load_state load_weights network_name save_state "
-                  "store_threshold",
+    "store_threshold",
     "cli": "main",
     "compiling": "compiled is_compiler_error wants_compiling",
     "config": "COMPILE_CHOICES TrainConfig choose_device clashes continued default_config "
-              "learning_rate_factor",
+    "learning_rate_factor",
     "curves": "CALIBRATION_EDGES FROC_THRESHOLDS ThresholdCounts agreement calibration froc precision_recall "
-              "threshold_counts",
+    "threshold_counts",
     "cross_validation": "fold_checkpoints fold_folder is_finished mark_finished open_folds",
     "data": "SUFFIXES FolderScan KnownStone Pair brightest_channel find_pairs folds_by_group home image_hash "
-            "kaggle_dataset known_stones load_image load_mask load_pair open_dataset parts_seen "
-            "phantom_dataset scan_folder spacings split_by_group stone_strata unpack unseen_pairs",
+    "kaggle_dataset known_stones load_image load_mask load_pair open_dataset parts_seen "
+    "phantom_dataset scan_folder spacings split_by_group stone_strata unpack unseen_pairs",
     "datasets": "home kaggle_dataset open_dataset phantom_dataset unpack",
     "evaluation": "THRESHOLDS choose_grey_threshold choose_operating_point choose_threshold compare "
-                  "evaluate score_masks",
+    "evaluate score_masks",
     "distributed": "agree gather main_first own_device part process_group same_start sum_gradients "
-                   "synchronise_batch_norm",
+    "synchronise_batch_norm",
     "files": "check_writable explain remove_scratch write_json written_whole",
     "finding": "GROUP_BY SUFFIXES FolderScan find_pairs scan_folder",
     "groups": "GroupRows exam_names folder_names join_groups match_rows named_groups read_groups_csv "
-              "spellings",
+    "spellings",
     "inference": "MAX_SIZE MIRRORINGS fast_precision predict predict_all",
     "inspector": "BY_HAND Inspector RenderSettings WHOLE render",
     "intervals": "bootstrap_intervals paired_difference",
     "losses": "bce_dice_loss bce_loss dice_loss",
     "metrics": "HIT_IOU StoneMatch check_lengths check_probabilities check_probability confusion_counts dice "
-               "divided equal_area_diameter false_alarms iou label_stones match_labels match_stones "
-               "overlap_ratios "
-               "pooled_dice pooled_iou precision predicted_mask recall",
+    "divided equal_area_diameter false_alarms iou label_stones match_labels match_stones "
+    "overlap_ratios "
+    "pooled_dice pooled_iou precision predicted_mask recall",
     "model": "UNet UNet2015 n_parameters",
     "pairs": "Pair brightest_channel image_hash load_image load_mask load_pair",
     "progress": "TrainingBar progress_bar say",
@@ -51,20 +51,20 @@ EXPORTS = {
     "snapshots": "Snapshots",
     "steps": "LossLedger batch_gradient halving is_out_of_memory",
     "rendering": "Region RenderSettings check_arrays encode_png find_regions legend_html "
-                 "picture_shape render score_html sections_html to_grey view_box",
+    "picture_shape render score_html sections_html to_grey view_box",
     "report": "write_report",
     "score_table": "LABELS interval_text number_text score_remarks score_rows score_table "
-                   "settings_text size_name",
+    "settings_text size_name",
     "seen": "fold_parts parts_seen unseen_pairs",
     "splits": "folds_by_group split_by_group stone_strata",
     "scoring": "SIZE_BORDERS ImageScores image_record pixel_sizes ratios score_image_stones section_records "
-               "sections_of size_bias size_bin_ratios stone_records totals",
+    "sections_of size_bias size_bin_ratios stone_records totals",
     "surface": "SurfaceScores average_surface_distance hd95 outline pixel_size surface_dice "
-               "surface_distances surface_scores",
+    "surface_distances surface_scores",
     "training": "Interrupted RunStatus TrainConfig choose_device default_config fit load_arrays "
-                "mean_positive_dice run_status",
+    "mean_positive_dice run_status",
     "transforms": "PatchSampler anchors_of augment brightness_of_stones lookalikes_of normalise "
-                  "resize_image resize_mask shrink_size to_device to_tensor",
+    "resize_image resize_mask shrink_size to_device to_tensor",
 }
 
 
@@ -109,12 +109,24 @@ def test_imports_run_one_way():
     assert {"progress", "files"} <= {name for name in graph if not graph[name]}
 
 
-@pytest.mark.parametrize(("low", "high"), [
-    ("data", "transforms"), ("transforms", "training"), ("model", "training"), ("losses", "training"),
-    ("metrics", "training"), ("training", "evaluation"), ("evaluation", "plotting"),
-    ("plotting", "rendering"), ("rendering", "inspector"), ("inspector", "cli"),
-    ("rendering", "report"), ("report", "cli"), ("phantom", "data"),
-])
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [
+        ("data", "transforms"),
+        ("transforms", "training"),
+        ("model", "training"),
+        ("losses", "training"),
+        ("metrics", "training"),
+        ("training", "evaluation"),
+        ("evaluation", "plotting"),
+        ("plotting", "rendering"),
+        ("rendering", "inspector"),
+        ("inspector", "cli"),
+        ("rendering", "report"),
+        ("report", "cli"),
+        ("phantom", "data"),
+    ],
+)
 def test_lower_layers_know_nothing_of_higher_ones(low: str, high: str):
     graph, reached, front = import_graph(), set(), {low}
     while front:
@@ -138,6 +150,9 @@ def committed_texts() -> list[Path]:
 def test_no_file_names_a_machine():
     # put together here, so that this file does not find itself; /usr/bin and /tmp are everyone's
     forbidden = re.compile("/" + r"(?:work|root|home/\w+|Users/\w+|workspace)/[\w.]")
-    found = {f"{path.relative_to(ROOT)}: {match[0]}" for path in committed_texts()
-             for match in forbidden.finditer(path.read_text("utf-8"))}
+    found = {
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for path in committed_texts()
+        for match in forbidden.finditer(path.read_text("utf-8"))
+    }
     assert not found, sorted(found)

@@ -31,8 +31,12 @@ FIGURES = {  # by version: patient 4 of the set with seed 0
         "depths_mm": [-18.78, -14.78, -12.78, -10.78, -8.78, -6.78, -4.78, 1.22],
         "diameters_mm": [81.12, 6.21, 7.59],
         "n_stone_pixels": 194,  # of the fourth slice, 128 px a side, as the mean HU of its 16 blocks
-        "blocks_hu": [[-493.4, -558.5, -547.0, -530.7], [43.6, 41.3, -31.8, 42.0],
-                      [-42.3, 90.4, 38.0, -154.3], [-1.1, 40.2, 47.5, -14.3]],
+        "blocks_hu": [
+            [-493.4, -558.5, -547.0, -530.7],
+            [43.6, 41.3, -31.8, 42.0],
+            [-42.3, 90.4, 38.0, -154.3],
+            [-1.1, 40.2, 47.5, -14.3],
+        ],
     },
 }
 STEM = re.compile(r"1-3-46-670589-33-1-(\d{11})(\d{12})-\d{19}_png_jpg\.rf\.[0-9a-f]{32}$")
@@ -48,8 +52,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def read(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     masks = sorted(folder.glob("*_mask.png"))
     pictures = [mask.with_name(mask.name.replace("_mask.png", ".jpg")) for mask in masks]
-    return [(np.asarray(Image.open(p).convert("L")), np.asarray(Image.open(m)))
-            for p, m in zip(pictures, masks, strict=True)]
+    return [
+        (np.asarray(Image.open(p).convert("L")), np.asarray(Image.open(m)))
+        for p, m in zip(pictures, masks, strict=True)
+    ]
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -247,8 +253,18 @@ def test_table_knows_each_stone_again(folder: Path) -> None:
     """A stone is the same in all its slices, belongs to the patient of its slices, and is counted."""
     patients = {row["stem"]: row["patient"] for row in rows_of(folder / "slices.csv")}
     rows = rows_of(folder / "stones.csv")
-    assert list(rows[0]) == ["stem", "stone", "row", "column", "section_diameter_mm", "diameter_mm",
-                             "volume_mm3", "n_sections", "hu", "location"]
+    assert list(rows[0]) == [
+        "stem",
+        "stone",
+        "row",
+        "column",
+        "section_diameter_mm",
+        "diameter_mm",
+        "volume_mm3",
+        "n_sections",
+        "hu",
+        "location",
+    ]
     assert len({(row["stem"], row["stone"]) for row in rows}) == len(rows)
     assert all(row["stone"].split("-")[0] == patients[row["stem"]] for row in rows)
     of_a_stone = ("stone", "diameter_mm", "volume_mm3", "hu", "location")
@@ -262,8 +278,9 @@ def test_table_knows_each_stone_again(folder: Path) -> None:
 def test_no_section_is_much_larger_than_its_stone(folder: Path) -> None:
     """A section's outline is blurred, a stone's longest extent is not; most cuts are smaller than it."""
     rows = rows_of(folder / "stones.csv")
-    section, stone = (np.array([float(row[name]) for row in rows])
-                      for name in ("section_diameter_mm", "diameter_mm"))
+    section, stone = (
+        np.array([float(row[name]) for row in rows]) for name in ("section_diameter_mm", "diameter_mm")
+    )
     assert (section < stone + 3.5).all() and np.mean(section < stone) > 0.6
 
 
@@ -272,7 +289,7 @@ def test_the_centre_of_a_section_lies_in_its_region(folder: Path) -> None:
         if row["location"] != "staghorn":
             mask = np.asarray(Image.open(folder / f"{row['stem']}_mask.png")) > 0
             at = round(float(row["row"])), round(float(row["column"]))
-            near = mask[max(0, at[0] - 2):at[0] + 3, max(0, at[1] - 2):at[1] + 3]
+            near = mask[max(0, at[0] - 2) : at[0] + 3, max(0, at[1] - 2) : at[1] + 3]
             assert near.any(), row
 
 
@@ -355,12 +372,16 @@ def test_helpers_take_patients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize(("executable", "sentence"), [
-    ("no such program", "No other process could be started"),
-    (sys.executable, "2 of 2 helping processes failed (no luck). This one does their work."),
-])
-def test_one_process_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, executable: str,
-                               sentence: str) -> None:
+@pytest.mark.parametrize(
+    ("executable", "sentence"),
+    [
+        ("no such program", "No other process could be started"),
+        (sys.executable, "2 of 2 helping processes failed (no luck). This one does their work."),
+    ],
+)
+def test_one_process_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, executable: str, sentence: str
+) -> None:
     def start(job: dataset.Job) -> subprocess.Popen[str]:
         claim = f"open({str(Path(job.scratch, 'claims', '1'))!r}, 'w').close(); raise SystemExit('no luck')"
         pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -370,8 +391,9 @@ def test_one_process_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     phantom.write_dataset(tmp_path / "some", 3, 1, 64, workers=3, progress=False)
     assert sentence in capsys.readouterr().out
     phantom.write_dataset(tmp_path / "all", 3, 1, 64, workers=1, progress=False)
-    some, whole = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
-                   for name in ("some", "all"))
+    some, whole = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("some", "all")
+    )
     assert some == whole
 
 
@@ -385,8 +407,15 @@ def test_no_main_guard_is_needed(tmp_path: Path, way: str) -> None:
     (tmp_path / "plain.py").write_text(program)
     arguments = {"script": [str(tmp_path / "plain.py")], "standard input": ["-"]}[way]
     root = str(Path(phantom.__file__).parents[2])
-    ended = subprocess.run([sys.executable, *arguments], input=program, capture_output=True, text=True,
-                           env={**os.environ, "PYTHONPATH": root}, cwd=tmp_path, timeout=120)
+    ended = subprocess.run(
+        [sys.executable, *arguments],
+        input=program,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": root},
+        cwd=tmp_path,
+        timeout=120,
+    )
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr == "" and "failed" not in ended.stdout and "could not" not in ended.stdout
     assert len(list((tmp_path / "set").glob("*.jpg"))) == 3
@@ -408,9 +437,14 @@ def test_no_helper_outlives_its_parent(tmp_path: Path, stop: str) -> None:
     """Ctrl-C in a terminal reaches parent and helper; a killed parent can tell its helper nothing."""
     program = WRITE.format(folder=str(tmp_path / "set"), n=2000)
     root = str(Path(phantom.__file__).parents[2])
-    parent = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": root},
-                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                              start_new_session=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": root},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     until = time.monotonic() + 60
     while len(list(tmp_path.glob(".set-*/rows/*"))) < 4 and time.monotonic() < until:
         time.sleep(0.1)
@@ -440,8 +474,10 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-@pytest.mark.parametrize("name, value", [("n_patients", 0), ("n_slices", 0), ("size", 63), ("size", 513),
-                                         ("seed", -1), ("workers", 0)])
+@pytest.mark.parametrize(
+    "name, value",
+    [("n_patients", 0), ("n_slices", 0), ("size", 63), ("size", 513), ("seed", -1), ("workers", 0)],
+)
 def test_bad_arguments_are_named(tmp_path: Path, name: str, value: int) -> None:
     with pytest.raises(ValueError, match=rf"^{name} must be .+ to .+, got {value}\."):
         phantom.write_dataset(tmp_path / "set", **{"workers": 1, "progress": False, name: value})
@@ -485,8 +521,9 @@ def test_most_slices_of_most_patients_go_through_a_stone() -> None:
     shares = []
     for patient in map(phantom.make_patient, range(24)):
         depths = phantom.slice_depths(patient, 8)
-        shares.append(np.mean([any(s.size.back_mm < mm < s.size.front_mm for s in patient.stones)
-                               for mm in depths]))
+        shares.append(
+            np.mean([any(s.size.back_mm < mm < s.size.front_mm for s in patient.stones) for mm in depths])
+        )
     assert 0.55 <= np.mean(shares) <= 0.75 and np.median(shares) > 0.6
 
 
@@ -524,8 +561,10 @@ def test_a_stone_is_as_long_in_the_table_as_in_the_picture() -> None:
         for depth in np.arange(stone.size.back_mm, stone.size.front_mm, 1.0):
             x, y, z, _ = scanner.make_grid(patient, float(depth), 256)
             rows, columns = np.nonzero(stone.shape(x, y, z) > 0)
-            points += [(row * pixel_mm, depth, column * pixel_mm)
-                       for row, column in zip(rows.tolist(), columns.tolist(), strict=True)]
+            points += [
+                (row * pixel_mm, depth, column * pixel_mm)
+                for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
+            ]
         points = np.array(points)
         longest = max(np.linalg.norm(points - point, axis=1).max() for point in points[::7])
         assert stone.size.diameter_mm == pytest.approx(longest, abs=2.5)
@@ -569,11 +608,13 @@ def organs_of(seed: int, monkeypatch: pytest.MonkeyPatch) -> tuple[phantom.Patie
     with monkeypatch.context() as patch:
         patch.setattr(anatomy, "anatomy", lambda *given: solids.extend(real(*given)) or solids)
         patient = phantom.make_patient(seed)
-    organs = {name: next(shape for filling, shape, _ in solids if filling == name)
-              for name in ("liver", "spleen")}
+    organs = {
+        name: next(shape for filling, shape, _ in solids if filling == name) for name in ("liver", "spleen")
+    }
     for name, n_points in (("heart", 1), ("aorta", 3), ("vena cava", 2)):
-        organs[name] = next(shape for filling, shape, path in solids
-                            if filling == "blood" and len(path) == n_points)
+        organs[name] = next(
+            shape for filling, shape, path in solids if filling == "blood" and len(path) == n_points
+        )
     return patient, organs
 
 
@@ -631,8 +672,10 @@ def test_a_staghorn_lies_in_one_kidney() -> None:
 
 def test_large_stones_are_common() -> None:
     """So that 10 patients, the validation part of 96, lack a stone of 10 mm in less than 1 of 100 draws."""
-    large = [any(stone.size.diameter_mm >= 10 for stone in dataset.patient_of_set(index, 0).stones)
-             for index in range(36)]
+    large = [
+        any(stone.size.diameter_mm >= 10 for stone in dataset.patient_of_set(index, 0).stones)
+        for index in range(36)
+    ]
     assert (1 - np.mean(large)) ** 10 < 0.01
 
 

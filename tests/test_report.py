@@ -43,10 +43,24 @@ def make_set(n_images: int = 6, side: int = 64, seed: int = 3) -> dict[str, list
     return data
 
 
-def make_report(path: Path, data: dict[str, list], threshold: object = 0.5, min_pixels: object = 0,
-                spacing_mm: object = 0.7, stones: list | None = None, **more) -> tuple[str, dict]:
-    scores = evaluate(data["probabilities"], data["targets"], threshold, min_pixels, spacing_mm=spacing_mm,
-                      n_resamples=50, stones=stones)
+def make_report(
+    path: Path,
+    data: dict[str, list],
+    threshold: object = 0.5,
+    min_pixels: object = 0,
+    spacing_mm: object = 0.7,
+    stones: list | None = None,
+    **more,
+) -> tuple[str, dict]:
+    scores = evaluate(
+        data["probabilities"],
+        data["targets"],
+        threshold,
+        min_pixels,
+        spacing_mm=spacing_mm,
+        n_resamples=50,
+        stones=stones,
+    )
     write_report(path, scores, data["images"], data["targets"], data["probabilities"], data["names"], **more)
     return path.read_text("utf-8"), scores
 
@@ -204,8 +218,10 @@ def test_everything_is_stone_is_shown_as_missed_and_as_a_false_alarm(tmp_path):
 
 def test_stones_are_counted_where_they_are_known(tmp_path):
     data = make_set()
-    stones = [[KnownStone(f"s{i % 2}", *np.argwhere(t)[0], 7.0)] if t.any() else []
-              for i, t in enumerate(data["targets"])]
+    stones = [
+        [KnownStone(f"s{i % 2}", *np.argwhere(t)[0], 7.0)] if t.any() else []
+        for i, t in enumerate(data["targets"])
+    ]
     page, scores = make_report(tmp_path / "r.html", data, stones=stones)
     words = " ".join(Reader(page).words)
     assert "2 stones, each in any slice" in words and "stones found, 5 to 10 mm" in words
@@ -220,8 +236,12 @@ def test_large_images_are_cut_down_without_changing_a_score(tmp_path):
     target[700:712, 300:308] = True
     probability[702:715, 300:308], probability[900, 500] = 0.9, 0.02
     rng = np.random.default_rng(0)
-    data = {"images": [rng.integers(0, 256, (side, side)).astype(np.uint8)], "targets": [target],
-            "probabilities": [probability], "names": ["large"]}
+    data = {
+        "images": [rng.integers(0, 256, (side, side)).astype(np.uint8)],
+        "targets": [target],
+        "probabilities": [probability],
+        "names": ["large"],
+    }
     page, scores = make_report(tmp_path / "r.html", data)
     (case,) = read_data(page)["cases"]
     grey, reached, stones = np.moveaxis(unpack(case), 2, 0)
@@ -239,7 +259,8 @@ def test_slider_stays_small_by_keeping_the_first_of_each_group(tmp_path, monkeyp
     page, _ = make_report(tmp_path / "r.html", data)
     names = [case["name"] for case in read_data(page)["cases"]]
     assert [name.split(",")[0] for name in names] == ["Worst"] * 4 + ["Median"] * 4 + ["Best"] * 4 + [
-        "False alarms"] * 4
+        "False alarms"
+    ] * 4
     n_tiles = len(Reader(page).all("button"))
     monkeypatch.setattr(report, "SLIDER_BYTES", 6 * len(read_data(page)["cases"][0]["png"]))
     fewer, _ = make_report(tmp_path / "r.html", data)

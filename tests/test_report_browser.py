@@ -91,7 +91,10 @@ def test_opens_silently_without_a_network(browser, made):
     page = Page(browser, made[0])
     page.opened()
     assert page.said == [] and set(page.asked) - {"data:image/png;base64"} <= {
-        made[0].as_uri(), "data:image/jpeg;base64", "data:image/svg+xml;base64"}
+        made[0].as_uri(),
+        "data:image/jpeg;base64",
+        "data:image/svg+xml;base64",
+    }
     broken = "Array.from(document.images).filter(image => !image.complete || !image.naturalWidth).length"
     assert page.page.evaluate(broken) == 0 and page.page.evaluate("document.images.length") > 10
     assert page.page.evaluate("document.documentElement.scrollWidth") <= 1200

@@ -24,17 +24,19 @@ def write(folder: Path, names: str, offset: int = 0, suffix: str = ".png") -> di
 
 
 def hashes(pairs: dict[str, Pair], **parts: str) -> dict[str, list[str]]:
-    return {part: [image_hash(load_image(pairs[name].image)) for name in letters]
-            for part, letters in parts.items()}
+    return {
+        part: [image_hash(load_image(pairs[name].image_path)) for name in letters]
+        for part, letters in parts.items()
+    }
 
 
 def names(parts: dict[str, list[Pair]]) -> dict[str, str]:
-    return {part: "".join(pair.image.stem[0] for pair in pairs) for part, pairs in parts.items()}
+    return {part: "".join(pair.image_path.stem[0] for pair in pairs) for part, pairs in parts.items()}
 
 
 def regrouped(pairs: dict[str, Pair], **groups: str) -> list[Pair]:
     of = {name: group for group, members in groups.items() for name in members}
-    return [Pair(pair.image, pair.mask, of[name]) for name, pair in pairs.items()]
+    return [Pair(pair.image_path, pair.mask_path, of[name]) for name, pair in pairs.items()]
 
 
 def test_groups_that_came_later_are_heeded(tmp_path: Path):
@@ -42,12 +44,15 @@ def test_groups_that_came_later_are_heeded(tmp_path: Path):
     seen = hashes(pairs, train="abcd", val="e")
     parts, found = parts_seen(list(pairs.values()), seen, {})
     assert names(parts) == {"train": "abcd", "val": "e", "beside": "", "test": "fgh"}
-    assert found == ("8 images, of which 4 were trained on and 1 chose the best weights; "
-                     "3 are left to test on.")
+    assert found == (
+        "8 images, of which 4 were trained on and 1 chose the best weights; 3 are left to test on."
+    )
     parts, found = parts_seen(regrouped(pairs, x="ab", y="cf", z="eg", w="dh"), seen, {})
     assert names(parts) == {"train": "abcd", "val": "e", "beside": "fgh", "test": ""}
-    assert found == ("8 images, of which 4 were trained on and 1 chose the best weights; "
-                     "3 others share a group with them; none is left to test on.")
+    assert found == (
+        "8 images, of which 4 were trained on and 1 chose the best weights; "
+        "3 others share a group with them; none is left to test on."
+    )
     with pytest.raises(ValueError, match="must hold images that the network has not seen, got 8 images"):
         unseen_pairs(regrouped(pairs, x="ab", y="cf", z="eg", w="dh"), seen, {})
 
@@ -55,7 +60,7 @@ def test_groups_that_came_later_are_heeded(tmp_path: Path):
 def test_a_renamed_folder_changes_nothing(tmp_path: Path):
     seen = hashes(write(tmp_path / "a", "abcdef"), train="abc", val="d")
     pairs, found = unseen_pairs(list(write(tmp_path / "b", "abcdef", suffix=".bmp").values()), seen, GROUPS)
-    assert [pair.image.stem for pair in pairs] == ["e", "f"] and "2 are left to test on" in found
+    assert [pair.image_path.stem for pair in pairs] == ["e", "f"] and "2 are left to test on" in found
 
 
 def test_a_foreign_set_is_new_whatever_its_groups_are_called(tmp_path: Path):
@@ -66,8 +71,10 @@ def test_a_foreign_set_is_new_whatever_its_groups_are_called(tmp_path: Path):
     assert found == "None of these images was seen in training: all 6 can test the network."
     parts, found = parts_seen(regrouped(foreign, p0="a", p1="b", p2="c", p3="def"), seen, GROUPS)
     assert names(parts)["test"] == "abcdef"
-    assert found.endswith("But 3 of their groups are called like groups seen in training (p0, p1, p2): if "
-                          "they are the same patients, this is no test.")
+    assert found.endswith(
+        "But 3 of their groups are called like groups seen in training (p0, p1, p2): if "
+        "they are the same patients, this is no test."
+    )
 
 
 def test_a_copy_of_a_training_image_is_seen_and_so_is_its_group(tmp_path: Path):
@@ -75,8 +82,9 @@ def test_a_copy_of_a_training_image_is_seen_and_so_is_its_group(tmp_path: Path):
     (tmp_path / "c.png").write_bytes((tmp_path / "a.png").read_bytes())
     Image.fromarray(load_image(tmp_path / "b.png")).convert("RGB").save(tmp_path / "d.png", compress_level=1)
     assert (tmp_path / "d.png").read_bytes() != (tmp_path / "b.png").read_bytes()
-    parts, _ = parts_seen(regrouped(pairs, x="a", y="b", z="ce", w="d", v="f", u="g"),
-                          hashes(pairs, train="ab", val="f"), {})
+    parts, _ = parts_seen(
+        regrouped(pairs, x="a", y="b", z="ce", w="d", v="f", u="g"), hashes(pairs, train="ab", val="f"), {}
+    )
     assert names(parts) == {"train": "abcd", "val": "f", "beside": "e", "test": "g"}
 
 
@@ -94,8 +102,9 @@ def test_folds_score_what_one_network_alone_has_not_seen(tmp_path: Path):
     folds, found = fold_parts([pairs[name] for name in "abcdef"], networks)
     assert [names(fold)["test"] for fold in folds] == ["ab", "cd", "ef"]
     assert [names(fold)["train"] for fold in folds] == ["cde", "abe", "abc"]
-    assert found == ("6 of 6 images are scored, each by the one network of 3 that has seen neither it nor "
-                     "its group.")
+    assert found == (
+        "6 of 6 images are scored, each by the one network of 3 that has seen neither it nor its group."
+    )
     folds, found = fold_parts(regrouped(pairs, x="ac", b="b", d="d", e="e", f="f", g="g", h="h"), networks)
     assert [names(fold)["test"] for fold in folds] == ["b", "d", "ef"]  # a and c are one patient after all
     assert "4 of 8 images" in found

@@ -17,8 +17,11 @@ WANTED = {"train": 0.7, "val": 0.1, "test": 0.2}
 
 
 def make_pairs(*sizes: int) -> list[Pair]:
-    return [Pair(Path(f"{g}-{i}.jpg"), Path(f"{g}-{i}_mask.png"), f"g{g}")
-            for g, n in enumerate(sizes) for i in range(n)]
+    return [
+        Pair(Path(f"{g}-{i}.jpg"), Path(f"{g}-{i}_mask.png"), f"g{g}")
+        for g, n in enumerate(sizes)
+        for i in range(n)
+    ]
 
 
 def groups_in(part: list[Pair]) -> set[str]:
@@ -28,18 +31,64 @@ def groups_in(part: list[Pair]) -> set[str]:
 def is_whole(split: dict[str, list[Pair]], pairs: list[Pair]) -> bool:
     """Every pair in one part, every group in one part, no part empty."""
     groups = [groups_in(part) for part in split.values()]
-    return (sorted(sum(split.values(), []), key=pairs.index) == pairs and all(groups)
-            and sum(map(len, groups)) == len(set().union(*groups)))
+    return (
+        sorted(sum(split.values(), []), key=pairs.index) == pairs
+        and all(groups)
+        and sum(map(len, groups)) == len(set().union(*groups))
+    )
 
 
-SERIES = (173, 46, 44, 41, 38, 36, 33, 31, 30, 28, 27, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12,
-          11, 10, 9, 8, 7, 6, 5, 4, 3, 2)  # one series with a fifth of everything
+SERIES = (
+    173,
+    46,
+    44,
+    41,
+    38,
+    36,
+    33,
+    31,
+    30,
+    28,
+    27,
+    25,
+    24,
+    23,
+    22,
+    21,
+    20,
+    19,
+    18,
+    17,
+    16,
+    15,
+    14,
+    13,
+    12,
+    11,
+    10,
+    9,
+    8,
+    7,
+    6,
+    5,
+    4,
+    3,
+    2,
+)  # one series with a fifth of everything
 
 
-@pytest.mark.parametrize(("sizes", "off"), [
-    ([8] * 96, 0.005), (SERIES, 0.005), ([22] * 35, 0.015), ([90] + [22] * 34, 0.016), ([1] * 211, 0.003),
-    ([1 + g % 4 for g in range(60)], 0.005)],
-    ids=["phantom", "series", "equal", "one large", "single", "mixed"])
+@pytest.mark.parametrize(
+    ("sizes", "off"),
+    [
+        ([8] * 96, 0.005),
+        (SERIES, 0.005),
+        ([22] * 35, 0.015),
+        ([90] + [22] * 34, 0.016),
+        ([1] * 211, 0.003),
+        ([1 + g % 4 for g in range(60)], 0.005),
+    ],
+    ids=["phantom", "series", "equal", "one large", "single", "mixed"],
+)
 def test_images_come_near_to_70_10_20_at_every_seed(sizes: list[int], off: float):
     pairs = make_pairs(*sizes)
     for seed in range(10):
@@ -88,8 +137,11 @@ def test_few_groups_are_split_as_well_as_any_split_could(seed: int):
         return max(abs(n / sum(sizes) - share) for n, share in zip(counts, WANTED.values(), strict=True))
 
     every = itertools.product(range(3), repeat=len(sizes))
-    best = min(off([sum(n for n, p in zip(sizes, parts, strict=True) if p == part) for part in range(3)])
-               for parts in every if len(set(parts)) == 3)
+    best = min(
+        off([sum(n for n, p in zip(sizes, parts, strict=True) if p == part) for part in range(3)])
+        for parts in every
+        if len(set(parts)) == 3
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         split = split_by_group(make_pairs(*sizes), seed)
@@ -181,8 +233,9 @@ def test_folds_share_the_stones_and_depend_on_the_seed_only():
         counts = Counter(label[pair] for pair in fold["test"])
         assert all(abs(counts[stratum] - total / 5) <= 3 for stratum, total in totals.items())
     again = folds_by_group(pairs[::-1], 5, 3, strata[::-1])
-    assert [{n: set(p) for n, p in fold.items()} for fold in again] == \
-        [{n: set(p) for n, p in fold.items()} for fold in folds]
+    assert [{n: set(p) for n, p in fold.items()} for fold in again] == [
+        {n: set(p) for n, p in fold.items()} for fold in folds
+    ]
     assert folds_by_group(pairs, 5, 4, strata) != folds
 
 

@@ -44,8 +44,10 @@ def gradients(model: nn.Module, part_size: int | None, scaler=OFF, n: int = 6) -
 def test_parts_give_the_gradient_of_the_whole_batch(part_size: int):
     whole, parts = gradients(plain_network(), None), gradients(plain_network(), part_size)
     assert parts[0] == pytest.approx(whole[0], abs=1e-6) and (parts[1] - whole[1]).abs().max() < 1e-6
-    halves = [batch_gradient(m := plain_network(), m, *(t.split(3)[k] for t in make_batch()), OFF).item()
-              for k in (0, 1)]
+    halves = [
+        batch_gradient(m := plain_network(), m, *(t.split(3)[k] for t in make_batch()), OFF).item()
+        for k in (0, 1)
+    ]
     assert abs(sum(halves) / 2 - whole[0]) > 0.01  # the mean of the parts' losses is another loss
 
 
@@ -83,12 +85,16 @@ def test_halving_goes_down_until_it_fits():
     assert halving(attempt, 20) == ("done", 3) and tried == [20, 10, 5, 3]
 
 
-@pytest.mark.parametrize(("error", "n_tries"), [
-    (torch.OutOfMemoryError("CUDA out of memory"), 4),
-    (RuntimeError("MPS backend out of memory (MPS allocated: 5 GB)"), 4),
-    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 5 bytes"), 4),
-    (RuntimeError("shapes cannot be multiplied"), 1), (ValueError("out of memory"), 1),
-])
+@pytest.mark.parametrize(
+    ("error", "n_tries"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), 4),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 5 GB)"), 4),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 5 bytes"), 4),
+        (RuntimeError("shapes cannot be multiplied"), 1),
+        (ValueError("out of memory"), 1),
+    ],
+)
 def test_halving_gives_up_at_one_and_passes_other_errors_on(error: Exception, n_tries: int):
     tried = []
 
@@ -145,8 +151,9 @@ def test_a_step_on_cuda_never_waits_for_the_gpu(monkeypatch: pytest.MonkeyPatch)
     with fake_tensor.FakeTensorMode(allow_non_fake_inputs=True):
         with torch.device(device):
             model = UNet(base_channels=2, depth=2)
-            sampler.images, sampler.masks = (torch.empty_like(t, device=device)
-                                             for t in (sampler.images, sampler.masks))
+            sampler.images, sampler.masks = (
+                torch.empty_like(t, device=device) for t in (sampler.images, sampler.masks)
+            )
             sampler.device = device
         run = RunState(TrainConfig(batch_size=4, patch_size=32), model, device, {})
         assert run.scaler.is_enabled()

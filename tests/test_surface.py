@@ -52,8 +52,9 @@ def test_a_square_shifted_by_one_pixel():
     assert surface_dice(np.roll(SQUARE, 1, axis=1), SQUARE, 1.25) == 0.5  # now a pixel is wider than 1 mm
 
 
-@pytest.mark.parametrize(("rows", "columns", "expected"),
-                         [(3, 0, 1.5), (0, 4, 8.0), (3, 4, math.hypot(1.5, 8))])
+@pytest.mark.parametrize(
+    ("rows", "columns", "expected"), [(3, 0, 1.5), (0, 4, 8.0), (3, 4, math.hypot(1.5, 8))]
+)
 def test_non_square_pixels(rows: int, columns: int, expected: float):
     one = block(slice(1, 2), slice(1, 2))
     other = np.roll(one, (rows, columns), (0, 1))

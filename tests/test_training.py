@@ -137,7 +137,8 @@ def test_restart_on_demand(whole, pairs: Pairs, tmp_path: Path):
 # ---------------------------------------------------------------------------- interrupted and resumed
 @pytest.mark.parametrize("stop_at", [1, 2, 3, 5])
 def test_interrupted_and_resumed_equals_uninterrupted(
-        whole, pairs: Pairs, tmp_path: Path, monkeypatch, capsys, stop_at: int):
+    whole, pairs: Pairs, tmp_path: Path, monkeypatch, capsys, stop_at: int
+):
     real, calls = training.augment, []
 
     def press_ctrl_c(*args):
@@ -158,7 +159,8 @@ def test_interrupted_and_resumed_equals_uninterrupted(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_can_end_in_an_exception_after_everything_is_saved(
-        whole, pairs: Pairs, tmp_path: Path, number: signal.Signals):
+    whole, pairs: Pairs, tmp_path: Path, number: signal.Signals
+):
     def stop(history: list[dict]) -> None:
         signal.raise_signal(number)
 
@@ -411,7 +413,8 @@ def test_a_broken_file_is_named_before_training(tmp_path: Path):
 
 
 def test_a_loss_that_is_not_finite_stops_with_names_and_keeps_the_checkpoint(
-        pairs: Pairs, tmp_path: Path, monkeypatch):
+    pairs: Pairs, tmp_path: Path, monkeypatch
+):
     real, calls = steps.bce_dice_loss, []
 
     def broken_loss(logits, target):
@@ -426,7 +429,8 @@ def test_a_loss_that_is_not_finite_stops_with_names_and_keeps_the_checkpoint(
 
 
 def test_a_gradient_that_is_not_finite_stops_before_it_reaches_the_weights(
-        pairs: Pairs, tmp_path: Path, monkeypatch):
+    pairs: Pairs, tmp_path: Path, monkeypatch
+):
     real, calls = steps.bce_dice_loss, []
 
     def steep_loss(logits, target):
@@ -589,7 +593,8 @@ def stop_in_step(monkeypatch, number: int = 1, *signals: signal.Signals) -> None
 
 
 def test_stopped_before_the_first_validation_everything_ends_well(
-        whole, pairs: Pairs, tmp_path: Path, monkeypatch, capsys):
+    whole, pairs: Pairs, tmp_path: Path, monkeypatch, capsys
+):
     stop_in_step(monkeypatch)
     assert train(pairs, tmp_path / "run", progress=True) == []
     said = capsys.readouterr().out
@@ -616,7 +621,8 @@ def test_a_run_is_there_from_before_the_first_step_on(pairs: Pairs, tmp_path: Pa
 
 @pytest.mark.parametrize("name", ["load_shrunk", "image_hash"])
 def test_ctrl_c_while_images_are_read_leaves_the_run_as_it_was(
-        whole, pairs: Pairs, tmp_path: Path, monkeypatch, capsys, name: str):
+    whole, pairs: Pairs, tmp_path: Path, monkeypatch, capsys, name: str
+):
     def stop(*_):
         raise KeyboardInterrupt
 
@@ -652,10 +658,13 @@ def test_two_signals_are_as_good_as_one(whole, pairs: Pairs, tmp_path: Path, mon
     assert_same_run(tmp_path, train(pairs, tmp_path), whole)
 
 
-@pytest.mark.parametrize(("settings", "said"), [
-    ({"n_epochs": 3}, "unfinished at step 1, 17 % of 3 epochs"),
-    ({"minutes": 60.0}, "unfinished at step 1, 0 % of 60 minutes"),
-])
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"n_epochs": 3}, "unfinished at step 1, 17 % of 3 epochs"),
+        ({"minutes": 60.0}, "unfinished at step 1, 0 % of 60 minutes"),
+    ],
+)
 def test_the_status_of_epochs_and_minutes(pairs: Pairs, tmp_path: Path, monkeypatch, settings, said: str):
     stop_in_step(monkeypatch)
     train(pairs, tmp_path, replace(CONFIG, **settings))
@@ -664,7 +673,8 @@ def test_the_status_of_epochs_and_minutes(pairs: Pairs, tmp_path: Path, monkeypa
 
 # --------------------------------------------------------------------------------- a run keeps its settings
 def test_without_settings_a_run_goes_on_with_its_own(
-        whole, pairs: Pairs, tmp_path: Path, monkeypatch, capsys):
+    whole, pairs: Pairs, tmp_path: Path, monkeypatch, capsys
+):
     stop_in_step(monkeypatch, 3)
     train(pairs, tmp_path)
     monkeypatch.setattr(run_state, "default_config", lambda device: TrainConfig(n_steps=10_000))  # a GPU's
@@ -678,9 +688,13 @@ def test_every_setting_that_differs_is_named_with_both_values(whole, pairs: Pair
     with pytest.raises(ValueError, match="must be continued with its own settings") as caught:
         train(pairs, whole[0], other, model=UNet(base_channels=3, depth=3))
     said = str(caught.value)
-    for difference in ("batch_size 4 there, 8 here", "learning_rate 0.01 there, 0.02 here",
-                       "n_steps 6 there, 4 here, and a run can only be made longer",
-                       "base_channels 2 there, 3 here", "resume=False"):
+    for difference in (
+        "batch_size 4 there, 8 here",
+        "learning_rate 0.01 there, 0.02 here",
+        "n_steps 6 there, 4 here, and a run can only be made longer",
+        "base_channels 2 there, 3 here",
+        "resume=False",
+    ):
         assert difference in said
     assert "compile" not in said and "depth" not in said
 
@@ -702,8 +716,10 @@ def test_a_run_of_another_network_needs_that_network(pairs: Pairs, tmp_path: Pat
 
     net = MyNet(1, 1, 3, padding=1)
     train(pairs, tmp_path, model=net)
-    for call in (lambda: load_checkpoint(tmp_path / "best.pt"),
-                 lambda: fit(*pairs, tmp_path, device=CPU, progress=False)):
+    for call in (
+        lambda: load_checkpoint(tmp_path / "best.pt"),
+        lambda: fit(*pairs, tmp_path, device=CPU, progress=False),
+    ):
         with pytest.raises(ValueError, match=r"weights of a .*MyNet\. Give the network .* model=MyNet\(\)"):
             call()
     with pytest.raises(ValueError, match=r"network .*MyNet there, unet_helpers\.model\.UNet here"):
@@ -730,26 +746,33 @@ def test_a_finished_run_on_a_read_only_disk_is_returned(whole, pairs: Pairs, mon
 # -------------------------------------------------------------------------------- the images, by content
 def test_images_are_known_by_content_and_not_by_name(whole, pairs: Pairs, tmp_path: Path):
     state = load_state(whole[0] / "last.pt")
-    assert state["images"] == {name: [image_hash(load_image(pair.image)) for pair in part]
-                               for name, part in zip(("train", "val"), pairs, strict=True)}
+    assert state["images"] == {
+        name: [image_hash(load_image(pair.image_path)) for pair in part]
+        for name, part in zip(("train", "val"), pairs, strict=True)
+    }
     assert load_checkpoint(whole[0] / "best.pt").images == state["images"]
-    renamed = [Pair(Path(shutil.copy(pair.image, tmp_path / f"{n}.jpg")), pair.mask, f"other {n}")
-               for n, pair in enumerate(pairs[0])]
+    renamed = [
+        Pair(Path(shutil.copy(pair.image_path, tmp_path / f"{n}.jpg")), pair.mask_path, f"other {n}")
+        for n, pair in enumerate(pairs[0])
+    ]
     assert train((renamed, pairs[1]), whole[0]) == whole[1]
 
 
 @pytest.mark.parametrize("finished", [True, False])
 def test_other_images_under_the_same_names_are_refused(
-        pairs: Pairs, tmp_path: Path, monkeypatch, finished: bool):
+    pairs: Pairs, tmp_path: Path, monkeypatch, finished: bool
+):
     own = tiny_pairs(tmp_path / "data")
     if not finished:
         stop_in_step(monkeypatch, 3)
     train(own, tmp_path / "run")
     before = (tmp_path / "run" / "last.pt").read_bytes()
     for pair in own[0][:3]:
-        Image.fromarray(255 - load_image(pair.image)).save(pair.image)
-    message = (r"run must be continued on the images .* got 3 of 8 training images and 0 of 2 validation "
-               r"images that are others, and 3 missing\. Give another")
+        Image.fromarray(255 - load_image(pair.image_path)).save(pair.image_path)
+    message = (
+        r"run must be continued on the images .* got 3 of 8 training images and 0 of 2 validation "
+        r"images that are others, and 3 missing\. Give another"
+    )
     with pytest.raises(ValueError, match=message):
         train(own, tmp_path / "run")
     assert (tmp_path / "run" / "last.pt").read_bytes() == before
@@ -760,7 +783,8 @@ def test_images_are_hashed_before_they_are_shrunk(tmp_path: Path, monkeypatch):
     own = tiny_pairs(tmp_path / "data")
     train(own, tmp_path / "run", replace(CONFIG, n_steps=1))
     assert load_state(tmp_path / "run" / "last.pt")["images"]["val"] == [
-        image_hash(load_image(pair.image)) for pair in own[1]]
+        image_hash(load_image(pair.image_path)) for pair in own[1]
+    ]
 
 
 def to_version_1(path: Path) -> None:
@@ -813,7 +837,8 @@ def test_weights_without_a_run_are_not_written_over(whole, pairs: Pairs, tmp_pat
 
 
 def test_a_run_that_is_started_again_and_stopped_shows_nothing_of_the_old_one(
-        whole, pairs: Pairs, tmp_path: Path, monkeypatch):
+    whole, pairs: Pairs, tmp_path: Path, monkeypatch
+):
     run = shutil.copytree(whole[0], tmp_path / "run")
     with monkeypatch.context() as patch, pytest.raises(TypeError):
         patch.setattr(training, "load_shrunk", None)
@@ -898,7 +923,8 @@ def test_two_processes_in_one_folder_and_a_killed_one_blocks_nobody(whole, tmp_p
 
 
 def test_a_file_system_that_cannot_lock_is_no_obstacle(
-        whole, pairs: Pairs, tmp_path: Path, monkeypatch, capsys):
+    whole, pairs: Pairs, tmp_path: Path, monkeypatch, capsys
+):
     def fail(file):
         raise OSError(38, "Function not implemented")
 

@@ -35,10 +35,17 @@ def test_sizes_are_height_and_width(size: tuple[int, int]):
     assert resize_mask(np.ones((5, 9), bool), size).all()
 
 
-@pytest.mark.parametrize(("size", "max_size", "expected"), [
-    ((256, 256), 512, (256, 256)), ((512, 100), 512, (512, 100)), ((1024, 512), 512, (512, 256)),
-    ((391, 320), 100, (100, 82)), ((10_000, 3), 100, (100, 1)), ((1, 1), 512, (1, 1)),
-])
+@pytest.mark.parametrize(
+    ("size", "max_size", "expected"),
+    [
+        ((256, 256), 512, (256, 256)),
+        ((512, 100), 512, (512, 100)),
+        ((1024, 512), 512, (512, 256)),
+        ((391, 320), 100, (100, 82)),
+        ((10_000, 3), 100, (100, 1)),
+        ((1, 1), 512, (1, 1)),
+    ],
+)
 def test_shrinking_keeps_the_shape_and_never_enlarges(size, max_size: int, expected):
     assert shrink_size(size, max_size) == expected
 
@@ -83,8 +90,11 @@ def test_every_patch_is_cut_from_its_image_and_mask():
         image[: images[i].shape[0], : images[i].shape[1]] = images[i]
         truth[: masks[i].shape[0], : masks[i].shape[1]] = masks[i]
         places = [(r, c) for r in range(height - 31) for c in range(width - 31)]
-        assert any(np.array_equal(patch, image[r:r + 32, c:c + 32])
-                   and np.array_equal(mask, truth[r:r + 32, c:c + 32]) for r, c in places)
+        assert any(
+            np.array_equal(patch, image[r : r + 32, c : c + 32])
+            and np.array_equal(mask, truth[r : r + 32, c : c + 32])
+            for r, c in places
+        )
 
 
 def test_the_share_on_stones_really_shows_one_even_in_the_corner():

@@ -11,8 +11,12 @@ from unet_helpers.data import Pair, scan_folder
 torch.set_num_threads(1)  # arrays this small: waiting for a second thread costs more than it brings
 
 
-def write_tiny(folder: Path, n_exams: int = 6, sizes: tuple[tuple[int, int], ...] = ((48, 48), (40, 56)),
-               stones: bool = True) -> Path:
+def write_tiny(
+    folder: Path,
+    n_exams: int = 6,
+    sizes: tuple[tuple[int, int], ...] = ((48, 48), (40, 56)),
+    stones: bool = True,
+) -> Path:
     """Two images an exam, each with one square stone of 5 x 6 pixels (or none)."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)

@@ -73,13 +73,26 @@ class Cache:
         self._anchors = {name: _read_anchors(folder / f"{name}.bin") for name in ("stones", "lookalikes")}
         self.images, self.masks = (_Views(stack, self._sizes) for stack in self._stacks)
 
-    def sampler(self, patch_size: int, stone_fraction: float, lookalike_fraction: float,
-                device: torch.device | str = "cpu") -> PatchSampler:
+    def sampler(
+        self,
+        patch_size: int,
+        stone_fraction: float,
+        lookalike_fraction: float,
+        device: torch.device | str = "cpu",
+    ) -> PatchSampler:
         """A sampler as `PatchSampler` makes it from lists, that cuts from the files and sends to `device`."""
         images, masks = (torch.from_numpy(stack) for stack in self._stacks)
         anchors = self._anchors["stones"], self._anchors["lookalikes"]
-        sampler = PatchSampler.from_stack(images, masks, torch.from_numpy(self._sizes), *anchors, patch_size,
-                                          stone_fraction, lookalike_fraction, device)
+        sampler = PatchSampler.from_stack(
+            images,
+            masks,
+            torch.from_numpy(self._sizes),
+            *anchors,
+            patch_size,
+            stone_fraction,
+            lookalike_fraction,
+            device,
+        )
         sampler.after_draws = self.release
         return sampler
 
@@ -117,7 +130,7 @@ def _sizes(pairs: Sequence[Pair], max_size: int) -> np.ndarray:
     sizes = np.zeros((len(pairs), 2), np.int64)
     for i, pair in enumerate(pairs):
         try:
-            with Image.open(pair.image) as picture:
+            with Image.open(pair.image_path) as picture:
                 sizes[i] = shrink_size(picture.size[::-1], max_size)
         except Exception:  # whoever reads the pixels will say what is wrong with it
             sizes[i] = 0
@@ -135,14 +148,15 @@ def _fingerprint(pairs: Sequence[Pair], max_size: int, min_side: int) -> str:
     for module in (__file__, data.__file__, transforms.__file__):
         key.update(Path(module).read_bytes())
     for pair in pairs:
-        for path in (pair.image, pair.mask):
+        for path in (pair.image_path, pair.mask_path):
             status = path.stat()
             key.update(f"{path.resolve()}/{status.st_size}/{status.st_mtime_ns}\n".encode())
     return key.hexdigest()[:16]
 
 
-def open_cache(pairs: Sequence[Pair], max_size: int = MAX_SIZE, min_side: int = 1,
-               progress: bool = False) -> Cache:
+def open_cache(
+    pairs: Sequence[Pair], max_size: int = MAX_SIZE, min_side: int = 1, progress: bool = False
+) -> Cache:
     """Decode pairs into a cache in `data/`, or find the one that is there.
 
     Args:
@@ -167,8 +181,10 @@ def open_cache(pairs: Sequence[Pair], max_size: int = MAX_SIZE, min_side: int = 
     folder.parent.mkdir(parents=True, exist_ok=True)
     n_bytes, free = 2 * int(np.prod(shape)), shutil.disk_usage(folder.parent).free
     if n_bytes > 0.95 * free:
-        raise OSError(f"{folder.parent} must have room for {n_bytes / 1e9:.1f} GB of decoded images, got "
-                      f"{free / 1e9:.1f} GB free. Free some, or set UNET_HOME to a larger disk.")
+        raise OSError(
+            f"{folder.parent} must have room for {n_bytes / 1e9:.1f} GB of decoded images, got "
+            f"{free / 1e9:.1f} GB free. Free some, or set UNET_HOME to a larger disk."
+        )
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".caching-") as scratch:
         whole = Path(scratch) / "cache"
         whole.mkdir()
@@ -178,8 +194,9 @@ def open_cache(pairs: Sequence[Pair], max_size: int = MAX_SIZE, min_side: int = 
     return Cache(folder)
 
 
-def _write(pairs: Sequence[Pair], folder: Path, shape: tuple[int, ...], max_size: int,
-           progress: bool) -> None:
+def _write(
+    pairs: Sequence[Pair], folder: Path, shape: tuple[int, ...], max_size: int, progress: bool
+) -> None:
     greys, sizes, hashes = np.zeros(256, np.int64), np.zeros((len(pairs), 2), np.int64), []
     stacks = [(folder / f"{name}.npy").open("wb") for name in ("images", "masks")]
     bar = progress_bar(pairs, desc="decoding pairs", unit="pair", disable=not progress)

@@ -24,8 +24,9 @@ def _spread(shares: list[float]) -> dict[str, float] | None:
     return {"median": float(np.median(shares)), "min": min(shares), "max": max(shares)} if shares else None
 
 
-def check_folder(root: str | os.PathLike[str], progress: bool = True,
-                 group_by: str | None = None) -> dict[str, Any]:
+def check_folder(
+    root: str | os.PathLike[str], progress: bool = True, group_by: str | None = None
+) -> dict[str, Any]:
     """Open every file of a data set and report what a student should know before training.
 
     Args:
@@ -48,21 +49,21 @@ def check_folder(root: str | os.PathLike[str], progress: bool = True,
         try:
             image, mask = load_pair(pair)
         except ValueError as error:
-            broken.append({"file": pair.image.name, "reason": str(error)})
+            broken.append({"file": pair.image_path.name, "reason": str(error)})
             continue
-        values[_describe_values(np.unique(brightest_channel(pair.mask)))] += 1
+        values[_describe_values(np.unique(brightest_channel(pair.mask_path)))] += 1
         sizes[f"{image.shape[1]}x{image.shape[0]}"] += 1
         shares.append(float(mask.mean()))
         other = seen.setdefault(image_hash(image), pair)
         if other.group != pair.group:
-            repeated.append(f"{pair.image.name} = {other.image.name}")
+            repeated.append(f"{pair.image_path.name} = {other.image_path.name}")
     for read, paths in ((load_image, scan.images_without_mask), (load_mask, scan.masks_without_image)):
         for path in paths:
             try:
                 read(path)
             except ValueError as error:
                 broken.append({"file": path.name, "reason": str(error)})
-    (largest, n_largest), = Counter(pair.group for pair in scan.pairs).most_common(1)
+    ((largest, n_largest),) = Counter(pair.group for pair in scan.pairs).most_common(1)
     positive = [share for share in shares if share > 0]
     return {
         "folder": str(root),

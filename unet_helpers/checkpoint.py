@@ -15,8 +15,16 @@ from torch import nn
 from unet_helpers.files import written_whole
 from unet_helpers.model import UNet
 
-__all__ = ["Checkpoint", "build_network", "load_checkpoint", "load_state", "load_weights", "network_name",
-           "save_state", "store_threshold"]
+__all__ = [
+    "Checkpoint",
+    "build_network",
+    "load_checkpoint",
+    "load_state",
+    "load_weights",
+    "network_name",
+    "save_state",
+    "store_threshold",
+]
 
 UNET = f"{UNet.__module__}.{UNet.__qualname__}"
 FORMAT, VERSION = "unet_helpers checkpoint", 2
@@ -78,21 +86,26 @@ def load_state(path: str | os.PathLike[str], device: torch.device | str | None =
             checkpoint of this package, or is of a version that this package does not know.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"checkpoint must exist, got {path}. Train one first: python -m "
-                                "unet_helpers train --help")
+        raise FileNotFoundError(
+            f"checkpoint must exist, got {path}. Train one first: python -m unet_helpers train --help"
+        )
     try:
         state = torch.load(path, map_location=device or "cpu", weights_only=True)
     except Exception as error:  # torch.load lets a dozen kinds through when the bytes are damaged
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise ValueError(f"{path} must be a whole checkpoint of this package, got a file that cannot be read "
-                         f"safely: {reason}") from error
+        raise ValueError(
+            f"{path} must be a whole checkpoint of this package, got a file that cannot be read "
+            f"safely: {reason}"
+        ) from error
     if not isinstance(state, dict) or state.get("format") not in (FORMAT, FORMAT_1):
         raise ValueError(f"{path} must be a checkpoint written by unet_helpers, got another kind of file.")
     if state["format"] == FORMAT_1:
         return _from_version_1(state)
     if state.get("version") != VERSION:
-        raise ValueError(f"{path} must be a checkpoint of version 1 or {VERSION}, got version "
-                         f"{state.get('version')}. Update unet_helpers to the release that wrote it.")
+        raise ValueError(
+            f"{path} must be a checkpoint of version 1 or {VERSION}, got version "
+            f"{state.get('version')}. Update unet_helpers to the release that wrote it."
+        )
     return state
 
 
@@ -120,17 +133,24 @@ def load_weights(model: nn.Module, weights: dict[str, torch.Tensor], path: str |
     own = {_plain_name(name): name for name in model.state_dict()}
     weights = {own.get(_plain_name(name), name): values for name, values in weights.items()}
     shapes = {name: values.shape for name, values in model.state_dict().items()}
-    wrong = {"missing": shapes.keys() - weights.keys(), "unknown": weights.keys() - shapes.keys(),
-             "of another shape": {n for n in shapes.keys() & weights.keys() if weights[n].shape != shapes[n]}}
+    wrong = {
+        "missing": shapes.keys() - weights.keys(),
+        "unknown": weights.keys() - shapes.keys(),
+        "of another shape": {n for n in shapes.keys() & weights.keys() if weights[n].shape != shapes[n]},
+    }
     if any(wrong.values()):
         counts = ", ".join(f"{len(names)} {what}" for what, names in wrong.items() if names)
         some = ", ".join(sorted(set().union(*wrong.values()))[:3])
-        raise ValueError(f"{path} must hold the {len(shapes)} weights of the {type(model).__name__} it "
-                         f"names, got {counts}: {some[:200]}. Train it again, or give the network that it "
-                         "was trained with.")
+        raise ValueError(
+            f"{path} must hold the {len(shapes)} weights of the {type(model).__name__} it "
+            f"names, got {counts}: {some[:200]}. Train it again, or give the network that it "
+            "was trained with."
+        )
     if broken := [name for name, values in weights.items() if not values.isfinite().all()]:
-        raise ValueError(f"{path} must hold finite weights, got NaN or infinity in {len(broken)} of "
-                         f"{len(weights)}. Train it again, with half the learning rate if need be.")
+        raise ValueError(
+            f"{path} must hold finite weights, got NaN or infinity in {len(broken)} of "
+            f"{len(weights)}. Train it again, with half the learning rate if need be."
+        )
     model.load_state_dict(weights)
 
 
@@ -138,8 +158,9 @@ def _plain_name(name: str) -> str:
     return re.sub(r"^(module\.|_orig_mod\.)+|_orig_mod\.", "", name)
 
 
-def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str | None = None,
-                    model: nn.Module | None = None) -> Checkpoint:
+def load_checkpoint(
+    path: str | os.PathLike[str], device: torch.device | str | None = None, model: nn.Module | None = None
+) -> Checkpoint:
     """Load a trained network from `best.pt` or `last.pt`.
 
     Args:
@@ -170,8 +191,10 @@ def load_checkpoint(path: str | os.PathLike[str], device: torch.device | str | N
 def build_network(state: dict[str, Any], path: str | os.PathLike[str]) -> UNet:
     """A `UNet` with the settings of a checkpoint; ValueError if it holds another class."""
     if (name := state["network"]) != UNET:
-        raise ValueError(f"{path} must hold a {UNET}, got the weights of a {name}. Give the network to put "
-                         f"them into: model={str(name).rpartition('.')[2]}().")
+        raise ValueError(
+            f"{path} must hold a {UNET}, got the weights of a {name}. Give the network to put "
+            f"them into: model={str(name).rpartition('.')[2]}()."
+        )
     return UNet(**state["model_settings"])
 
 

@@ -94,8 +94,10 @@ def check_command(args: argparse.Namespace) -> int:
 
 def _print_report(report: dict[str, Any]) -> None:
     largest = report["largest_group"]
-    print(f"{report['n_pairs']} pairs in {report['n_groups']} groups, {report['n_positive']} with a stone; "
-          f"the largest group, {largest['name']}, holds {largest['n_pairs']}")
+    print(
+        f"{report['n_pairs']} pairs in {report['n_groups']} groups, {report['n_positive']} with a stone; "
+        f"the largest group, {largest['name']}, holds {largest['n_pairs']}"
+    )
     print("sizes (width x height): " + ", ".join(f"{size}: {n}" for size, n in report["sizes"].items()))
     print("mask values: " + "; ".join(f"{values}: {n} masks" for values, n in report["mask_values"].items()))
     if report["foreground_share"]:
@@ -106,11 +108,15 @@ def _print_report(report: dict[str, Any]) -> None:
     if report["n_grouped_by_folder"]:
         print(f"{report['n_grouped_by_folder']} images are grouped by the folder that they lie in")
     if report["n_ungrouped"]:
-        print(f"{report['n_ungrouped']} images name no exam or source: add groups.csv (columns stem,group) "
-              "to split safely, or --group-by folder if each folder is one patient")
-    for what, items in (("rows of groups.csv match no image", report["group_rows_without_image"]),
-                        ("images are in two groups, which are joined", report["images_in_two_groups"]),
-                        ("rows of groups.csv match in another case", report["group_rows_in_other_case"])):
+        print(
+            f"{report['n_ungrouped']} images name no exam or source: add groups.csv (columns stem,group) "
+            "to split safely, or --group-by folder if each folder is one patient"
+        )
+    for what, items in (
+        ("rows of groups.csv match no image", report["group_rows_without_image"]),
+        ("images are in two groups, which are joined", report["images_in_two_groups"]),
+        ("rows of groups.csv match in another case", report["group_rows_in_other_case"]),
+    ):
         if items:
             _print_list(what, items)
     for key in ("images_without_mask", "masks_without_image", "identical_images_in_two_groups"):
@@ -135,8 +141,9 @@ def _folder(args: argparse.Namespace, fold: int) -> Path:
     return fold_folder(args.out, fold) if args.folds else args.out
 
 
-def _train_config(args: argparse.Namespace, begun: TrainConfig | None, seed: int,
-                  device: torch.device) -> TrainConfig:
+def _train_config(
+    args: argparse.Namespace, begun: TrainConfig | None, seed: int, device: torch.device
+) -> TrainConfig:
     """The settings that were asked for, put into those of the run, or of a new one."""
     given = {name: value for name in ("seed", "compile") if (value := getattr(args, name)) is not None}
     if args.minutes is not None or args.epochs is not None:
@@ -157,8 +164,9 @@ def _split_pairs(args: argparse.Namespace, seed: int) -> list[dict[str, list[Pai
     return folds_by_group(pairs, args.folds, seed, strata)
 
 
-def _train(args: argparse.Namespace, config: TrainConfig, settings: dict[str, Any],
-           device: torch.device) -> int:
+def _train(
+    args: argparse.Namespace, config: TrainConfig, settings: dict[str, Any], device: torch.device
+) -> int:
     with distributed.main_first():
         if distributed.part()[0] == 0:
             check_writable(_folder(args, 1) / "last.pt")
@@ -171,8 +179,14 @@ def _train(args: argparse.Namespace, config: TrainConfig, settings: dict[str, An
     return 0
 
 
-def _train_one(args: argparse.Namespace, fold: int, split: dict[str, list[Pair]], config: TrainConfig,
-               settings: dict[str, Any], device: torch.device) -> int:
+def _train_one(
+    args: argparse.Namespace,
+    fold: int,
+    split: dict[str, list[Pair]],
+    config: TrainConfig,
+    settings: dict[str, Any],
+    device: torch.device,
+) -> int:
     is_main, run = distributed.part()[0] == 0, _folder(args, fold)
     if is_main:
         for name, pairs in split.items():
@@ -211,7 +225,9 @@ def _tell_stopped(stop: Interrupted, run: Path, split: dict[str, list[Pair]]) ->
 
 def _write_split_and_curves(run: Path, split: dict[str, list[Pair]]) -> None:
     """Write what belongs beside the checkpoints; curves from the first validation on."""
-    write_json(run / "split.json", {name: [p.image.name for p in pairs] for name, pairs in split.items()})
+    write_json(
+        run / "split.json", {name: [p.image_path.name for p in pairs] for name, pairs in split.items()}
+    )
     if history := load_state(run / "last.pt")["history"]:
         plotting.save_figure(plotting.plot_history(history).figure, run / "curves.png")
 
@@ -221,12 +237,15 @@ def _choose_on_validation(path: Path, val_pairs: list[Pair], device: Any) -> Non
     images, masks = load_arrays(val_pairs[:: max(1, len(val_pairs) // 2000)])
     threshold, min_pixels = choose_threshold(predict_all(load_checkpoint(path, device).model, images), masks)
     store_threshold(path, threshold, min_pixels)
-    print(f"{path}: threshold {threshold:.2f} and at least {min_pixels} pixels a stone, chosen on "
-          f"{len(images)} validation images")
+    print(
+        f"{path}: threshold {threshold:.2f} and at least {min_pixels} pixels a stone, chosen on "
+        f"{len(images)} validation images"
+    )
 
 
-def _select(pairs: list[Pair], args: argparse.Namespace,
-            device: torch.device) -> tuple[list[tuple[Checkpoint, dict[str, list[Pair]]]], str]:
+def _select(
+    pairs: list[Pair], args: argparse.Namespace, device: torch.device
+) -> tuple[list[tuple[Checkpoint, dict[str, list[Pair]]]], str]:
     """Each network with its "train" pairs and those it is "scored" on, and a sentence on what was found."""
     if args.checkpoint.is_dir():
         if args.split != "test":
@@ -253,16 +272,32 @@ def evaluate_command(args: argparse.Namespace) -> int:
     probabilities, thresholds, min_pixels = _predict_parts(selected, images, n_views=4 if args.tta else 1)
     # one number where one network is scored, one an image where each fold has its own
     choice = (thresholds, min_pixels) if len(selected) > 1 else (thresholds[0], min_pixels[0])
-    scores = evaluate(probabilities, masks, *choice, groups=[pair.group for pair in pairs],
-                      spacing_mm=spacings(pairs), stones=known_stones(pairs))
+    scores = evaluate(
+        probabilities,
+        masks,
+        *choice,
+        groups=[pair.group for pair in pairs],
+        spacing_mm=spacings(pairs),
+        stones=known_stones(pairs),
+    )
     rivals = _rivals([parts for _, parts in selected], images, masks)
     what = f"{args.split} data" if len(selected) == 1 else f"the test parts of {len(selected)} folds"
     print(f"U-Net on {what}, {len(images)} images" + (", mirrored four ways" if args.tta else ""))
     print(score_table(scores, rivals))
-    names = [pair.image.name for pair in pairs]
+    names = [pair.image_path.name for pair in pairs]
     if args.json:
-        write_json(args.json, {"split": args.split, "n_networks": len(selected), "seen": found,
-                               "tta": args.tta, **scores, "baselines": rivals, "images": names})
+        write_json(
+            args.json,
+            {
+                "split": args.split,
+                "n_networks": len(selected),
+                "seen": found,
+                "tta": args.tta,
+                **scores,
+                "baselines": rivals,
+                "images": names,
+            },
+        )
     if args.report:
         part = f"{args.split} part" if len(selected) == 1 else f"cross-validation in {len(selected)} folds"
         title = f"Kidney stone segmentation: {part} of {Path(args.data).name}"
@@ -273,20 +308,22 @@ def evaluate_command(args: argparse.Namespace) -> int:
     return 0
 
 
-def _predict_parts(selected: list[tuple[Checkpoint, dict[str, list[Pair]]]], images: list[np.ndarray],
-                   n_views: int) -> tuple[list[np.ndarray], list[float], list[int]]:
+def _predict_parts(
+    selected: list[tuple[Checkpoint, dict[str, list[Pair]]]], images: list[np.ndarray], n_views: int
+) -> tuple[list[np.ndarray], list[float], list[int]]:
     """Probabilities of each image by its own network, and that network's threshold and smallest stone."""
     probabilities, thresholds, min_pixels = [], [], []
     for network, parts in selected:
-        some = images[len(probabilities):len(probabilities) + len(parts["scored"])]
+        some = images[len(probabilities) : len(probabilities) + len(parts["scored"])]
         probabilities += predict_all(network.model, some, progress=True, n_views=n_views)
         thresholds += [network.threshold] * len(some)
         min_pixels += [network.min_pixels] * len(some)
     return probabilities, thresholds, min_pixels
 
 
-def _rivals(parts: list[dict[str, list[Pair]]], images: list[np.ndarray],
-            masks: list[np.ndarray]) -> dict[str, dict[str, float]]:
+def _rivals(
+    parts: list[dict[str, list[Pair]]], images: list[np.ndarray], masks: list[np.ndarray]
+) -> dict[str, dict[str, float]]:
     """Scores of the best grey threshold of each training part, where the data hold that part."""
     if not all(part["train"] for part in parts):
         print("The training images are not in this data: no grey threshold to compare with.")
@@ -297,8 +334,9 @@ def _rivals(parts: list[dict[str, list[Pair]]], images: list[np.ndarray],
     return {f"grey >= {name}": score_masks([i >= grey for i, grey in zip(images, each, strict=True)], masks)}
 
 
-def _extremes(images: list[np.ndarray], masks: list[np.ndarray], predictions: list[np.ndarray],
-              n: int = 4) -> Any:
+def _extremes(
+    images: list[np.ndarray], masks: list[np.ndarray], predictions: list[np.ndarray], n: int = 4
+) -> Any:
     """Contact sheet of the worst, middle and best stone-bearing images."""
     positive = sorted((dice(predictions[i], mask), i) for i, mask in enumerate(masks) if mask.any())
     middle = max(0, (len(positive) - n) // 2)
@@ -314,15 +352,18 @@ def predict_command(args: argparse.Namespace) -> int:
     for path in progress_bar(new, desc="predicting", unit="image"):
         try:
             image = load_image(path)
-            mask = predicted_mask(predict(checkpoint.model, image), checkpoint.threshold,
-                                  checkpoint.min_pixels)
+            mask = predicted_mask(
+                predict(checkpoint.model, image), checkpoint.threshold, checkpoint.min_pixels
+            )
         except (ValueError, RuntimeError) as error:  # a broken file, or one too large for the memory
             failed.append(str(error) if str(path) in str(error) else f"{path}: {error}")
             continue
         if reason := _write_prediction(args.out, path.stem, image, mask):
             failed.append(f"{path}: its mask is written, but the overlay cannot be drawn: {reason}")
-    print(f"{sum((args.out / f'{path.stem}_mask.png').is_file() for path in new)} masks and overlays in "
-          f"{args.out}")
+    print(
+        f"{sum((args.out / f'{path.stem}_mask.png').is_file() for path in new)} masks and overlays in "
+        f"{args.out}"
+    )
     if skipped := len(args.images) - len(new):
         print(f"{skipped} images skipped, because their masks stand there already: nothing is overwritten.")
     for reason in failed:
@@ -334,8 +375,10 @@ def _without_mask(images: list[Path], folder: Path) -> list[Path]:
     """The images that have no mask yet: in the flat layout the truth is named like a prediction."""
     stems = [path.stem for path in images]
     if repeated := sorted({stem for stem in stems if stems.count(stem) > 1}):
-        raise ValueError(f"images must have different names, got {repeated[0]} more than once. "
-                         "Predict them into two folders.")
+        raise ValueError(
+            f"images must have different names, got {repeated[0]} more than once. "
+            "Predict them into two folders."
+        )
     check_writable(folder / f"{max(stems, key=len)}_overlay.png")
     return [path for path in images if not (folder / f"{path.stem}_mask.png").exists()]
 
@@ -362,8 +405,18 @@ def pipeline_command(args: argparse.Namespace) -> int:
     split = split_by_group(pairs, strata=stone_strata(pairs, progress=True))
     fit(split["train"], split["val"], run, device=device, raise_interrupt=True)
     _choose_on_validation(run / "best.pt", split["val"], device)
-    return main(["evaluate", str(data), "--checkpoint", str(run / "best.pt"),
-                 "--json", str(run / "scores.json"), "--figure", str(run / "examples.png")])
+    return main(
+        [
+            "evaluate",
+            str(data),
+            "--checkpoint",
+            str(run / "best.pt"),
+            "--json",
+            str(run / "scores.json"),
+            "--figure",
+            str(run / "examples.png"),
+        ]
+    )
 
 
 def _image_files(text: str) -> Path:
@@ -394,7 +447,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m unet_helpers",
         description="Kidney stone segmentation with a U-Net. Without a sub-command: the whole pipeline on "
-                    "the default data.")
+        "the default data.",
+    )
     parser.set_defaults(command=pipeline_command)
     commands = parser.add_subparsers(title="sub-commands", metavar="")
 
@@ -407,19 +461,26 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1 or mps; by itself the fastest")
 
     def group_by(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("--group-by", choices=GROUP_BY,
-                         help="folder: all images of a folder are one patient; name: never; by itself folder "
-                              "where file names repeat")
+        sub.add_argument(
+            "--group-by",
+            choices=GROUP_BY,
+            help="folder: all images of a folder are one patient; name: never; by itself folder "
+            "where file names repeat",
+        )
 
     sub = add("phantom", phantom_command, "write synthetic CT slices with kidney stones")
     sub.add_argument("out", metavar="OUT", type=Path, help="new folder")
-    for name, default, text in (("patients", 96, "number of patients"),
-                                ("slices", 8, f"slices a patient, 1 to {phantom.MOST_SLICES}"),
-                                ("size", 256, "side of a slice in pixels")):
-        sub.add_argument(f"--{name}", metavar="N", type=_positive(int), default=default,
-                         help=f"{text} (default {default})")
-    sub.add_argument("--seed", metavar="S", type=int, default=0,
-                     help="another seed gives other patients (default 0)")
+    for name, default, text in (
+        ("patients", 96, "number of patients"),
+        ("slices", 8, f"slices a patient, 1 to {phantom.MOST_SLICES}"),
+        ("size", 256, "side of a slice in pixels"),
+    ):
+        sub.add_argument(
+            f"--{name}", metavar="N", type=_positive(int), default=default, help=f"{text} (default {default})"
+        )
+    sub.add_argument(
+        "--seed", metavar="S", type=int, default=0, help="another seed gives other patients (default 0)"
+    )
 
     sub = add("check", check_command, "count pairs, exams, unpaired and broken files of a data set")
     sub.add_argument("data", metavar="DATA", help=DATA_HELP)
@@ -427,45 +488,79 @@ def _parser() -> argparse.ArgumentParser:
     group_by(sub)
 
     sub = add("train", train_command, "train a U-Net and choose its threshold on the validation part")
-    sub.epilog = ("Ctrl-C saves and ends with status 130. Several GPUs share every batch: "
-                  "torchrun --nproc-per-node=2 -m unet_helpers train ...")
+    sub.epilog = (
+        "Ctrl-C saves and ends with status 130. Several GPUs share every batch: "
+        "torchrun --nproc-per-node=2 -m unet_helpers train ..."
+    )
     sub.add_argument("data", metavar="DATA", help=DATA_HELP)
     sub.add_argument("--out", metavar="RUN", type=Path, required=True, help="folder of this run")
     budget = sub.add_mutually_exclusive_group()
     budget.add_argument("--minutes", metavar="M", type=_positive(float), help="train for so many minutes")
-    budget.add_argument("--epochs", metavar="N", type=_positive(int),
-                        help="train for so many epochs, each of as many patches as cut all images once")
-    sub.add_argument("--base-channels", metavar="C", type=_positive(int),
-                     help="channels at the first resolution; more learn more and cost more (default 16)")
-    sub.add_argument("--compile", choices=COMPILE_CHOICES,
-                     help="use torch.compile; auto: on CUDA when the run is long enough to pay it back "
-                          "(default auto)")
-    sub.add_argument("--resume", action="store_true",
-                     help="continue the run in RUN where it stopped, with its own settings; more --minutes "
-                          "or --epochs train on")
-    sub.add_argument("--seed", metavar="S", type=int,
-                     help="of split, weights and patches (default 0)")
-    sub.add_argument("--folds", metavar="K", type=_folds,
-                     help="cross-validation: train K networks (at least 3) into RUN/fold-1 ... fold-K, so "
-                          "that each group is tested once; --minutes and --epochs are for each of them")
+    budget.add_argument(
+        "--epochs",
+        metavar="N",
+        type=_positive(int),
+        help="train for so many epochs, each of as many patches as cut all images once",
+    )
+    sub.add_argument(
+        "--base-channels",
+        metavar="C",
+        type=_positive(int),
+        help="channels at the first resolution; more learn more and cost more (default 16)",
+    )
+    sub.add_argument(
+        "--compile",
+        choices=COMPILE_CHOICES,
+        help="use torch.compile; auto: on CUDA when the run is long enough to pay it back (default auto)",
+    )
+    sub.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue the run in RUN where it stopped, with its own settings; more --minutes "
+        "or --epochs train on",
+    )
+    sub.add_argument("--seed", metavar="S", type=int, help="of split, weights and patches (default 0)")
+    sub.add_argument(
+        "--folds",
+        metavar="K",
+        type=_folds,
+        help="cross-validation: train K networks (at least 3) into RUN/fold-1 ... fold-K, so "
+        "that each group is tested once; --minutes and --epochs are for each of them",
+    )
     group_by(sub)
     device(sub)
 
     sub = add("evaluate", evaluate_command, "score a trained U-Net")
     sub.add_argument("data", metavar="DATA", help=DATA_HELP)
-    sub.add_argument("--checkpoint", metavar="FILE", type=Path, required=True,
-                     help="best.pt of a run, or the folder of a run with --folds")
-    sub.add_argument("--split", choices=("train", "val", "test", "all"), default="test",
-                     help="train and val: images seen in training; test: those never seen, nor their groups; "
-                          "known by content, not by name (default test)")
+    sub.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        type=Path,
+        required=True,
+        help="best.pt of a run, or the folder of a run with --folds",
+    )
+    sub.add_argument(
+        "--split",
+        choices=("train", "val", "test", "all"),
+        default="test",
+        help="train and val: images seen in training; test: those never seen, nor their groups; "
+        "known by content, not by name (default test)",
+    )
     sub.add_argument("--json", metavar="FILE", type=Path, help="also write the scores to this file")
-    sub.add_argument("--tta", action="store_true",
-                     help="test-time augmentation: average over the image and its three mirrorings (4 x the "
-                          "time)")
-    sub.add_argument("--report", metavar="FILE", type=Path,
-                     help="write one HTML page with everything: scores, curves, cases and a slider")
-    sub.add_argument("--figure", metavar="FILE", type=Path,
-                     help="draw the worst, middle and best images into this PNG")
+    sub.add_argument(
+        "--tta",
+        action="store_true",
+        help="test-time augmentation: average over the image and its three mirrorings (4 x the time)",
+    )
+    sub.add_argument(
+        "--report",
+        metavar="FILE",
+        type=Path,
+        help="write one HTML page with everything: scores, curves, cases and a slider",
+    )
+    sub.add_argument(
+        "--figure", metavar="FILE", type=Path, help="draw the worst, middle and best images into this PNG"
+    )
     group_by(sub)
     device(sub)
 

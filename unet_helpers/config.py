@@ -10,8 +10,15 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["COMPILE_CHOICES", "TrainConfig", "choose_device", "clashes", "continued", "default_config",
-           "learning_rate_factor"]
+__all__ = [
+    "COMPILE_CHOICES",
+    "TrainConfig",
+    "choose_device",
+    "clashes",
+    "continued",
+    "default_config",
+    "learning_rate_factor",
+]
 
 COMPILE_CHOICES = ("auto", "on", "off")
 _COUNTS = ("n_steps", "n_epochs", "batch_size", "patch_size", "steps_per_epoch")
@@ -65,8 +72,9 @@ class TrainConfig:
             if name != "compile" and not (name in _OPTIONAL and value is None):
                 object.__setattr__(self, name, _checked(name, value))
         if self.n_epochs is not None and self.minutes is not None:
-            raise ValueError(f"n_epochs and minutes must not both be given, got {self.n_epochs} and "
-                             f"{self.minutes}.")
+            raise ValueError(
+                f"n_epochs and minutes must not both be given, got {self.n_epochs} and {self.minutes}."
+            )
         if (total := self.stone_fraction + self.lookalike_fraction) > 1:
             raise ValueError(f"stone_fraction and lookalike_fraction must sum to at most 1, got {total:g}.")
         if self.compile not in COMPILE_CHOICES:

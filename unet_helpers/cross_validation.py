@@ -41,14 +41,18 @@ def open_folds(run: Path, n_folds: int | None, seed: int | None, resume: bool) -
     seed = notes.get("seed", 0) if seed is None else seed
     here = {"n_folds": n_folds, "seed": seed}
     if not resume and (notes or any((run / name).exists() for name in ("last.pt", "best.pt"))):
-        raise ValueError(f"--out must be a new folder, got {run}, which holds a run. "
-                         "Add --resume to continue it.")
+        raise ValueError(
+            f"--out must be a new folder, got {run}, which holds a run. Add --resume to continue it."
+        )
     if notes and here != {name: notes[name] for name in here}:
-        raise ValueError(f"--out must hold a run with the same folds, got {run} with --folds "
-                         f"{notes['n_folds']} --seed {notes['seed']}. Give these, or another folder.")
+        raise ValueError(
+            f"--out must hold a run with the same folds, got {run} with --folds "
+            f"{notes['n_folds']} --seed {notes['seed']}. Give these, or another folder."
+        )
     if n_folds and (run / "last.pt").exists():
-        raise ValueError(f"--out must hold a run with folds, got {run}, which holds one without. "
-                         "Give another folder.")
+        raise ValueError(
+            f"--out must hold a run with folds, got {run}, which holds one without. Give another folder."
+        )
     if n_folds and not notes:
         write_json(run / FILE, here | {"finished": []})
     return seed
@@ -76,13 +80,17 @@ def fold_checkpoints(run: Path) -> list[Path]:
     numbers = {int(match[1]) for match in found if match}
     n_folds = notes.get("n_folds", max(numbers, default=0))
     if not n_folds:
-        raise ValueError(f"--checkpoint must be best.pt of a run, or the folder of a run with --folds, got "
-                         f"{run}, a folder without folds.")
+        raise ValueError(
+            f"--checkpoint must be best.pt of a run, or the folder of a run with --folds, got "
+            f"{run}, a folder without folds."
+        )
     paths = [fold_folder(run, fold) / "best.pt" for fold in range(1, n_folds + 1)]
     finished = notes.get("finished", range(1, n_folds + 1))
     for fold, path in enumerate(paths, start=1):
         if not path.is_file() or fold not in finished:
-            raise ValueError(f"--checkpoint must hold all {n_folds} folds, got {run}, where fold {fold} is "
-                             f"{'not finished' if path.is_file() else 'missing'}. Train it first: the same "
-                             "command with --resume.")
+            raise ValueError(
+                f"--checkpoint must hold all {n_folds} folds, got {run}, where fold {fold} is "
+                f"{'not finished' if path.is_file() else 'missing'}. Train it first: the same "
+                "command with --resume."
+            )
     return paths

@@ -10,8 +10,16 @@ import numpy as np
 
 from unet_helpers.metrics import check_probabilities, label_stones, match_labels
 
-__all__ = ["CALIBRATION_EDGES", "FROC_THRESHOLDS", "ThresholdCounts", "agreement", "calibration", "froc",
-           "precision_recall", "threshold_counts"]
+__all__ = [
+    "CALIBRATION_EDGES",
+    "FROC_THRESHOLDS",
+    "ThresholdCounts",
+    "agreement",
+    "calibration",
+    "froc",
+    "precision_recall",
+    "threshold_counts",
+]
 
 # steps of the logit, whole ones below 0.5 and half ones above, and far up: after a training with Dice most
 # sections have more than 0.999
@@ -49,8 +57,9 @@ class ThresholdCounts(NamedTuple):
     n_sections: int
 
 
-def _counts(mask: np.ndarray, sections: np.ndarray, area: np.ndarray,
-            min_pixels: int) -> tuple[int, int, int, int]:
+def _counts(
+    mask: np.ndarray, sections: np.ndarray, area: np.ndarray, min_pixels: int
+) -> tuple[int, int, int, int]:
     """Sections found, regions without a partner, true positive pixels and predicted pixels."""
     regions, n_regions = label_stones(mask)
     at_section = np.flatnonzero(sections)
@@ -65,8 +74,12 @@ def _counts(mask: np.ndarray, sections: np.ndarray, area: np.ndarray,
     return n_found, int(large.sum()) - n_found, int(np.count_nonzero(region)), int(areas[large].sum())
 
 
-def threshold_counts(probability: np.ndarray, target: np.ndarray,
-                     thresholds: Sequence[float] = FROC_THRESHOLDS, min_pixels: int = 0) -> ThresholdCounts:
+def threshold_counts(
+    probability: np.ndarray,
+    target: np.ndarray,
+    thresholds: Sequence[float] = FROC_THRESHOLDS,
+    min_pixels: int = 0,
+) -> ThresholdCounts:
     """Counts of one image at each threshold: those of `metrics.match_stones` and `confusion_counts`.
 
     Args:
@@ -82,14 +95,18 @@ def threshold_counts(probability: np.ndarray, target: np.ndarray,
         rows, columns = _squeezed(probability >= thresholds[k])
         if rows.size * columns.size < 0.8 * probability.size:
             probability, sections = (array[np.ix_(rows, columns)] for array in (probability, sections))
-        found[k], false[k], tp[k], predicted[k] = _counts(probability >= thresholds[k], sections, area,
-                                                          min_pixels)
+        found[k], false[k], tp[k], predicted[k] = _counts(
+            probability >= thresholds[k], sections, area, min_pixels
+        )
     return ThresholdCounts(found, false, tp, predicted - tp, area.sum() - tp, n_sections)
 
 
-def froc(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray],
-         thresholds: Sequence[float] = FROC_THRESHOLDS,
-         min_pixels: int | Sequence[int] = 0) -> dict[str, list[float]]:
+def froc(
+    probabilities: Sequence[np.ndarray],
+    targets: Sequence[np.ndarray],
+    thresholds: Sequence[float] = FROC_THRESHOLDS,
+    min_pixels: int | Sequence[int] = 0,
+) -> dict[str, list[float]]:
     """Free-response ROC: what share of the sections is found at what price in false alarms.
 
     Args:
@@ -113,18 +130,24 @@ def froc(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray],
     check_probabilities(probabilities, targets)
     thresholds = sorted(thresholds, reverse=True)
     smallest = np.broadcast_to(min_pixels, len(targets)).tolist()
-    counts = [threshold_counts(p, t, thresholds, least)
-              for p, t, least in zip(probabilities, targets, smallest, strict=True)]
+    counts = [
+        threshold_counts(p, t, thresholds, least)
+        for p, t, least in zip(probabilities, targets, smallest, strict=True)
+    ]
     found, false = (np.sum(arrays, axis=0) for arrays in list(zip(*counts, strict=True))[:2])
     n_sections = sum(count.n_sections for count in counts)
     sensitivity = found / n_sections if n_sections else np.full(len(thresholds), np.nan)
-    return {"threshold": [float(threshold) for threshold in thresholds], "sensitivity": sensitivity.tolist(),
-            "false_positives_per_image": (false / len(counts)).tolist()}
+    return {
+        "threshold": [float(threshold) for threshold in thresholds],
+        "sensitivity": sensitivity.tolist(),
+        "false_positives_per_image": (false / len(counts)).tolist(),
+    }
 
 
 # --------------------------------------------------------------------------------- precision and recall
-def precision_recall(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray],
-                     n_points: int = N_CURVE_POINTS) -> dict[str, Any]:
+def precision_recall(
+    probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray], n_points: int = N_CURVE_POINTS
+) -> dict[str, Any]:
     """Precision and recall over the pixels of all images, at every threshold.
 
     The area is the average precision: the sum over thresholds of the rise in recall times the precision
@@ -211,8 +234,12 @@ def calibration(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarra
 
 
 # --------------------------------------------------------------------------------------------- size
-def agreement(predicted: Sequence[float], true: Sequence[float],
-              borders: Sequence[float] = (0.0, np.inf), floor: float = 0.0) -> dict[str, Any]:
+def agreement(
+    predicted: Sequence[float],
+    true: Sequence[float],
+    borders: Sequence[float] = (0.0, np.inf),
+    floor: float = 0.0,
+) -> dict[str, Any]:
     """Bland-Altman analysis: does the prediction measure too large or too small, and how much may it be off?
 
     Args:
@@ -233,15 +260,26 @@ def agreement(predicted: Sequence[float], true: Sequence[float],
     """
     difference = np.subtract(predicted, true, dtype=float)
     bins = np.digitize(true, borders[1:-1])
-    by_size = [{"low": float(low), "high": float(high) if np.isfinite(high) else None,
-                **_bias_and_limits(difference[bins == k])} for k, (low, high) in enumerate(pairwise(borders))]
+    by_size = [
+        {
+            "low": float(low),
+            "high": float(high) if np.isfinite(high) else None,
+            **_bias_and_limits(difference[bins == k]),
+        }
+        for k, (low, high) in enumerate(pairwise(borders))
+    ]
     middle = float(np.median(difference)) if difference.size else float("nan")
     away = np.abs(difference - middle)
     reach = max(5 * 1.4826 * float(np.median(away)), floor) if difference.size else float("nan")
     farthest = np.argsort(-away, kind="stable")
-    return {**_bias_and_limits(difference), "by_size": by_size, "usual": [middle - reach, middle + reach],
-            "outliers": farthest[away[farthest] > reach].tolist(),
-            "true": [float(value) for value in true], "predicted": [float(value) for value in predicted]}
+    return {
+        **_bias_and_limits(difference),
+        "by_size": by_size,
+        "usual": [middle - reach, middle + reach],
+        "outliers": farthest[away[farthest] > reach].tolist(),
+        "true": [float(value) for value in true],
+        "predicted": [float(value) for value in predicted],
+    }
 
 
 def _bias_and_limits(difference: np.ndarray) -> dict[str, Any]:

@@ -87,18 +87,32 @@ def known_stones(pairs: list[Pair]) -> list[list[KnownStone]] | None:
     tables = _rows_beside(pairs, "stones.csv")
     if not any(row.get("stone") for _, rows in tables for row in rows):
         return None
-    return [[KnownStone(row["stone"], _number(path, row, "row", False), _number(path, row, "column", False),
-                        _number(path, row, "diameter_mm")) for row in rows if row.get("stone")]
-            for path, rows in tables]
+    return [
+        [
+            KnownStone(
+                row["stone"],
+                _number(path, row, "row", False),
+                _number(path, row, "column", False),
+                _number(path, row, "diameter_mm"),
+            )
+            for row in rows
+            if row.get("stone")
+        ]
+        for path, rows in tables
+    ]
 
 
 def _rows_beside(pairs: list[Pair], name: str) -> list[tuple[Path, list[dict[str, str]]]]:
     """For each image the table of that name beside it, or else in the folder above, and its rows there."""
-    folders = {folder for pair in pairs for folder in (pair.image.parent, pair.image.parent.parent)}
+    folders = {folder for pair in pairs for folder in (pair.image_path.parent, pair.image_path.parent.parent)}
     known = {folder: _rows_by_stem(folder / name) for folder in folders}
-    places = [folder if known[folder] else folder.parent for folder in (pair.image.parent for pair in pairs)]
-    return [(place / name, known[place].get(pair.image.stem, []))
-            for place, pair in zip(places, pairs, strict=True)]
+    places = [
+        folder if known[folder] else folder.parent for folder in (pair.image_path.parent for pair in pairs)
+    ]
+    return [
+        (place / name, known[place].get(pair.image_path.stem, []))
+        for place, pair in zip(places, pairs, strict=True)
+    ]
 
 
 def _rows_by_stem(path: Path) -> dict[str, list[dict[str, str]]]:
@@ -118,6 +132,8 @@ def _number(path: Path, row: dict[str, str], column: str, positive: bool = True)
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or (positive and value <= 0):
-        raise ValueError(f"{path} must hold {'positive ' if positive else ''}numbers in the column {column}, "
-                         f"got {text!r} for {row['stem']}.")
+        raise ValueError(
+            f"{path} must hold {'positive ' if positive else ''}numbers in the column {column}, "
+            f"got {text!r} for {row['stem']}."
+        )
     return value

@@ -100,8 +100,9 @@ def kaggle_dataset(n_tries: int = 3) -> Path:
     try:
         import kagglehub
     except ImportError as error:
-        raise RuntimeError("kagglehub must be installed to download the Kaggle set. Run: pip install "
-                           "kagglehub") from error
+        raise RuntimeError(
+            "kagglehub must be installed to download the Kaggle set. Run: pip install kagglehub"
+        ) from error
     for attempt in range(1, n_tries + 1):
         try:
             return Path(kagglehub.dataset_download(KAGGLE_HANDLE))
@@ -120,19 +121,30 @@ def _check_members(members: list[zipfile.ZipInfo], path: Path, free_bytes: int) 
     for member in members:
         inside = PurePosixPath(member.filename.replace("\\", "/"))
         if inside.is_absolute() or not inside.parts or ".." in inside.parts or ":" in inside.parts[0]:
-            raise ValueError(f"{path} must only hold files inside its own folder, got {member.filename!r}. "
-                             "Do not use this zip.")
+            raise ValueError(
+                f"{path} must only hold files inside its own folder, got {member.filename!r}. "
+                "Do not use this zip."
+            )
         if member.flag_bits & 1:
             raise ValueError(f"{path} must not be encrypted, got a password-protected {member.filename!r}.")
     n_bytes = sum(member.file_size for member in members)
     if n_bytes > 0.9 * free_bytes:
-        raise ValueError(f"{path} must fit on the disk, got {n_bytes / 1e9:.1f} GB unpacked and "
-                         f"{free_bytes / 1e9:.1f} GB free.")
+        raise ValueError(
+            f"{path} must fit on the disk, got {n_bytes / 1e9:.1f} GB unpacked and "
+            f"{free_bytes / 1e9:.1f} GB free."
+        )
 
 
 def _extract(path: Path, folder: Path) -> None:
-    damage = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError,
-              UnicodeDecodeError, OSError)
+    damage = (
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        NotImplementedError,
+        UnicodeDecodeError,
+        OSError,
+    )
     try:
         with zipfile.ZipFile(path) as archive:
             members = [m for m in archive.infolist() if not m.filename.startswith("__MACOSX")]
@@ -201,6 +213,7 @@ def open_dataset(source: str | os.PathLike[str] | None = None) -> Path:
         return kaggle_dataset()
     path = Path(source).expanduser()
     if not path.exists():
-        raise FileNotFoundError('data set must be "phantom", "kaggle" or an existing folder or zip, '
-                                f"got {str(source)!r}.")
+        raise FileNotFoundError(
+            f'data set must be "phantom", "kaggle" or an existing folder or zip, got {str(source)!r}.'
+        )
     return path.resolve() if path.is_dir() else unpack(path)

@@ -17,8 +17,17 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
-__all__ = ["agree", "gather", "main_first", "own_device", "part", "process_group", "same_start",
-           "sum_gradients", "synchronise_batch_norm"]
+__all__ = [
+    "agree",
+    "gather",
+    "main_first",
+    "own_device",
+    "part",
+    "process_group",
+    "same_start",
+    "sum_gradients",
+    "synchronise_batch_norm",
+]
 
 
 LONGEST_WAIT = timedelta(days=1)  # for process 0, which still chooses the threshold
@@ -47,8 +56,10 @@ def own_device(name: str | None) -> str | None:
         return name
     number, n_gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
     if number >= n_gpus:
-        raise ValueError(f"--nproc-per-node must be at most the number of GPUs, {n_gpus}, got more. Or "
-                         "compute on the CPU with --device cpu.")
+        raise ValueError(
+            f"--nproc-per-node must be at most the number of GPUs, {n_gpus}, got more. Or "
+            "compute on the CPU with --device cpu."
+        )
     return f"cuda:{number}"
 
 

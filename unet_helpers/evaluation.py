@@ -37,8 +37,15 @@ from unet_helpers.scoring import (
 )
 from unet_helpers.surface import Spacing
 
-__all__ = ["THRESHOLDS", "choose_grey_threshold", "choose_operating_point", "choose_threshold", "compare",
-           "evaluate", "score_masks"]
+__all__ = [
+    "THRESHOLDS",
+    "choose_grey_threshold",
+    "choose_operating_point",
+    "choose_threshold",
+    "compare",
+    "evaluate",
+    "score_masks",
+]
 
 THRESHOLDS = tuple(round(0.1 + 0.05 * step, 2) for step in range(17))  # 0.10, 0.15, ... 0.90
 MIN_PIXELS = (0, 2, 3)
@@ -47,8 +54,9 @@ N_OUTLIERS = 10  # at most so many are named
 KnownStones = Sequence[Sequence[KnownStone]]
 
 
-def score_masks(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray],
-                stones: KnownStones | None = None) -> dict[str, float]:
+def score_masks(
+    predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray], stones: KnownStones | None = None
+) -> dict[str, float]:
     """Scores of a set of predicted masks, as plain numbers.
 
     Args:
@@ -75,8 +83,9 @@ def score_masks(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray]
     return _flat(images, _stone_records(stones, targets, images), "px")
 
 
-def _stone_records(stones: KnownStones | None, targets: Sequence[np.ndarray],
-                   images: list[ImageScores]) -> list[dict[str, Any]]:
+def _stone_records(
+    stones: KnownStones | None, targets: Sequence[np.ndarray], images: list[ImageScores]
+) -> list[dict[str, Any]]:
     if stones is not None and len(stones) != len(targets):
         raise ValueError(f"stones must be one list an image ({len(targets)}), got {len(stones)}.")
     return stone_records(stones or [()] * len(targets), targets, images)
@@ -106,14 +115,23 @@ def _by_image(stones: list[dict[str, Any]], n_images: int) -> list[list[dict[str
 
 
 def _rows(images: list[ImageScores], stones: list[list[dict[str, Any]]], unit: str) -> list[Ratios]:
-    return [{**ratios(image, unit), "stone_sensitivity": (sum(s["n_found"] > 0 for s in mine), len(mine))}
-            for image, mine in zip(images, stones, strict=True)]
+    return [
+        {**ratios(image, unit), "stone_sensitivity": (sum(s["n_found"] > 0 for s in mine), len(mine))}
+        for image, mine in zip(images, stones, strict=True)
+    ]
 
 
-def evaluate(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray],
-             threshold: float | Sequence[float], min_pixels: int | Sequence[int] = 0,
-             groups: Sequence[Hashable] | None = None, spacing_mm: Spacing | Sequence[Spacing] | None = None,
-             n_resamples: int = 2000, seed: int = 0, stones: KnownStones | None = None) -> dict[str, Any]:
+def evaluate(
+    probabilities: Sequence[np.ndarray],
+    targets: Sequence[np.ndarray],
+    threshold: float | Sequence[float],
+    min_pixels: int | Sequence[int] = 0,
+    groups: Sequence[Hashable] | None = None,
+    spacing_mm: Spacing | Sequence[Spacing] | None = None,
+    n_resamples: int = 2000,
+    seed: int = 0,
+    stones: KnownStones | None = None,
+) -> dict[str, Any]:
     """All scores of a data set, with intervals, curves and records of every image, section and stone.
 
     Args:
@@ -162,8 +180,10 @@ def evaluate(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray],
     thresholds = _one_an_image("threshold", threshold, n_images, 1.0)
     smallest = [int(n) for n in _one_an_image("min_pixels", min_pixels, n_images, math.inf)]
     sizes = pixel_sizes(spacing_mm, n_images)
-    images = [score_image_stones(predicted_mask(*given), target, size, surface=True) for *given, target, size
-              in zip(probabilities, thresholds, smallest, targets, sizes, strict=True)]
+    images = [
+        score_image_stones(predicted_mask(*given), target, size, surface=True)
+        for *given, target, size in zip(probabilities, thresholds, smallest, targets, sizes, strict=True)
+    ]
     records = _stone_records(stones, targets, images)
     sections = [section for i, image in enumerate(images) for section in section_records(i, image)]
     groups = range(n_images) if groups is None else groups
@@ -180,8 +200,12 @@ def evaluate(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray],
         "intervals": intervals,
         "size_bins": bins,
         "size_agreement": {**_size_agreement(sections, sizes), "bias_interval": bias_interval},
-        "froc": froc(probabilities, targets,
-                     {*FROC_THRESHOLDS, *(thresholds if len(set(thresholds)) == 1 else ())}, smallest),
+        "froc": froc(
+            probabilities,
+            targets,
+            {*FROC_THRESHOLDS, *(thresholds if len(set(thresholds)) == 1 else ())},
+            smallest,
+        ),
         "precision_recall": precision_recall(probabilities, targets),
         "calibration": calibration(probabilities, targets),
         "per_image": [image_record(image) for image in images],
@@ -206,45 +230,75 @@ def _one_if_equal(numbers: list[float]) -> float | list[float]:
     return numbers[0] if len(set(numbers)) == 1 else numbers
 
 
-def _resampled(images: list[ImageScores], stones: list[dict[str, Any]], unit: str,
-               groups: Sequence[Hashable], n_resamples: int,
-               seed: int) -> tuple[dict[str, list[float]], list[dict[str, Any]], list[float]]:
+def _resampled(
+    images: list[ImageScores],
+    stones: list[dict[str, Any]],
+    unit: str,
+    groups: Sequence[Hashable],
+    n_resamples: int,
+    seed: int,
+) -> tuple[dict[str, list[float]], list[dict[str, Any]], list[float]]:
     """Intervals of the flat scores, size bins and interval of the size bias: one bootstrap for all of it."""
     by_image = _by_image(stones, len(images))
     if stones:
         sized = [([s["diameter_mm"] for s in mine], [s["n_found"] > 0 for s in mine]) for mine in by_image]
     else:
         sized = [(image.diameters, image.stones.found) for image in images]
-    rows = [{**row, **size_bin_ratios(*sizes), "bias": size_bias(image)} for row, sizes, image
-            in zip(_rows(images, by_image, unit), sized, images, strict=True)]
+    rows = [
+        {**row, **size_bin_ratios(*sizes), "bias": size_bias(image)}
+        for row, sizes, image in zip(_rows(images, by_image, unit), sized, images, strict=True)
+    ]
     names, above, below = totals(rows)
     ends = bootstrap_intervals(above, below, groups, n_resamples, seed).tolist()
     intervals = dict(zip(names, ends, strict=True))
     counts = dict(zip(names, zip(above.sum(0), below.sum(0), strict=True), strict=True))
     kind = {"of": "stones", "unit": "mm"} if stones else {"of": "sections", "unit": unit}
-    bins = [{**kind, **_size_bin(low, high, *counts[f"size {low:g}"], intervals.pop(f"size {low:g}"))}
-            for low, high in pairwise(SIZE_BORDERS)]
+    bins = [
+        {**kind, **_size_bin(low, high, *counts[f"size {low:g}"], intervals.pop(f"size {low:g}"))}
+        for low, high in pairwise(SIZE_BORDERS)
+    ]
     return intervals, bins, intervals.pop("bias")
 
 
 def _size_bin(low: float, high: float, n_found: float, n: float, interval: list[float]) -> dict[str, Any]:
-    return {"low": low, "high": None if math.isinf(high) else high, "n": int(n), "n_found": int(n_found),
-            "sensitivity": divided(n_found, n), "interval": interval}
+    return {
+        "low": low,
+        "high": None if math.isinf(high) else high,
+        "n": int(n),
+        "n_found": int(n_found),
+        "sensitivity": divided(n_found, n),
+        "interval": interval,
+    }
 
 
 def _size_agreement(sections: list[dict[str, Any]], sizes: list[tuple[float, float]]) -> dict[str, Any]:
     """Agreement of the diameters of the sections found; an outlier is off by more than a pixel."""
     found = [section for section in sections if section["found"]]
     pixel = float(np.median([math.sqrt(row * column) for row, column in sizes]))
-    result = agreement([section["predicted_diameter"] for section in found],
-                       [section["diameter"] for section in found], SIZE_BORDERS, pixel)
-    named = [{**{key: found[k][key] for key in ("image", "row", "column")}, "true": found[k]["diameter"],
-              "predicted": found[k]["predicted_diameter"]} for k in result["outliers"][:N_OUTLIERS]]
+    result = agreement(
+        [section["predicted_diameter"] for section in found],
+        [section["diameter"] for section in found],
+        SIZE_BORDERS,
+        pixel,
+    )
+    named = [
+        {
+            **{key: found[k][key] for key in ("image", "row", "column")},
+            "true": found[k]["diameter"],
+            "predicted": found[k]["predicted_diameter"],
+        }
+        for k in result["outliers"][:N_OUTLIERS]
+    ]
     return {**result, "n_outliers": len(result["outliers"]), "outliers": named}
 
 
-def compare(first: Mapping[str, Any], second: Mapping[str, Any], groups: Sequence[Hashable] | None = None,
-            n_resamples: int = 2000, seed: int = 0) -> dict[str, dict[str, Any]]:
+def compare(
+    first: Mapping[str, Any],
+    second: Mapping[str, Any],
+    groups: Sequence[Hashable] | None = None,
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, dict[str, Any]]:
     """How much two methods differ on the same images: the paired difference, second - first.
 
     Two intervals that overlap say nothing about it: what is hard for both methods widens both of them.
@@ -266,23 +320,29 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any], groups: Sequenc
     """
     sections = [[image["n_sections"] for image in scores["per_image"]] for scores in (first, second)]
     if sections[0] != sections[1]:
-        raise ValueError("first and second must be scores of the same images, got "
-                         f"{len(sections[0])} images with {sum(sections[0])} sections and "
-                         f"{len(sections[1])} with {sum(sections[1])}.")
+        raise ValueError(
+            "first and second must be scores of the same images, got "
+            f"{len(sections[0])} images with {sum(sections[0])} sections and "
+            f"{len(sections[1])} with {sum(sections[1])}."
+        )
     methods = [totals([_compared(image) for image in scores["per_image"]]) for scores in (first, second)]
     groups = range(len(sections[0])) if groups is None else groups
     change, ends = paired_difference(methods[0][1:], methods[1][1:], groups, n_resamples, seed)
     values = [divided(above.sum(0), below.sum(0)).tolist() for _, above, below in methods]
     columns = zip(methods[0][0], *values, change.tolist(), ends.tolist(), strict=True)
-    return {name: {"first": one, "second": other, "difference": difference, "interval": interval}
-            for name, one, other, difference, interval in columns}
+    return {
+        name: {"first": one, "second": other, "difference": difference, "interval": interval}
+        for name, one, other, difference, interval in columns
+    }
 
 
 def _compared(image: Mapping[str, Any]) -> Ratios:
     positive = image["n_sections"] > 0
-    return {"dice_positive_mean": (image["dice"] if positive else 0.0, float(positive)),
-            "section_sensitivity": (image["n_found"], image["n_sections"]),
-            "false_positives_per_image": (image["n_false_positives"], 1.0)}
+    return {
+        "dice_positive_mean": (image["dice"] if positive else 0.0, float(positive)),
+        "section_sensitivity": (image["n_found"], image["n_sections"]),
+        "false_positives_per_image": (image["n_false_positives"], 1.0),
+    }
 
 
 def choose_threshold(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> tuple[float, int]:
@@ -306,17 +366,22 @@ def choose_threshold(probabilities: Sequence[np.ndarray], targets: Sequence[np.n
     check_probabilities(probabilities, targets)
     positive = [(p, t) for p, t in zip(probabilities, targets, strict=True) if t.any()]
     if not positive:
-        raise ValueError(f"targets must hold at least one stone to choose a threshold, got {len(targets)} "
-                         "empty masks.")
+        raise ValueError(
+            f"targets must hold at least one stone to choose a threshold, got {len(targets)} empty masks."
+        )
 
     def mean_dice(threshold: float) -> float:
         return float(np.mean([dice(p >= threshold, t) for p, t in positive]))
 
     def errors(min_pixels: int) -> tuple[int, int]:
-        matches = [match_stones(predicted_mask(p, threshold, min_pixels), t)
-                   for p, t in zip(probabilities, targets, strict=True)]
-        return (sum(match.n_sections - match.n_found for match in matches),
-                sum(match.n_false_positives for match in matches))
+        matches = [
+            match_stones(predicted_mask(p, threshold, min_pixels), t)
+            for p, t in zip(probabilities, targets, strict=True)
+        ]
+        return (
+            sum(match.n_sections - match.n_found for match in matches),
+            sum(match.n_false_positives for match in matches),
+        )
 
     scores = {candidate: mean_dice(candidate) for candidate in THRESHOLDS}
     as_good = [candidate for candidate, score in scores.items() if score >= max(scores.values()) - 0.01]
@@ -324,8 +389,12 @@ def choose_threshold(probabilities: Sequence[np.ndarray], targets: Sequence[np.n
     return threshold, min(MIN_PIXELS, key=errors)  # the first, and so the least, of equal ones
 
 
-def choose_operating_point(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray],
-                           max_false_positives: float, min_pixels: int = 0) -> float:
+def choose_operating_point(
+    probabilities: Sequence[np.ndarray],
+    targets: Sequence[np.ndarray],
+    max_false_positives: float,
+    min_pixels: int = 0,
+) -> float:
     """Threshold that finds the most sections at no more than so many false alarms an image.
 
     `choose_threshold` looks at the outlines (Dice) of stone-bearing images alone. Where the network meets
@@ -348,18 +417,23 @@ def choose_operating_point(probabilities: Sequence[np.ndarray], targets: Sequenc
     """
     check_probabilities(probabilities, targets)
     if not any(target.any() for target in targets):
-        raise ValueError(f"targets must hold at least one stone to choose a threshold, got {len(targets)} "
-                         "empty masks.")
+        raise ValueError(
+            f"targets must hold at least one stone to choose a threshold, got {len(targets)} empty masks."
+        )
     curve = froc(probabilities, targets, min_pixels=min_pixels)
     points = zip(curve["sensitivity"], curve["false_positives_per_image"], curve["threshold"], strict=True)
     allowed = [(-found, false, value) for found, false, value in points if false <= max_false_positives]
     if not allowed:
-        raise ValueError(f"max_false_positives must be reachable, got {max_false_positives}: the fewest are "
-                         f"{min(curve['false_positives_per_image']):.3g} an image.")
+        raise ValueError(
+            f"max_false_positives must be reachable, got {max_false_positives}: the fewest are "
+            f"{min(curve['false_positives_per_image']):.3g} an image."
+        )
     found, false, threshold = min(allowed)
     if not found and false:
-        raise ValueError(f"probabilities must find a section at {max_false_positives} false alarms an image "
-                         "or fewer, got false alarms alone at every threshold. Train the network longer.")
+        raise ValueError(
+            f"probabilities must find a section at {max_false_positives} false alarms an image "
+            "or fewer, got false alarms alone at every threshold. Train the network longer."
+        )
     return threshold
 
 

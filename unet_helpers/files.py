@@ -86,8 +86,9 @@ def check_writable(path: str | os.PathLike[str], suffixes: Collection[str] = ())
     """
     path = Path(path)
     if suffixes and path.suffix.lower() not in suffixes:
-        raise ValueError(f"{path} must end in one of {', '.join(sorted(suffixes))}, got "
-                         f"{path.suffix or 'no ending'}.")
+        raise ValueError(
+            f"{path} must end in one of {', '.join(sorted(suffixes))}, got {path.suffix or 'no ending'}."
+        )
     missing = [folder for folder in path.parents if not os.path.exists(folder)]  # the innermost first
     try:
         if path.is_dir():

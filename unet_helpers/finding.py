@@ -69,8 +69,9 @@ def _subfolder(folder: Path, names: tuple[str, ...]) -> Path | None:
 
 def _keep(by_stem: dict[str, Path], stem: str, path: Path) -> None:
     if stem in by_stem:
-        raise ValueError(f"{path.parent} must hold one file a stem, got {by_stem[stem].name} and "
-                         f"{path.name}. Delete one.")
+        raise ValueError(
+            f"{path.parent} must hold one file a stem, got {by_stem[stem].name} and {path.name}. Delete one."
+        )
     by_stem[stem] = path
 
 
@@ -113,16 +114,21 @@ def _rows(layouts: list[_Layout], names: dict[Path, str], root: Path) -> GroupRo
     """What every groups.csv says, in the folders of the images and in those above, up to `root`."""
     images: dict[Path, dict[str, dict[str, int]]] = {}
     places = {path.parent for layout in layouts for path in layout.images.values()}
-    tables = {folder: read_groups_csv(folder / "groups.csv")
-              for folder in {above for place in places for above in (place, *place.parents)}
-              if folder.is_relative_to(root)}
+    tables = {
+        folder: read_groups_csv(folder / "groups.csv")
+        for folder in {above for place in places for above in (place, *place.parents)}
+        if folder.is_relative_to(root)
+    }
     for layout in layouts:
         for stem, path in layout.images.items():
             short = layout.folder / (stem + path.suffix)  # without a folder "images"
             for folder in path.parents:
                 if tables.get(folder):
-                    seen = {one.relative_to(folder).as_posix() for one in (path, short)
-                            if one.is_relative_to(folder)} | ({stem + path.suffix} if "/" in stem else set())
+                    seen = {
+                        one.relative_to(folder).as_posix()
+                        for one in (path, short)
+                        if one.is_relative_to(folder)
+                    } | ({stem + path.suffix} if "/" in stem else set())
                     images.setdefault(folder, {})[names[path]] = spellings(seen)
     return match_rows((tables[folder], images[folder]) for folder in sorted(images))
 
@@ -154,33 +160,43 @@ def scan_folder(root: str | os.PathLike[str], group_by: str | None = None) -> Fo
     if group_by not in (None, *GROUP_BY):
         raise ValueError(f"group_by must be one of {', '.join(GROUP_BY)} or None, got {group_by!r}.")
     if not root.exists():
-        raise FileNotFoundError(f"data folder must exist, got {root}. Check the spelling and the working "
-                                "folder.")
+        raise FileNotFoundError(
+            f"data folder must exist, got {root}. Check the spelling and the working folder."
+        )
     folder = root if root.is_dir() else unpack(root)
     layouts = list(_walk(folder))
     if not any(layout.images.keys() & layout.masks.keys() for layout in layouts):
-        raise ValueError(f"{root} must hold image-mask pairs, got none. Name them <stem>.jpg and "
-                         "<stem>_mask.png in one folder, or put the same stems into images/ and masks/.")
+        raise ValueError(
+            f"{root} must hold image-mask pairs, got none. Name them <stem>.jpg and "
+            "<stem>_mask.png in one folder, or put the same stems into images/ and masks/."
+        )
     return _pair_up(layouts, folder, group_by)
 
 
 def _pair_up(layouts: list[_Layout], root: Path, group_by: str | None) -> FolderScan:
     # names start at the folder that all layouts share, so that a wrapping folder changes no group
     base = Path(os.path.commonpath([layout.folder for layout in layouts]))
-    names = {path: (layout.folder.relative_to(base) / stem).as_posix()
-             for layout in layouts for stem, path in layout.images.items()}
+    names = {
+        path: (layout.folder.relative_to(base) / stem).as_posix()
+        for layout in layouts
+        for stem, path in layout.images.items()
+    }
     rows = _rows(layouts, names, root)
     named = named_groups(names.values())
     folders = _folders(set(names.values()), rows.groups.keys() | named.keys(), group_by, base)
     groups = join_groups(names.values(), rows.groups, folders, named)
-    pairs = [Pair(path, layout.masks[stem], groups.get(names[path], names[path]))
-             for layout in layouts for stem, path in layout.images.items() if stem in layout.masks]
+    pairs = [
+        Pair(path, layout.masks[stem], groups.get(names[path], names[path]))
+        for layout in layouts
+        for stem, path in layout.images.items()
+        if stem in layout.masks
+    ]
     return FolderScan(
-        pairs=sorted(pairs, key=lambda pair: pair.image),
+        pairs=sorted(pairs, key=lambda pair: pair.image_path),
         images_without_mask=[p for one in layouts for s, p in one.images.items() if s not in one.masks],
         masks_without_image=[p for one in layouts for s, p in one.masks.items() if s not in one.images],
-        n_ungrouped=sum(names[pair.image] not in groups for pair in pairs),
-        n_grouped_by_folder=sum(names[pair.image] in folders for pair in pairs),
+        n_ungrouped=sum(names[pair.image_path] not in groups for pair in pairs),
+        n_grouped_by_folder=sum(names[pair.image_path] in folders for pair in pairs),
         group_rows=rows,
     )
 
@@ -209,20 +225,30 @@ def find_pairs(root: str | os.PathLike[str], group_by: str | None = None) -> lis
         Pairs in order of their paths.
     """
     scan = scan_folder(root, group_by)
-    for paths, what in ((scan.images_without_mask, "images without a mask"),
-                        (scan.masks_without_image, "masks without an image")):
+    for paths, what in (
+        (scan.images_without_mask, "images without a mask"),
+        (scan.masks_without_image, "masks without an image"),
+    ):
         if paths:
-            warnings.warn(f"{len(paths)} {what} are left out: {_some([path.name for path in paths])}. "
-                          "`python -m unet_helpers check` lists them all.", stacklevel=2)
+            warnings.warn(
+                f"{len(paths)} {what} are left out: {_some([path.name for path in paths])}. "
+                "`python -m unet_helpers check` lists them all.",
+                stacklevel=2,
+            )
     rows = scan.group_rows
-    for texts, what in ((rows.without_image, "rows that match no image"),
-                        (rows.in_two_groups, "images in two groups, which are joined"),
-                        (rows.in_other_case, "rows that match only in another case, and count")):
+    for texts, what in (
+        (rows.without_image, "rows that match no image"),
+        (rows.in_two_groups, "images in two groups, which are joined"),
+        (rows.in_other_case, "rows that match only in another case, and count"),
+    ):
         if texts:
             warnings.warn(f"groups.csv has {len(texts)} {what}: {_some(texts, 3)}.", stacklevel=2)
     if scan.n_ungrouped:
-        warnings.warn(f"{scan.n_ungrouped} of {len(scan.pairs)} images name no exam or source, so each is "
-                      "its own group and leakage between training and test cannot be excluded. Add a "
-                      "groups.csv with the columns stem,group, or group by folder if each folder is one "
-                      "patient.", stacklevel=2)
+        warnings.warn(
+            f"{scan.n_ungrouped} of {len(scan.pairs)} images name no exam or source, so each is "
+            "its own group and leakage between training and test cannot be excluded. Add a "
+            "groups.csv with the columns stem,group, or group by folder if each folder is one "
+            "patient.",
+            stacklevel=2,
+        )
     return scan.pairs

@@ -11,15 +11,41 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-__all__ = ["GroupRows", "exam_names", "folder_names", "join_groups", "match_rows", "named_groups",
-           "read_groups_csv", "spellings"]
+__all__ = [
+    "GroupRows",
+    "exam_names",
+    "folder_names",
+    "join_groups",
+    "match_rows",
+    "named_groups",
+    "read_groups_csv",
+    "spellings",
+]
 
 # Philips UID of the Kaggle stems: prefix, then the time of acquisition as seconds (11 digits) and fraction
 EXAM_SECONDS = re.compile(r"^1-3-46-670589-33-1-(\d{11})\d*-")
 EXAM_GAP_SECONDS = 60
 # folders that tell what is in them, not whose it is
-NO_PATIENT = {"train", "training", "val", "valid", "validation", "test", "testing", "image", "images", "mask",
-              "masks", "label", "labels", "stone", "stones", "normal", "positive", "negative"}
+NO_PATIENT = {
+    "train",
+    "training",
+    "val",
+    "valid",
+    "validation",
+    "test",
+    "testing",
+    "image",
+    "images",
+    "mask",
+    "masks",
+    "label",
+    "labels",
+    "stone",
+    "stones",
+    "normal",
+    "positive",
+    "negative",
+}
 Rows = list[tuple[str, str]]
 PATH, NAME, FOLDER = range(3)  # what a row of groups.csv names, the most exact first
 
@@ -70,8 +96,10 @@ def folder_names(stems: Iterable[str], always: bool = False) -> dict[str, str]:
     Returns:
         Folder by stem; stems outside any folder are absent. Empty if the folders are no patients.
     """
-    parts = {stem: tuple(part for part in PurePosixPath(stem).parts[:-1] if part.lower() not in NO_PATIENT)
-             for stem in stems}
+    parts = {
+        stem: tuple(part for part in PurePosixPath(stem).parts[:-1] if part.lower() not in NO_PATIENT)
+        for stem in stems
+    }
     levels = range(1, 1 + max(map(len, parts.values()), default=0))
     numbers = {level: len({inside[:level] for inside in parts.values() if inside}) for level in levels}
     level = next((level for n in (3, 2, 1) for level in levels if numbers[level] >= n), 0)
@@ -95,13 +123,16 @@ def read_groups_csv(path: Path) -> Rows:
     try:
         text = unicodedata.normalize("NFC", path.read_bytes().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} must be UTF-8 text, got other bytes. Save it as \"CSV UTF-8\".") from error
+        raise ValueError(f'{path} must be UTF-8 text, got other bytes. Save it as "CSV UTF-8".') from error
     header = text.partition("\n")[0].strip()
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=";" if ";" in header else ",")
     if not {"stem", "group"} <= set(rows.fieldnames or ()):
         raise ValueError(f"{path} must have the columns stem,group, got {header!r}.")
-    return [(row["stem"].strip(), row["group"].strip()) for row in rows
-            if (row["stem"] or "").strip() and (row["group"] or "").strip()]
+    return [
+        (row["stem"].strip(), row["group"].strip())
+        for row in rows
+        if (row["stem"] or "").strip() and (row["group"] or "").strip()
+    ]
 
 
 def _plain(text: str) -> str:

@@ -35,8 +35,14 @@ def sixteen_bit_type(device: torch.device) -> torch.dtype | None:
     return None
 
 
-def predict_all(model: nn.Module, images: Sequence[np.ndarray], batch_size: int = 8, max_size: int = MAX_SIZE,
-                progress: bool = False, n_views: int = 1) -> list[np.ndarray]:
+def predict_all(
+    model: nn.Module,
+    images: Sequence[np.ndarray],
+    batch_size: int = 8,
+    max_size: int = MAX_SIZE,
+    progress: bool = False,
+    n_views: int = 1,
+) -> list[np.ndarray]:
     """Probability of stone for every pixel of every image.
 
     Images of the same size share a batch. An image with a longer side above `max_size` is shrunk for the
@@ -62,8 +68,9 @@ def predict_all(model: nn.Module, images: Sequence[np.ndarray], batch_size: int 
         raise ValueError(f"n_views must be 1, 2 or 4 mirrorings, got {n_views}.")
     for image in images:
         if image.ndim != 2 or image.dtype != np.uint8 or not image.size:
-            raise ValueError(f"image must be a uint8 array (H, W), got {image.dtype} {image.shape}. Use "
-                             "data.load_image.")
+            raise ValueError(
+                f"image must be a uint8 array (H, W), got {image.dtype} {image.shape}. Use data.load_image."
+            )
     probabilities: list[np.ndarray] = [np.empty(0)] * len(images)
     batches = _same_size_batches(images, batch_size)
     with _evaluating(model):
@@ -76,13 +83,17 @@ def predict_all(model: nn.Module, images: Sequence[np.ndarray], batch_size: int 
     return probabilities
 
 
-def _same_size_batches(images: Sequence[np.ndarray], batch_size: int) \
-        -> list[tuple[tuple[int, int], list[int]]]:
+def _same_size_batches(
+    images: Sequence[np.ndarray], batch_size: int
+) -> list[tuple[tuple[int, int], list[int]]]:
     by_size: dict[tuple[int, int], list[int]] = {}
     for i, image in enumerate(images):
         by_size.setdefault(image.shape, []).append(i)
-    return [(size, indices[k:k + batch_size])
-            for size, indices in by_size.items() for k in range(0, len(indices), batch_size)]
+    return [
+        (size, indices[k : k + batch_size])
+        for size, indices in by_size.items()
+        for k in range(0, len(indices), batch_size)
+    ]
 
 
 @contextmanager

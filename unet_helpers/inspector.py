@@ -80,10 +80,18 @@ class Inspector:
         next_miss, next_false_alarm: Buttons.
     """
 
-    def __init__(self, images: Sequence[np.ndarray], targets: Sequence[np.ndarray],
-                 probabilities: Sequence[np.ndarray], threshold: float = 0.5, min_pixels: int = 0,
-                 images_hu: Sequence[np.ndarray] | None = None,
-                 spacing_mm: object = None, names: Sequence[str] | None = None, size_px: int = 640) -> None:
+    def __init__(
+        self,
+        images: Sequence[np.ndarray],
+        targets: Sequence[np.ndarray],
+        probabilities: Sequence[np.ndarray],
+        threshold: float = 0.5,
+        min_pixels: int = 0,
+        images_hu: Sequence[np.ndarray] | None = None,
+        spacing_mm: object = None,
+        names: Sequence[str] | None = None,
+        size_px: int = 640,
+    ) -> None:
         """Build the controls and draw the first image.
 
         Args:
@@ -102,13 +110,15 @@ class Inspector:
             ValueError: If lengths, shapes, types or ranges do not fit; the message names the argument.
         """
         n_images = len(images)
-        _check_lengths(n_images, targets=targets, probabilities=probabilities, images_hu=images_hu,
-                       names=names)
+        _check_lengths(
+            n_images, targets=targets, probabilities=probabilities, images_hu=images_hu, names=names
+        )
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold must lie in [0, 1], got {threshold}.")
         shown = images if images_hu is None else images_hu
         self._images, self._targets, self._probabilities = (
-            [np.asarray(array) for array in arrays] for arrays in (shown, targets, probabilities))
+            [np.asarray(array) for array in arrays] for arrays in (shown, targets, probabilities)
+        )
         for i in range(n_images):
             check_arrays(*self._arrays(i), where=f" {i}")
         self._names = [str(name) for name in names] if names is not None else [""] * n_images
@@ -125,8 +135,11 @@ class Inspector:
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         """The widget, and for readers without a kernel (GitHub, nbviewer) the worst images as a picture."""
         view = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
-        return {"application/vnd.jupyter.widget-view+json": view, "text/plain": repr(self),
-                "image/png": base64.b64encode(self._static_png()).decode("ascii")}
+        return {
+            "application/vnd.jupyter.widget-view+json": view,
+            "text/plain": repr(self),
+            "image/png": base64.b64encode(self._static_png()).decode("ascii"),
+        }
 
     def __repr__(self) -> str:
         return f"Inspector of {len(self._images)} images"
@@ -165,16 +178,40 @@ class Inspector:
         toggles = [widgets.HBox([self.errors, self.heat_map]), widgets.HBox([self.truth, self.prediction])]
         buttons = widgets.HBox([self.next_miss, self.next_false_alarm])
         where = [self.look_at, self.zoom, self.row, self.column]
-        panel = [self.score, *which, self.threshold, self.opacity, *window, *where, *toggles, buttons,
-                 self.message, widgets.HTML(legend_html()), self.sections]
+        panel = [
+            self.score,
+            *which,
+            self.threshold,
+            self.opacity,
+            *window,
+            *where,
+            *toggles,
+            buttons,
+            self.message,
+            widgets.HTML(legend_html()),
+            self.sections,
+        ]
         beside = widgets.Layout(flex="0 0 auto", width="300px", margin="0 0 0 10px")
         row = widgets.Layout(display="flex", flex_flow="row nowrap", align_items="flex-start")
         return widgets.Box([self.picture, widgets.VBox(panel, layout=beside)], layout=row)
 
     def _observe(self) -> None:
-        for control in (self.index, self.worst_first, self.threshold, self.opacity, self.level, self.width,
-                        self.look_at, self.zoom, self.row, self.column, self.errors, self.heat_map,
-                        self.truth, self.prediction):
+        for control in (
+            self.index,
+            self.worst_first,
+            self.threshold,
+            self.opacity,
+            self.level,
+            self.width,
+            self.look_at,
+            self.zoom,
+            self.row,
+            self.column,
+            self.errors,
+            self.heat_map,
+            self.truth,
+            self.prediction,
+        ):
             control.observe(self._moved, names="value")
         self.next_miss.on_click(lambda _: self._jump("miss"))
         self.next_false_alarm.on_click(lambda _: self._jump("false alarm"))
@@ -190,10 +227,18 @@ class Inspector:
         height, width = self._images[self.current].shape
         window = (self.level.value, self.width.value) if self._has_hu else (None, None)
         return RenderSettings(
-            self.threshold.value, self._min_pixels, self.opacity.value, self.truth.value,
-            self.prediction.value, self.errors.value, self.heat_map.value, *window, zoom=self.zoom.value,
+            self.threshold.value,
+            self._min_pixels,
+            self.opacity.value,
+            self.truth.value,
+            self.prediction.value,
+            self.errors.value,
+            self.heat_map.value,
+            *window,
+            zoom=self.zoom.value,
             centre=(self.row.value / 100 * (height - 1), self.column.value / 100 * (width - 1)),
-            size_px=self._size_px)
+            size_px=self._size_px,
+        )
 
     def _predicted(self, image: int) -> np.ndarray:
         return predicted_mask(self._probabilities[image], self.threshold.value, self._min_pixels)

@@ -18,8 +18,12 @@ def _sums_by_group(values: np.ndarray, groups: Sequence[Hashable]) -> np.ndarray
 
 
 def bootstrap_intervals(
-    numerators: np.ndarray, denominators: np.ndarray, groups: Sequence[Hashable], n_resamples: int = 2000,
-    seed: int = 0, confidence: float = 0.95,
+    numerators: np.ndarray,
+    denominators: np.ndarray,
+    groups: Sequence[Hashable],
+    n_resamples: int = 2000,
+    seed: int = 0,
+    confidence: float = 0.95,
 ) -> np.ndarray:
     """Percentile intervals of scores that are ratios of sums, by drawing whole groups with replacement.
 
@@ -51,8 +55,12 @@ def bootstrap_intervals(
 
 
 def paired_difference(
-    first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray], groups: Sequence[Hashable],
-    n_resamples: int = 2000, seed: int = 0, confidence: float = 0.95,
+    first: tuple[np.ndarray, np.ndarray],
+    second: tuple[np.ndarray, np.ndarray],
+    groups: Sequence[Hashable],
+    n_resamples: int = 2000,
+    seed: int = 0,
+    confidence: float = 0.95,
 ) -> tuple[np.ndarray, np.ndarray]:
     """How much two methods differ on the same images, with intervals: second - first.
 
@@ -80,8 +88,9 @@ def _ratios(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
 
 
-def _resampled(numerators: np.ndarray, denominators: np.ndarray, groups: Sequence[Hashable],
-               n_resamples: int, seed: int) -> np.ndarray:
+def _resampled(
+    numerators: np.ndarray, denominators: np.ndarray, groups: Sequence[Hashable], n_resamples: int, seed: int
+) -> np.ndarray:
     """The scores of every resample (n_resamples, K); none for fewer than two groups."""
     if len(groups) != len(numerators):
         raise ValueError(f"groups must be one an image ({len(numerators)}), got {len(groups)}.")

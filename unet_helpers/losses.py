@@ -10,8 +10,9 @@ __all__ = ["bce_dice_loss", "bce_loss", "dice_loss"]
 
 def _check(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     if logits.shape != target.shape:
-        raise ValueError(f"target must have the logits' shape {tuple(logits.shape)}, got "
-                         f"{tuple(target.shape)}.")
+        raise ValueError(
+            f"target must have the logits' shape {tuple(logits.shape)}, got {tuple(target.shape)}."
+        )
     # float32 first: in bfloat16 sigmoid(7) is exactly 1, and a float16 sum of a 512 x 512 image overflows
     return logits.float(), target.float()
 

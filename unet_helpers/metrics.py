@@ -51,8 +51,9 @@ def _check(prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.n
         if array.dtype != bool:
             raise ValueError(f"{name} must be a bool mask, got {array.dtype}. Use probability >= threshold.")
     if prediction.shape != target.shape or prediction.ndim < 2:
-        raise ValueError(f"prediction must have the target's shape (..., H, W), got {prediction.shape} and "
-                         f"{target.shape}.")
+        raise ValueError(
+            f"prediction must have the target's shape (..., H, W), got {prediction.shape} and {target.shape}."
+        )
     return prediction, target
 
 
@@ -83,8 +84,12 @@ def overlap_ratios(tp: Any, fp: Any, fn: Any) -> dict[str, tuple[Any, Any]]:
         fp: False positive pixels.
         fn: False negative pixels.
     """
-    return {"dice": (2 * tp, 2 * tp + fp + fn), "iou": (tp, tp + fp + fn), "precision": (tp, tp + fp),
-            "recall": (tp, tp + fn)}
+    return {
+        "dice": (2 * tp, 2 * tp + fp + fn),
+        "iou": (tp, tp + fp + fn),
+        "precision": (tp, tp + fp),
+        "recall": (tp, tp + fn),
+    }
 
 
 def divided(numerator: Any, denominator: Any) -> Any:
@@ -160,8 +165,9 @@ def recall(prediction: np.ndarray, target: np.ndarray) -> np.ndarray | float:
 
 def _pooled_counts(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> np.ndarray:
     if len(predictions) != len(targets):
-        raise ValueError(f"predictions must be as many as targets, got {len(predictions)} and "
-                         f"{len(targets)}.")
+        raise ValueError(
+            f"predictions must be as many as targets, got {len(predictions)} and {len(targets)}."
+        )
     counts = [confusion_counts(p, t) for p, t in zip(predictions, targets, strict=True)]
     return np.array([[int(c) for c in triple] for triple in counts], np.int64).reshape(-1, 3).sum(0)
 
@@ -218,11 +224,13 @@ def check_probability(probability: np.ndarray, target: np.ndarray, where: str = 
     if target.dtype != bool:
         raise ValueError(f"target{where} must be a bool mask, got {target.dtype}. Use mask > 127.")
     if probability.shape != target.shape:
-        raise ValueError(f"probability{where} must have the target's shape {target.shape}, got "
-                         f"{probability.shape}.")
+        raise ValueError(
+            f"probability{where} must have the target's shape {target.shape}, got {probability.shape}."
+        )
     if not np.issubdtype(probability.dtype, np.floating):
-        raise ValueError(f"probability{where} must be a float array, got {probability.dtype}. "
-                         "Use torch.sigmoid(logits).")
+        raise ValueError(
+            f"probability{where} must be a float array, got {probability.dtype}. Use torch.sigmoid(logits)."
+        )
     low, high = (probability.min(), probability.max()) if probability.size else (0, 0)
     if not (low >= 0 and high <= 1):  # also where both are NaN
         n_nan = int(np.isnan(probability).sum())
@@ -234,8 +242,10 @@ def check_probability(probability: np.ndarray, target: np.ndarray, where: str = 
 def check_lengths(predictions: Sequence[Any], targets: Sequence[Any]) -> None:
     """Refuse lists that are empty or not equally long."""
     if not len(targets) or len(predictions) != len(targets):
-        raise ValueError("predictions and targets must be equally many and at least one, got "
-                         f"{len(predictions)} and {len(targets)}.")
+        raise ValueError(
+            "predictions and targets must be equally many and at least one, got "
+            f"{len(predictions)} and {len(targets)}."
+        )
 
 
 def check_probabilities(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> None:
@@ -363,8 +373,9 @@ def match_stones(prediction: np.ndarray, target: np.ndarray) -> StoneMatch:
     )
 
 
-def match_labels(true: np.ndarray, predicted: np.ndarray, area_true: np.ndarray,
-                 area_predicted: np.ndarray) -> np.ndarray:
+def match_labels(
+    true: np.ndarray, predicted: np.ndarray, area_true: np.ndarray, area_predicted: np.ndarray
+) -> np.ndarray:
     """The match of `match_stones` for masks whose sections and regions are numbered already.
 
     Args:
@@ -379,8 +390,9 @@ def match_labels(true: np.ndarray, predicted: np.ndarray, area_true: np.ndarray,
     return _partners(*_overlaps(true, predicted, area_true, area_predicted), len(area_true) - 1)[0]
 
 
-def _overlaps(true: np.ndarray, predicted: np.ndarray, area_true: np.ndarray,
-              area_predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _overlaps(
+    true: np.ndarray, predicted: np.ndarray, area_true: np.ndarray, area_predicted: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Number of the section, number of the region and IoU of every pair that shares a pixel."""
     both = (true > 0) & (predicted > 0)
     codes = true[both].astype(np.int64) * len(area_predicted) + predicted[both]
@@ -389,8 +401,9 @@ def _overlaps(true: np.ndarray, predicted: np.ndarray, area_true: np.ndarray,
     return section, region, shared / (area_true[section] + area_predicted[region] - shared)
 
 
-def _partners(section: np.ndarray, region: np.ndarray, iou: np.ndarray,
-              n_sections: int) -> tuple[np.ndarray, np.ndarray]:
+def _partners(
+    section: np.ndarray, region: np.ndarray, iou: np.ndarray, n_sections: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Region matched with each section, and their IoU; 0 where there is none. Ties go to lower numbers."""
     partner, overlap, taken = np.zeros(n_sections, np.int64), np.zeros(n_sections), set()
     for k in np.argsort(-iou, kind="stable"):

@@ -43,16 +43,31 @@ class UNet(nn.Module):
         ValueError: If an argument is too small.
     """
 
-    def __init__(self, in_channels: int = 1, out_channels: int = 1, base_channels: int = 16,
-                 depth: int = 4, unshuffle: int = 2) -> None:
+    def __init__(
+        self,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        base_channels: int = 16,
+        depth: int = 4,
+        unshuffle: int = 2,
+    ) -> None:
         super().__init__()
-        for name, value, least in (("in_channels", in_channels, 1), ("out_channels", out_channels, 1),
-                                   ("base_channels", base_channels, 1), ("depth", depth, 2),
-                                   ("unshuffle", unshuffle, 1)):
+        for name, value, least in (
+            ("in_channels", in_channels, 1),
+            ("out_channels", out_channels, 1),
+            ("base_channels", base_channels, 1),
+            ("depth", depth, 2),
+            ("unshuffle", unshuffle, 1),
+        ):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}.")
-        self.settings = {"in_channels": in_channels, "out_channels": out_channels,
-                         "base_channels": base_channels, "depth": depth, "unshuffle": unshuffle}
+        self.settings = {
+            "in_channels": in_channels,
+            "out_channels": out_channels,
+            "base_channels": base_channels,
+            "depth": depth,
+            "unshuffle": unshuffle,
+        }
         widths = [base_channels * 2**level for level in range(depth)]
         self.down = nn.ModuleList(map(double_conv, [in_channels * unshuffle**2, *widths[:-1]], widths))
         self.pool = nn.MaxPool2d(2)
@@ -64,8 +79,9 @@ class UNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Image (B, in_channels, H, W) in [-1, 1] -> logits (B, out_channels, H, W)."""
         if image.ndim != 4 or image.shape[1] != self.settings["in_channels"]:
-            raise ValueError(f"image must have shape (B, {self.settings['in_channels']}, H, W), got "
-                             f"{tuple(image.shape)}.")
+            raise ValueError(
+                f"image must have shape (B, {self.settings['in_channels']}, H, W), got {tuple(image.shape)}."
+            )
         height, width = image.shape[-2:]
         side = self.settings["unshuffle"]
         multiple = side * 2 ** (self.settings["depth"] - 1)
@@ -83,8 +99,12 @@ class UNet(nn.Module):
 
 
 def _double_conv_2015(in_channels: int, out_channels: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 3), nn.ReLU(inplace=True),
-                         nn.Conv2d(out_channels, out_channels, 3), nn.ReLU(inplace=True))
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(out_channels, out_channels, 3),
+        nn.ReLU(inplace=True),
+    )
 
 
 class UNet2015(nn.Module):
@@ -118,14 +138,16 @@ class UNet2015(nn.Module):
         for _ in range(4):
             side -= 4
             if side % 2 or side <= 0:
-                raise ValueError(f"image side must be 16 n + 12 and at least 188, got {size}. The paper "
-                                 "uses 572.")
+                raise ValueError(
+                    f"image side must be 16 n + 12 and at least 188, got {size}. The paper uses 572."
+                )
             side //= 2
         for _ in range(4):
             side = 2 * (side - 4)
         if side - 4 <= 0:
-            raise ValueError(f"image side must be 16 n + 12 and at least 188, got {size}. The paper uses "
-                             "572.")
+            raise ValueError(
+                f"image side must be 16 n + 12 and at least 188, got {size}. The paper uses 572."
+            )
         return side - 4
 
     def forward(self, image: Tensor) -> Tensor:

@@ -17,8 +17,8 @@ __all__ = ["Pair", "brightest_channel", "image_hash", "load_image", "load_mask",
 class Pair:
     """One image, its mask, and the group (exam, patient or source image) that a split must not tear apart."""
 
-    image: Path
-    mask: Path
+    image_path: Path
+    mask_path: Path
     group: str
 
 
@@ -49,9 +49,11 @@ def load_image(path: str | os.PathLike[str]) -> np.ndarray:
     picture = _read(Path(path))
     if picture.mode.startswith(("I", "F")):
         values = np.asarray(picture)
-        raise ValueError(f"{path} must have 8 bits a pixel, got {picture.mode} with values {values.min()} to "
-                         f"{values.max()}. Apply a CT window first: phantom.window(image_hu, level=40, "
-                         "width=400).")
+        raise ValueError(
+            f"{path} must have 8 bits a pixel, got {picture.mode} with values {values.min()} to "
+            f"{values.max()}. Apply a CT window first: phantom.window(image_hu, level=40, "
+            "width=400)."
+        )
     return np.array(picture.convert("L"))
 
 
@@ -104,8 +106,10 @@ def load_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         ValueError: If a file cannot be read or the sizes differ.
     """
-    image, mask = load_image(pair.image), load_mask(pair.mask)
+    image, mask = load_image(pair.image_path), load_mask(pair.mask_path)
     if image.shape != mask.shape:
-        raise ValueError(f"{pair.mask} must have the size of its image {pair.image.name}, {image.shape}, got "
-                         f"{mask.shape}. Export the mask again at the image's size.")
+        raise ValueError(
+            f"{pair.mask_path} must have the size of its image {pair.image_path.name}, {image.shape}, got "
+            f"{mask.shape}. Export the mask again at the image's size."
+        )
     return image, mask

@@ -94,9 +94,7 @@ def _plain_figure(width_inches: float, height_inches: float) -> Figure:
     """Return a figure that pyplot does not know: a notebook shows it once, and nothing has to be closed."""
     figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
     FigureCanvasAgg(figure)
-    figure._repr_png_ = lambda: figure_png(
-        figure
-    )  # for notebooks that never load pyplot
+    figure._repr_png_ = lambda: figure_png(figure)  # for notebooks that never load pyplot
     return figure
 
 

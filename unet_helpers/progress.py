@@ -50,8 +50,14 @@ class TrainingBar:
         self._paused = 0.0
         self.seconds_left: float | None = None
         style = "{desc} {percentage:3.0f}%|{bar:20}| {elapsed}<{remaining} {postfix}"
-        self._bar = progress_bar(total=100, initial=100 * progress, desc="training", disable=not shown,
-                                 bar_format=style, miniters=0)
+        self._bar = progress_bar(
+            total=100,
+            initial=100 * progress,
+            desc="training",
+            disable=not shown,
+            bar_format=style,
+            miniters=0,
+        )
 
     def __enter__(self) -> TrainingBar:
         return self

@@ -23,8 +23,20 @@ from unet_helpers.phantom import window
 from unet_helpers.plotting import ERROR_KINDS, STYLES, Style, error_codes
 from unet_helpers.scoring import ImageScores, image_record
 
-__all__ = ["Region", "RenderSettings", "check_arrays", "encode_png", "find_regions", "legend_html",
-           "picture_shape", "render", "score_html", "sections_html", "to_grey", "view_box"]
+__all__ = [
+    "Region",
+    "RenderSettings",
+    "check_arrays",
+    "encode_png",
+    "find_regions",
+    "legend_html",
+    "picture_shape",
+    "render",
+    "score_html",
+    "sections_html",
+    "to_grey",
+    "view_box",
+]
 
 Box = tuple[float, float, float, float]  # top, left, height, width in image pixels
 
@@ -113,8 +125,10 @@ def _enlarge(array: np.ndarray, box: Box, shape: tuple[int, int]) -> np.ndarray:
 
 def _enlarge_codes(codes: np.ndarray, box: Box, shape: tuple[int, int]) -> np.ndarray:
     """Enlarge the box of an array (H, W) by repeating pixels: codes must not be mixed."""
-    rows, columns = (((np.arange(n) + 0.5) * length / n + start).astype(np.intp)
-                     for n, length, start in zip(shape, box[2:], box[:2], strict=True))
+    rows, columns = (
+        ((np.arange(n) + 0.5) * length / n + start).astype(np.intp)
+        for n, length, start in zip(shape, box[2:], box[:2], strict=True)
+    )
     return codes[:, columns][rows]  # in two steps: faster than one indexing with both
 
 
@@ -173,8 +187,9 @@ def _paint_heat(picture: np.ndarray, probability: np.ndarray, opacity: float) ->
     picture[where] = (old + weights[level, None] * (colours[level] - old) + 0.5).astype(np.uint8)
 
 
-def render(image: np.ndarray, target: np.ndarray, probability: np.ndarray,
-           settings: RenderSettings | None = None) -> np.ndarray:
+def render(
+    image: np.ndarray, target: np.ndarray, probability: np.ndarray, settings: RenderSettings | None = None
+) -> np.ndarray:
     """Compose the picture that the inspector shows.
 
     Args:
@@ -270,8 +285,10 @@ def find_regions(mask: np.ndarray) -> list[Region]:
     """Return the connected regions of a bool mask (H, W), in the order of `label_stones`."""
     boxes = ndimage.find_objects(label_stones(mask)[0])
     edges = [(rows.start, rows.stop, columns.start, columns.stop) for rows, columns in boxes]
-    return [Region((top + bottom - 1) / 2, (left + right - 1) / 2, max(bottom - top, right - left))
-            for top, bottom, left, right in edges]
+    return [
+        Region((top + bottom - 1) / 2, (left + right - 1) / 2, max(bottom - top, right - left))
+        for top, bottom, left, right in edges
+    ]
 
 
 # ------------------------------------------------------------------------------------------------ in words
@@ -311,14 +328,17 @@ def score_html(score: ImageScores, title: str) -> str:
     record, plain = image_record(score), html.escape(title)
     n_sections, n_found, n_alarms = (record[f"n_{what}"] for what in ("sections", "found", "false_positives"))
     one_line = "max-width:285px;overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
-    overlap, union = ("none" if math.isnan(value) else f"{value:.3f}"
-                      for value in (record["dice"], record["iou"]))
-    return _lines([
-        f'<div style="{one_line};font-weight:bold" title="{plain}">{plain}</div>',
-        f"Dice <b>{overlap}</b> &nbsp; IoU <b>{union}</b>",
-        f"sections found <b>{n_found} of {n_sections}</b>, missed <b>{n_sections - n_found}</b>",
-        f"false alarms <b>{n_alarms}</b>",
-    ])
+    overlap, union = (
+        "none" if math.isnan(value) else f"{value:.3f}" for value in (record["dice"], record["iou"])
+    )
+    return _lines(
+        [
+            f'<div style="{one_line};font-weight:bold" title="{plain}">{plain}</div>',
+            f"Dice <b>{overlap}</b> &nbsp; IoU <b>{union}</b>",
+            f"sections found <b>{n_found} of {n_sections}</b>, missed <b>{n_sections - n_found}</b>",
+            f"false alarms <b>{n_alarms}</b>",
+        ]
+    )
 
 
 def sections_html(score: ImageScores, unit: str) -> str:
@@ -328,9 +348,16 @@ def sections_html(score: ImageScores, unit: str) -> str:
         score: Of the shown image.
         unit: "mm" or "px", the unit of its diameters.
     """
-    fates = [f"predicted {predicted:.1f} {unit}" if predicted is not None
-             else "touched, but missed" if touched else "missed"
-             for predicted, touched in zip(score.predicted_diameters, score.stones.touched, strict=True)]
-    lines = [f"section {i + 1}: {true:.1f} {unit}, {fate}"
-             for i, (true, fate) in enumerate(zip(score.diameters, fates, strict=True))]
+    fates = [
+        f"predicted {predicted:.1f} {unit}"
+        if predicted is not None
+        else "touched, but missed"
+        if touched
+        else "missed"
+        for predicted, touched in zip(score.predicted_diameters, score.stones.touched, strict=True)
+    ]
+    lines = [
+        f"section {i + 1}: {true:.1f} {unit}, {fate}"
+        for i, (true, fate) in enumerate(zip(score.diameters, fates, strict=True))
+    ]
     return _lines(["<b>diameters</b>", *lines] if lines else ["no stone in this image"])

@@ -81,10 +81,16 @@ class Case(NamedTuple):
 Group = tuple[str, str, list[Case]]  # heading, sentence, images
 
 
-def write_report(path: str | Path, scores: Mapping[str, Any], images: Sequence[np.ndarray],
-                 targets: Sequence[np.ndarray], probabilities: Sequence[np.ndarray], names: Sequence[str],
-                 title: str = "Evaluation of kidney stone segmentation",
-                 rivals: Mapping[str, Mapping[str, Any]] | None = None) -> Path:
+def write_report(
+    path: str | Path,
+    scores: Mapping[str, Any],
+    images: Sequence[np.ndarray],
+    targets: Sequence[np.ndarray],
+    probabilities: Sequence[np.ndarray],
+    names: Sequence[str],
+    title: str = "Evaluation of kidney stone segmentation",
+    rivals: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Path:
     """Write the scores and the pictures behind them as one self-contained HTML page.
 
     Args:
@@ -104,22 +110,33 @@ def write_report(path: str | Path, scores: Mapping[str, Any], images: Sequence[n
         ValueError: If the lengths, shapes or types do not fit each other or the scores.
     """
     n_images = scores["n_images"]
-    for what, values in {"images": images, "targets": targets, "probabilities": probabilities,
-                         "names": names}.items():
+    for what, values in {
+        "images": images,
+        "targets": targets,
+        "probabilities": probabilities,
+        "names": names,
+    }.items():
         if len(values) != n_images:
             raise ValueError(f"{what} must be as many as were evaluated ({n_images}), got {len(values)}.")
     own = (np.broadcast_to(scores[what], n_images).tolist() for what in ("threshold", "min_pixels"))
     arrays_of = zip(images, targets, probabilities, strict=True)
     columns = zip(names, arrays_of, scores["per_image"], *own, strict=True)
-    cases = [Case(i, str(name), *map(np.asarray, arrays), *more) for i, (name, arrays, *more)
-             in enumerate(columns)]
+    cases = [
+        Case(i, str(name), *map(np.asarray, arrays), *more) for i, (name, arrays, *more) in enumerate(columns)
+    ]
     for case in cases:
         check_arrays(case.image, case.target, case.probability, where=f" {case.index}")
     groups = _groups(cases)
     thresholds = _thresholds(groups)
     packed = _packed(groups, thresholds)
-    body = [_head(title, scores), _table(scores, rivals), _figures(scores), _gallery(groups, packed),
-            _viewer(packed, thresholds), _missed(cases, scores)]
+    body = [
+        _head(title, scores),
+        _table(scores, rivals),
+        _figures(scores),
+        _gallery(groups, packed),
+        _viewer(packed, thresholds),
+        _missed(cases, scores),
+    ]
     path = Path(path)
     with written_whole(path) as scratch:
         scratch.write_text(_page(title, body, packed, thresholds), "utf-8")
@@ -130,54 +147,71 @@ def write_report(path: str | Path, scores: Mapping[str, Any], images: Sequence[n
 def _page(title: str, body: Iterable[str], packed: Mapping[int, Any], thresholds: Sequence[float]) -> str:
     here = Path(__file__)
     style, script = (here.with_suffix(suffix).read_text("utf-8") for suffix in (".css", ".js"))
-    data = {"cases": list(packed.values()), "thresholds": thresholds,
-            "styles": {kind: vars(STYLES[kind]) for kind in ERROR_KINDS.values()}}
+    data = {
+        "cases": list(packed.values()),
+        "thresholds": thresholds,
+        "styles": {kind: vars(STYLES[kind]) for kind in ERROR_KINDS.values()},
+    }
     data_text = json.dumps(data, allow_nan=False).replace("<", "\\u003c")  # no name can close the script
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-    return "\n".join([
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{html.escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>",
-        *body,
-        f'</main>\n<script type="application/json" id="report-data">{data_text}</script>',
-        f"<script>\n{script}</script>\n</body>\n</html>\n",
-    ])
+    return "\n".join(
+        [
+            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{html.escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>",
+            *body,
+            f'</main>\n<script type="application/json" id="report-data">{data_text}</script>',
+            f"<script>\n{script}</script>\n</body>\n</html>\n",
+        ]
+    )
 
 
 def _head(title: str, scores: Mapping[str, Any]) -> str:
     n_positive, n_clean = scores["n_positive"], scores["n_images"] - scores["n_positive"]
     stones = ("stone_sensitivity", "of the stones found", f"{scores['n_stones']} stones, each in any slice")
-    cards = [("dice_positive_mean", "mean Dice", f"{n_positive} images with a stone"),
-             *([stones] if scores["n_stones"] else []),
-             ("section_sensitivity", "of the sections found", f"{scores['n_sections']} stone sections"),
-             ("false_positives_per_image", "false alarms per image", f"{scores['n_images']} images"),
-             ("clean_negative_rate", "of stone-free images left clean", f"{n_clean} images without a stone")]
-    return (f"<h1>{html.escape(title)}</h1>\n"
-            '<p class="warning">Teaching material, not for clinical use.</p>\n'
-            f"<p>{scores['n_images']} images of {scores['n_groups']} groups (patients or exams), at "
-            f"{settings_text(scores)}. The intervals say how much another choice of patients could change a "
-            "score (95 %, bootstrap over the groups). A <i>section</i> is what one slice shows of a stone; a "
-            "stone may show one in each of several slices.</p>\n"
-            f'<div class="cards">{"".join(_card(scores, *card) for card in cards)}</div>')
+    cards = [
+        ("dice_positive_mean", "mean Dice", f"{n_positive} images with a stone"),
+        *([stones] if scores["n_stones"] else []),
+        ("section_sensitivity", "of the sections found", f"{scores['n_sections']} stone sections"),
+        ("false_positives_per_image", "false alarms per image", f"{scores['n_images']} images"),
+        ("clean_negative_rate", "of stone-free images left clean", f"{n_clean} images without a stone"),
+    ]
+    return (
+        f"<h1>{html.escape(title)}</h1>\n"
+        '<p class="warning">Teaching material, not for clinical use.</p>\n'
+        f"<p>{scores['n_images']} images of {scores['n_groups']} groups (patients or exams), at "
+        f"{settings_text(scores)}. The intervals say how much another choice of patients could change a "
+        "score (95 %, bootstrap over the groups). A <i>section</i> is what one slice shows of a stone; a "
+        "stone may show one in each of several slices.</p>\n"
+        f'<div class="cards">{"".join(_card(scores, *card) for card in cards)}</div>'
+    )
 
 
 def _card(scores: Mapping[str, Any], name: str, label: str, basis: str) -> str:
     interval = interval_text(scores["intervals"].get(name))
     interval = "no interval" if interval in ("", "-") else interval
-    return (f'<div class="card"><b>{number_text(scores[name])}</b>{label}<span>{interval}</span>'
-            f"<span>{basis}</span></div>")
+    return (
+        f'<div class="card"><b>{number_text(scores[name])}</b>{label}<span>{interval}</span>'
+        f"<span>{basis}</span></div>"
+    )
 
 
 def _table(scores: Mapping[str, Any], rivals: Mapping[str, Mapping[str, Any]] | None) -> str:
     heads, *rows = score_rows(scores, rivals)
     head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in heads)
-    lines = [f'<tr><th scope="row">{html.escape(row[0])}</th>'
-             + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:]) + "</tr>" for row in rows]
+    lines = [
+        f'<tr><th scope="row">{html.escape(row[0])}</th>'
+        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
+        + "</tr>"
+        for row in rows
+    ]
     remarks = "".join(f"<li>{html.escape(remark)}</li>" for remark in score_remarks(scores))
-    return (f'<h2>Scores</h2>\n<div class="scroll" tabindex="0" role="region" '
-            f'aria-label="Scores"><table><thead><tr>{head}</tr></thead>\n'
-            f'<tbody>{"".join(lines)}</tbody></table></div>\n<ul class="soft">{remarks}</ul>')
+    return (
+        f'<h2>Scores</h2>\n<div class="scroll" tabindex="0" role="region" '
+        f'aria-label="Scores"><table><thead><tr>{head}</tr></thead>\n'
+        f'<tbody>{"".join(lines)}</tbody></table></div>\n<ul class="soft">{remarks}</ul>'
+    )
 
 
 # --------------------------------------------------------------------------------------------- the curves
@@ -187,20 +221,31 @@ def _figures(scores: Mapping[str, Any]) -> str:
     unit, size, bins = scores["unit"], scores["size_agreement"], scores["size_bins"]
     threshold = None if isinstance(scores["threshold"], list) else scores["threshold"]
     drawn: list[tuple[Callable[[Axes], Axes], str]] = [
-        (lambda ax: plotting.plot_froc(scores["froc"], ax, threshold),
-         "How many sections are found, at what price in false alarms, from strict to lenient thresholds."),
+        (
+            lambda ax: plotting.plot_froc(scores["froc"], ax, threshold),
+            "How many sections are found, at what price in false alarms, from strict to lenient thresholds.",
+        ),
         (lambda ax: plotting.plot_size_bins(bins, ax), f"Which {bins[0]['of']} are found: by true diameter."),
-        (lambda ax: plotting.plot_precision_recall(scores["precision_recall"], ax, threshold),
-         "Pixels, not sections: what share of the predicted ones is right, what share of the true is found."),
-        (lambda ax: plotting.plot_reliability(scores["calibration"], ax),
-         "Is a probability of 0.7 right in 7 of 10 pixels? On the dashed line it is."),
+        (
+            lambda ax: plotting.plot_precision_recall(scores["precision_recall"], ax, threshold),
+            "Pixels, not sections: what share of the predicted is right, what share of the true is found.",
+        ),
+        (
+            lambda ax: plotting.plot_reliability(scores["calibration"], ax),
+            "Is a probability of 0.7 right in 7 of 10 pixels? On the dashed line it is.",
+        ),
     ]
     if size["n"]:
-        drawn.append((lambda ax: plotting.plot_bland_altman(size, unit, ax),
-                      "How far the measured diameter is from the true one, for each section found, with "
-                      "limits by size. Outliers beyond the axis stand at its edge, with their error."))
-    figures = [f"<figure>{_svg(plot, caption)}<figcaption>{caption}</figcaption></figure>"
-               for plot, caption in drawn]
+        drawn.append(
+            (
+                lambda ax: plotting.plot_bland_altman(size, unit, ax),
+                "How far the measured diameter is from the true one, for each section found, with "
+                "limits by size. Outliers beyond the axis stand at its edge, with their error.",
+            )
+        )
+    figures = [
+        f"<figure>{_svg(plot, caption)}<figcaption>{caption}</figcaption></figure>" for plot, caption in drawn
+    ]
     return f'<h2>Curves</h2>\n<div class="figures">{"".join(figures)}</div>'
 
 
@@ -231,8 +276,12 @@ def _groups(cases: Sequence[Case]) -> list[Group]:
         ("Worst", f"The {len(worst)} worst {of_all}", worst),
         ("Median", f"From the middle {of_all}", rest[middle : middle + N_CASES]),
         ("Best", f"The {len(best)} best {of_all}", best),
-        ("False alarms", f"The {len(alarmed[:N_CASES])} with the most false alarms of {len(alarmed)} images "
-                         "without a stone that have any.", alarmed[:N_CASES]),
+        (
+            "False alarms",
+            f"The {len(alarmed[:N_CASES])} with the most false alarms of {len(alarmed)} images "
+            "without a stone that have any.",
+            alarmed[:N_CASES],
+        ),
     ]
     return [group for group in groups if group[2]]
 
@@ -240,16 +289,20 @@ def _groups(cases: Sequence[Case]) -> list[Group]:
 def _gallery(groups: Sequence[Group], packed: Mapping[int, Any]) -> str:
     if not groups:
         return "<h2>Cases</h2>\n<p>No image holds a stone or a false alarm: there is nothing to show.</p>"
-    parts = ["<h2>Cases</h2>\n<p>Each picture is enlarged around a missed section, or else around the "
-             "largest section or false alarm. Pixels are coloured one by one: where a false alarm touches a "
-             'section, they have the colour of a hit. <span class="screen">Choose one to open it in the '
-             "slider.</span></p>",
-             f'<div class="legend">{legend_html(list(ERROR_KINDS.values()))}</div>']
+    parts = [
+        "<h2>Cases</h2>\n<p>Each picture is enlarged around a missed section, or else around the "
+        "largest section or false alarm. Pixels are coloured one by one: where a false alarm touches a "
+        'section, they have the colour of a hit. <span class="screen">Choose one to open it in the '
+        "slider.</span></p>",
+        f'<div class="legend">{legend_html(list(ERROR_KINDS.values()))}</div>',
+    ]
     places = {index: place for place, index in enumerate(packed)}
     for heading, sentence, chosen in groups:
         tiles = "".join(_tile(case, places.get(case.index)) for case in chosen)
-        parts.append(f'<section class="group"><h3>{heading}</h3>\n<p class="soft">{sentence}</p>\n'
-                     f'<ul class="tiles">{tiles}</ul></section>')
+        parts.append(
+            f'<section class="group"><h3>{heading}</h3>\n<p class="soft">{sentence}</p>\n'
+            f'<ul class="tiles">{tiles}</ul></section>'
+        )
     return "\n".join(parts)
 
 
@@ -266,8 +319,9 @@ def _focus(case: Case) -> tuple[float, float, int]:
 def _picture(case: Case, row: float, column: float, side: float, size_px: int) -> str:
     """The image around a place, with hits, misses and false alarms, as the address of a JPEG."""
     zoom = float(np.clip(max(case.image.shape) / side / 6, 1, 8))
-    settings = RenderSettings(case.threshold, case.min_pixels, zoom=zoom, centre=(row, column),
-                              size_px=size_px)
+    settings = RenderSettings(
+        case.threshold, case.min_pixels, zoom=zoom, centre=(row, column), size_px=size_px
+    )
     buffer = io.BytesIO()
     picture = Image.fromarray(render(case.image, case.target, case.probability, settings))
     picture.save(buffer, "JPEG", quality=85, subsampling=0)
@@ -286,30 +340,38 @@ def _words(case: Case) -> str:
 def _tile(case: Case, place: int | None) -> str:
     name, words = html.escape(case.label), _words(case)
     source = _picture(case, *_focus(case), TILE_PX)
-    inside = (f'<img alt="{name}: {words}" src="{source}" width="{TILE_PX}">'
-              f"<small><b>{words}</b><br>{name}</small>")
+    inside = (
+        f'<img alt="{name}: {words}" src="{source}" width="{TILE_PX}"><small><b>{words}</b><br>{name}</small>'
+    )
     tag, more = ("div", "") if place is None else ("button", f' type="button" data-case="{place}"')
     return f'<li title="{html.escape(case.name)}"><{tag} class="tile"{more}>{inside}</{tag}></li>'
 
 
 def _missed(cases: Sequence[Case], scores: Mapping[str, Any]) -> str:
     """Every missed section in the middle of a picture of its own."""
-    missed = [(section, number) for _, sections in groupby(scores["per_section"], itemgetter("image"))
-              for number, section in enumerate(sections, 1) if not section["found"]]
+    missed = [
+        (section, number)
+        for _, sections in groupby(scores["per_section"], itemgetter("image"))
+        for number, section in enumerate(sections, 1)
+        if not section["found"]
+    ]
     if not missed:
-        return ("<h2>Missed sections</h2>\n"
-                f"<p>None of the {scores['n_sections']} sections is missed.</p>")
+        return f"<h2>Missed sections</h2>\n<p>None of the {scores['n_sections']} sections is missed.</p>"
     missed.sort(key=lambda item: -item[0]["diameter"])
     n_touched = sum(section["touched"] for section, _ in missed)
     size_px = next(size for most, size in MISSED_TILE_PX if len(missed) <= most)
-    tiles = "".join(_missed_tile(cases[section["image"]], section, number, size_px, scores["unit"])
-                    for section, number in missed)
-    return (f"<h2>Missed sections</h2>\n<p>All {len(missed)} of {scores['n_sections']} sections that no "
-            "predicted region of their own overlaps enough, the largest first. "
-            f"{n_touched} of them are touched. A highest probability near the threshold means that the "
-            "network was undecided; near 0, that it is blind there."
-            f"{'' if size_px == TILE_PX else ' Below each: its size, and that probability.'}</p>\n"
-            f'<ul class="tiles{"" if size_px == TILE_PX else " small"}">{tiles}</ul>')
+    tiles = "".join(
+        _missed_tile(cases[section["image"]], section, number, size_px, scores["unit"])
+        for section, number in missed
+    )
+    return (
+        f"<h2>Missed sections</h2>\n<p>All {len(missed)} of {scores['n_sections']} sections that no "
+        "predicted region of their own overlaps enough, the largest first. "
+        f"{n_touched} of them are touched. A highest probability near the threshold means that the "
+        "network was undecided; near 0, that it is blind there."
+        f"{'' if size_px == TILE_PX else ' Below each: its size, and that probability.'}</p>\n"
+        f'<ul class="tiles{"" if size_px == TILE_PX else " small"}">{tiles}</ul>'
+    )
 
 
 def _missed_tile(case: Case, section: Mapping[str, Any], number: int, size_px: int, unit: str) -> str:
@@ -321,16 +383,22 @@ def _missed_tile(case: Case, section: Mapping[str, Any], number: int, size_px: i
     shown = f"<b>{words}</b><br>{name}"
     if size_px < TILE_PX:  # no room for sentences; the full name is in the tooltip
         shown = f"<b>{section['diameter']:.1f} {unit}, {highest:.2f}</b><br>image {case.index + 1}"
-    inside = (f'<img alt="Missed section in {name}: {words}" src="{source}" width="{size_px}">'
-              f"<small>{shown}</small>")
+    inside = (
+        f'<img alt="Missed section in {name}: {words}" src="{source}" width="{size_px}">'
+        f"<small>{shown}</small>"
+    )
     return f'<li title="{html.escape(case.name)}"><div class="tile">{inside}</div></li>'
 
 
 # --------------------------------------------------------------------------------------------- the slider
 def _thresholds(groups: Sequence[Group]) -> list[float]:
     """The positions of the slider: every hundredth, and the thresholds that the images were scored at."""
-    return sorted({*(step / 100 for step in range(1, 100)),
-                   *(case.threshold for _, _, chosen in groups for case in chosen)})
+    return sorted(
+        {
+            *(step / 100 for step in range(1, 100)),
+            *(case.threshold for _, _, chosen in groups for case in chosen),
+        }
+    )
 
 
 def _packed(groups: Sequence[Group], thresholds: Sequence[float]) -> dict[int, dict[str, Any]]:
@@ -347,19 +415,27 @@ def _packed(groups: Sequence[Group], thresholds: Sequence[float]) -> dict[int, d
             if n_bytes <= SLIDER_BYTES or not packed:
                 row, column, _ = _focus(case)
                 packed[case.index] = {
-                    "name": f"{heading}, {case.label}", "png": png, "focus": [row - top, column - left],
-                    "start": thresholds.index(case.threshold), **_numbers(case, thresholds)}
-    return {case.index: packed[case.index] for _, _, chosen in groups for case in chosen
-            if case.index in packed}
+                    "name": f"{heading}, {case.label}",
+                    "png": png,
+                    "focus": [row - top, column - left],
+                    "start": thresholds.index(case.threshold),
+                    **_numbers(case, thresholds),
+                }
+    return {
+        case.index: packed[case.index] for _, _, chosen in groups for case in chosen if case.index in packed
+    }
 
 
 def _numbers(case: Case, thresholds: Sequence[float]) -> dict[str, Any]:
     """The scores of an image at each position of the slider; a Dice of None says that there is none."""
     counts = threshold_counts(case.probability, case.target, thresholds, case.min_pixels)
     dice = divided(*overlap_ratios(counts.tp, counts.fp, counts.fn)["dice"]).tolist()
-    return {"n_sections": counts.n_sections, "n_found": counts.found.tolist(),
-            "n_alarms": counts.false.tolist(),
-            "dice": [None if math.isnan(value) else value for value in dice]}
+    return {
+        "n_sections": counts.n_sections,
+        "n_found": counts.found.tolist(),
+        "n_alarms": counts.false.tolist(),
+        "dice": [None if math.isnan(value) else value for value in dice],
+    }
 
 
 def _pack(case: Case, thresholds: Sequence[float]) -> tuple[str, tuple[int, int]]:

@@ -27,8 +27,16 @@ from unet_helpers.config import TrainConfig
 from unet_helpers.files import check_writable
 from unet_helpers.progress import say
 
-__all__ = ["RunStatus", "holds_run", "how_far", "load_run", "remove_results", "run_lock",
-           "run_status", "saved_config"]
+__all__ = [
+    "RunStatus",
+    "holds_run",
+    "how_far",
+    "load_run",
+    "remove_results",
+    "run_lock",
+    "run_status",
+    "saved_config",
+]
 
 _HELD = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK)
 
@@ -91,8 +99,10 @@ def holds_run(run_dir: Path) -> bool:
     if (run_dir / "last.pt").is_file():
         return True
     if (run_dir / "best.pt").is_file():
-        raise ValueError(f"{run_dir} must hold a whole run or none, got best.pt without last.pt. Give "
-                         "another run folder, or start again with resume=False, which deletes best.pt.")
+        raise ValueError(
+            f"{run_dir} must hold a whole run or none, got best.pt without last.pt. Give "
+            "another run folder, or start again with resume=False, which deletes best.pt."
+        )
     return False
 
 
@@ -105,15 +115,19 @@ def load_run(run_dir: Path, device: torch.device | None = None) -> dict[str, Any
     try:
         return load_state(run_dir / "last.pt", device)
     except ValueError as error:
-        raise ValueError(f"{error} Restore it from a copy, give another run folder, or start again with "
-                         f"resume=False.{_whole_best(run_dir)}") from error
+        raise ValueError(
+            f"{error} Restore it from a copy, give another run folder, or start again with "
+            f"resume=False.{_whole_best(run_dir)}"
+        ) from error
 
 
 def _whole_best(run_dir: Path) -> str:
     try:
         best = load_state(run_dir / "best.pt")
-        return (f" best.pt (step {best['step']}, validation Dice {best['val_dice']:.3f}) is whole and can be "
-                "used; copy it before you start again.")
+        return (
+            f" best.pt (step {best['step']}, validation Dice {best['val_dice']:.3f}) is whole and can be "
+            "used; copy it before you start again."
+        )
     except (OSError, ValueError, KeyError):
         return ""
 
@@ -123,8 +137,10 @@ def saved_config(state: dict[str, Any], run_dir: Path) -> TrainConfig:
     try:
         return TrainConfig(**state["config"])
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{run_dir} must hold a run with settings of this version, got: {error}. Give "
-                         "another run folder, or start again with resume=False.") from error
+        raise ValueError(
+            f"{run_dir} must hold a run with settings of this version, got: {error}. Give "
+            "another run folder, or start again with resume=False."
+        ) from error
 
 
 def remove_results(run_dir: Path) -> None:
@@ -151,10 +167,14 @@ def run_lock(run_dir: Path) -> Iterator[None]:
             _lock(file)
         except OSError as error:
             if error.errno in _HELD:
-                raise ValueError(f"{run_dir} must be trained in by one process at a time, got a second one. "
-                                 "Wait for the first, stop it, or give another run folder.") from None
-            say(f"{run_dir} lies on a file system that cannot lock ({error.strerror}): take care to start no "
-                "second training there.")
+                raise ValueError(
+                    f"{run_dir} must be trained in by one process at a time, got a second one. "
+                    "Wait for the first, stop it, or give another run folder."
+                ) from None
+            say(
+                f"{run_dir} lies on a file system that cannot lock ({error.strerror}): take care to start no "
+                "second training there."
+            )
         yield
 
 

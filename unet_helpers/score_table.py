@@ -8,8 +8,16 @@ from typing import Any
 
 from unet_helpers.metrics import HIT_IOU
 
-__all__ = ["LABELS", "interval_text", "number_text", "score_remarks", "score_rows", "score_table",
-           "settings_text", "size_name"]
+__all__ = [
+    "LABELS",
+    "interval_text",
+    "number_text",
+    "score_remarks",
+    "score_rows",
+    "score_table",
+    "settings_text",
+    "size_name",
+]
 
 LABELS = {  # name of the score without its unit: what it says, and the number it stands on
     "dice_positive_mean": ("Dice, mean over images with a stone", "n_positive"),
@@ -44,8 +52,9 @@ def size_name(size_bin: Mapping[str, Any], unit: str) -> str:
     return f"{low:g} to {high:g} {unit}" if low else f"below {high:g} {unit}"
 
 
-def score_rows(scores: Mapping[str, Any],
-               rivals: Mapping[str, Mapping[str, Any]] | None = None) -> list[list[str]]:
+def score_rows(
+    scores: Mapping[str, Any], rivals: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[list[str]]:
     """Scores with their intervals, what is found by size, and what rivals reach, as rows of equal length.
 
     Rows about stones are left out where the data set does not know which sections are of one stone.
@@ -65,12 +74,26 @@ def score_rows(scores: Mapping[str, Any],
             continue
         key = name + unit if name not in scores else name
         interval = interval_text(scores["intervals"].get(key))
-        rows.append([label.format(unit=unit), number_text(scores[key]), interval, str(counts[count]),
-                     *(number_text(rival.get(key)) for rival in rivals.values())])
+        rows.append(
+            [
+                label.format(unit=unit),
+                number_text(scores[key]),
+                interval,
+                str(counts[count]),
+                *(number_text(rival.get(key)) for rival in rivals.values()),
+            ]
+        )
     for size_bin in scores["size_bins"]:
         label = f"{size_bin['of']} found, {size_name(size_bin, size_bin['unit'])}"
-        rows.append([label, number_text(size_bin["sensitivity"]), interval_text(size_bin["interval"]),
-                     str(size_bin["n"]), *("" for _ in rivals)])
+        rows.append(
+            [
+                label,
+                number_text(size_bin["sensitivity"]),
+                interval_text(size_bin["interval"]),
+                str(size_bin["n"]),
+                *("" for _ in rivals),
+            ]
+        )
     return rows
 
 
@@ -98,6 +121,7 @@ def _aligned(rows: list[list[str]]) -> list[str]:
 
 def settings_text(scores: Mapping[str, Any]) -> str:
     """Threshold and smallest region of the evaluation; their ranges where each image has its own."""
+
     def text(values: float | list[float]) -> str:
         if not isinstance(values, list):
             return f"{values:.6g}"
@@ -121,8 +145,10 @@ def score_remarks(scores: Mapping[str, Any]) -> list[str]:
         *_size_remarks(scores["size_agreement"], unit),
     ]
     if scores["n_stones"] and scores["n_sections_unidentified"]:
-        remarks.append(f"{scores['n_sections_unidentified']} of {scores['n_sections']} sections are of no "
-                       "known stone and count as sections only.")
+        remarks.append(
+            f"{scores['n_sections_unidentified']} of {scores['n_sections']} sections are of no "
+            "known stone and count as sections only."
+        )
     if unit == "px":
         remarks.append("The size of the pixels is not known here: sizes and distances are in pixels.")
     return remarks
@@ -130,19 +156,28 @@ def score_remarks(scores: Mapping[str, Any]) -> list[str]:
 
 def _size_remarks(size: Mapping[str, Any], unit: str) -> list[str]:
     """Bias, limits by size and the outliers of the measured diameters."""
+
     def limits(part: Mapping[str, Any]) -> str:
         low, high = map(number_text, part["limits"])
         return f"{low} to {high}" if low != "-" else "-"
 
-    by_size = "; ".join(f"{size_name(part, unit)} {limits(part)} (n = {part['n']})"
-                        for part in size["by_size"])
-    remarks = [f"diameter predicted - true, {size['n']} sections found: bias {number_text(size['bias'])} "
-               f"{unit}, 95 % limits {limits(size)} {unit}",
-               f"limits by size, {unit}: {by_size}"]
+    by_size = "; ".join(
+        f"{size_name(part, unit)} {limits(part)} (n = {part['n']})" for part in size["by_size"]
+    )
+    remarks = [
+        f"diameter predicted - true, {size['n']} sections found: bias {number_text(size['bias'])} "
+        f"{unit}, 95 % limits {limits(size)} {unit}",
+        f"limits by size, {unit}: {by_size}",
+    ]
     if size["outliers"]:
-        named = "; ".join(f"image {one['image'] + 1} at row {one['row']:.0f}, column {one['column']:.0f}: "
-                          f"{one['predicted']:.1f} for {one['true']:.1f}" for one in size["outliers"])
+        named = "; ".join(
+            f"image {one['image'] + 1} at row {one['row']:.0f}, column {one['column']:.0f}: "
+            f"{one['predicted']:.1f} for {one['true']:.1f}"
+            for one in size["outliers"]
+        )
         more = size["n_outliers"] - len(size["outliers"])
-        remarks.append(f"{size['n_outliers']} sections are measured far off, in {unit}: {named}"
-                       + (f"; and {more} more" if more else ""))
+        remarks.append(
+            f"{size['n_outliers']} sections are measured far off, in {unit}: {named}"
+            + (f"; and {more} more" if more else "")
+        )
     return remarks

@@ -27,8 +27,20 @@ from unet_helpers.metrics import (
 )
 from unet_helpers.surface import Spacing, SurfaceScores, pixel_size, surface_scores
 
-__all__ = ["SIZE_BORDERS", "ImageScores", "image_record", "pixel_sizes", "ratios", "score_image_stones",
-           "section_records", "sections_of", "size_bias", "size_bin_ratios", "stone_records", "totals"]
+__all__ = [
+    "SIZE_BORDERS",
+    "ImageScores",
+    "image_record",
+    "pixel_sizes",
+    "ratios",
+    "score_image_stones",
+    "section_records",
+    "sections_of",
+    "size_bias",
+    "size_bin_ratios",
+    "stone_records",
+    "totals",
+]
 
 SIZE_BORDERS = (0.0, 3.0, 5.0, 10.0, math.inf)  # mm, or pixels where no spacing is known
 
@@ -77,17 +89,22 @@ def pixel_sizes(spacing_mm: Spacing | Sequence[Spacing] | None, n_images: int) -
     spacings = list(spacing_mm)
     if len(spacings) == n_images == 2 and all(np.ndim(spacing) == 0 for spacing in spacings):
         a, b = spacings
-        raise ValueError(f"spacing_mm must be clear for two images, got [{a}, {b}], which may mean one (row, "
-                         f"column) for both or one number an image. Give the tuple ({a}, {b}) for the one, "
-                         f"[({a}, {a}), ({b}, {b})] for the other.")
+        raise ValueError(
+            f"spacing_mm must be clear for two images, got [{a}, {b}], which may mean one (row, "
+            f"column) for both or one number an image. Give the tuple ({a}, {b}) for the one, "
+            f"[({a}, {a}), ({b}, {b})] for the other."
+        )
     if len(spacings) != n_images:
-        raise ValueError(f"spacing_mm must be one an image ({n_images}), got {len(spacings)}. For one (row, "
-                         "column) that holds for all images, give a tuple.")
+        raise ValueError(
+            f"spacing_mm must be one an image ({n_images}), got {len(spacings)}. For one (row, "
+            "column) that holds for all images, give a tuple."
+        )
     return [pixel_size(spacing) for spacing in spacings]
 
 
-def score_image_stones(prediction: np.ndarray, target: np.ndarray, size: tuple[float, float] = (1.0, 1.0),
-                       surface: bool = False) -> ImageScores:
+def score_image_stones(
+    prediction: np.ndarray, target: np.ndarray, size: tuple[float, float] = (1.0, 1.0), surface: bool = False
+) -> ImageScores:
     """Count one image.
 
     Args:
@@ -105,10 +122,14 @@ def score_image_stones(prediction: np.ndarray, target: np.ndarray, size: tuple[f
     tp, fp, fn = (int(count) for count in confusion_counts(prediction, target))
     stones = match_stones(prediction, target)
     return ImageScores(
-        tp, fp, fn, stones,
+        tp,
+        fp,
+        fn,
+        stones,
         diameters=tuple(equal_area_diameter(n, size) for n in stones.n_pixels),
-        predicted_diameters=tuple(equal_area_diameter(n, size) if n else None
-                                  for n in stones.n_predicted_pixels),
+        predicted_diameters=tuple(
+            equal_area_diameter(n, size) if n else None for n in stones.n_predicted_pixels
+        ),
         surface=surface_scores(prediction, target, size) if surface else None,
     )
 
@@ -125,8 +146,10 @@ def ratios(image: ImageScores, unit: str = "px") -> Ratios:
     """
     stones, positive = image.stones, float(image.is_positive)
     overlap = overlap_ratios(image.tp, image.fp, image.fn)
-    means = {f"{name}_positive_mean": (positive * part / max(whole, 1), positive)
-             for name, (part, whole) in overlap.items()}
+    means = {
+        f"{name}_positive_mean": (positive * part / max(whole, 1), positive)
+        for name, (part, whole) in overlap.items()
+    }
     return {
         **means,
         **{f"{name}_pooled": counts for name, counts in overlap.items()},
@@ -143,8 +166,11 @@ def _distance_ratios(image: ImageScores, unit: str) -> Ratios:
         return {}
     positive, finite = float(image.is_positive), float(image.is_positive and image.tp + image.fp > 0)
     overlap, far, mean = (value if math.isfinite(value) else 0.0 for value in image.surface)
-    return {f"surface_dice_1{unit}": (positive * overlap, positive), f"hd95_{unit}": (finite * far, finite),
-            f"asd_{unit}": (finite * mean, finite)}
+    return {
+        f"surface_dice_1{unit}": (positive * overlap, positive),
+        f"hd95_{unit}": (finite * far, finite),
+        f"asd_{unit}": (finite * mean, finite),
+    }
 
 
 def size_bin_ratios(diameters: Sequence[float], found: Sequence[bool]) -> Ratios:
@@ -152,8 +178,10 @@ def size_bin_ratios(diameters: Sequence[float], found: Sequence[bool]) -> Ratios
     bins = np.digitize(diameters, SIZE_BORDERS[1:-1])
     n = np.bincount(bins, minlength=len(SIZE_BORDERS) - 1)
     n_found = np.bincount(bins, np.asarray(found, float), minlength=len(n))
-    return {f"size {low:g}": (float(hit), float(count))
-            for (low, _), hit, count in zip(pairwise(SIZE_BORDERS), n_found, n, strict=True)}
+    return {
+        f"size {low:g}": (float(hit), float(count))
+        for (low, _), hit, count in zip(pairwise(SIZE_BORDERS), n_found, n, strict=True)
+    }
 
 
 def size_bias(image: ImageScores) -> tuple[float, float]:
@@ -174,20 +202,43 @@ def image_record(image: ImageScores) -> dict[str, Any]:
     """Scores of one image as plain numbers; NaN where both masks are empty."""
     overlap = overlap_ratios(image.tp, image.fp, image.fn)
     surface, far, mean = map(float, image.surface or (math.nan,) * 3)
-    return {"dice": divided(*overlap["dice"]), "iou": divided(*overlap["iou"]),
-            "n_sections": image.stones.n_sections, "n_found": image.stones.n_found,
-            "n_false_positives": image.stones.n_false_positives,
-            "surface_dice": surface, "hd95": far, "asd": mean}
+    return {
+        "dice": divided(*overlap["dice"]),
+        "iou": divided(*overlap["iou"]),
+        "n_sections": image.stones.n_sections,
+        "n_found": image.stones.n_found,
+        "n_false_positives": image.stones.n_false_positives,
+        "surface_dice": surface,
+        "hd95": far,
+        "asd": mean,
+    }
 
 
 def section_records(index: int, image: ImageScores) -> list[dict[str, Any]]:
     """Place, size and fate of every true section of image number `index`, as plain numbers."""
     match = image.stones
-    sections = zip(match.centres, image.diameters, match.found, match.touched, image.predicted_diameters,
-                   match.iou, strict=True)
-    return [{"image": index, "row": row, "column": column, "diameter": diameter, "found": found,
-             "touched": touched, "predicted_diameter": predicted, "iou": overlap}
-            for (row, column), diameter, found, touched, predicted, overlap in sections]
+    sections = zip(
+        match.centres,
+        image.diameters,
+        match.found,
+        match.touched,
+        image.predicted_diameters,
+        match.iou,
+        strict=True,
+    )
+    return [
+        {
+            "image": index,
+            "row": row,
+            "column": column,
+            "diameter": diameter,
+            "found": found,
+            "touched": touched,
+            "predicted_diameter": predicted,
+            "iou": overlap,
+        }
+        for (row, column), diameter, found, touched, predicted, overlap in sections
+    ]
 
 
 # ------------------------------------------------------------------------------------------------ stones
@@ -208,9 +259,11 @@ def sections_of(stones: Sequence[KnownStone], target: np.ndarray, where: str = "
     height, width = target.shape
     for stone in stones:
         if not (-0.5 <= stone.row <= height - 0.5 and -0.5 <= stone.column <= width - 0.5):
-            raise ValueError(f"stones{where} must lie inside the image of {height} x {width} pixels, got "
-                             f"{stone.stone} at row {stone.row:g}, column {stone.column:g}. Their places are "
-                             "pixels of the file: read the masks at full size.")
+            raise ValueError(
+                f"stones{where} must lie inside the image of {height} x {width} pixels, got "
+                f"{stone.stone} at row {stone.row:g}, column {stone.column:g}. Their places are "
+                "pixels of the file: read the masks at full size."
+            )
     places = np.argwhere(target) if stones else np.empty((0, 2))
     if not len(places):
         return [0] * len(stones)
@@ -218,8 +271,9 @@ def sections_of(stones: Sequence[KnownStone], target: np.ndarray, where: str = "
     return [int(labels[((places - (stone.row, stone.column)) ** 2).sum(1).argmin()]) for stone in stones]
 
 
-def stone_records(stones: Sequence[Sequence[KnownStone]], targets: Sequence[np.ndarray],
-                  images: Sequence[ImageScores]) -> list[dict[str, Any]]:
+def stone_records(
+    stones: Sequence[Sequence[KnownStone]], targets: Sequence[np.ndarray], images: Sequence[ImageScores]
+) -> list[dict[str, Any]]:
     """Size and fate of every known stone that shows a section in one of the images, as plain numbers.
 
     Returns:

@@ -12,8 +12,12 @@ __all__ = ["fold_parts", "parts_seen", "unseen_pairs"]
 Parts = dict[str, list[Pair]]
 
 
-def parts_seen(pairs: list[Pair], images: Mapping[str, Sequence[str]], groups: Mapping[str, Sequence[str]],
-               progress: bool = False) -> tuple[Parts, str]:
+def parts_seen(
+    pairs: list[Pair],
+    images: Mapping[str, Sequence[str]],
+    groups: Mapping[str, Sequence[str]],
+    progress: bool = False,
+) -> tuple[Parts, str]:
     """Sort pairs by what a network has seen of them in training.
 
     An image was seen if the same grey values were, under whatever name.
@@ -39,12 +43,18 @@ def parts_seen(pairs: list[Pair], images: Mapping[str, Sequence[str]], groups: M
     parts = {name: [pair for pair in pairs if pair.group in names[name]] for name in names}
     seen = names["train"] | names["val"]
     parts |= {"beside": [], "test": [pair for pair in pairs if pair.group not in seen]}
-    return parts, (_sentence(parts) + " This checkpoint is of an older version and knows its groups by name "
-                   "only: if groups were renamed since, this is wrong.")
+    return parts, (
+        _sentence(parts) + " This checkpoint is of an older version and knows its groups by name "
+        "only: if groups were renamed since, this is wrong."
+    )
 
 
-def unseen_pairs(pairs: list[Pair], images: Mapping[str, Sequence[str]], groups: Mapping[str, Sequence[str]],
-                 progress: bool = False) -> tuple[list[Pair], str]:
+def unseen_pairs(
+    pairs: list[Pair],
+    images: Mapping[str, Sequence[str]],
+    groups: Mapping[str, Sequence[str]],
+    progress: bool = False,
+) -> tuple[list[Pair], str]:
     """The pairs that a network may be tested on: never seen, and in no group with one that was.
 
     Args:
@@ -62,8 +72,9 @@ def unseen_pairs(pairs: list[Pair], images: Mapping[str, Sequence[str]], groups:
     return parts["test"], sentence
 
 
-def fold_parts(pairs: list[Pair], images: Sequence[Mapping[str, Sequence[str]]],
-               progress: bool = False) -> tuple[list[Parts], str]:
+def fold_parts(
+    pairs: list[Pair], images: Sequence[Mapping[str, Sequence[str]]], progress: bool = False
+) -> tuple[list[Parts], str]:
     """Find for each network of a cross-validation the images that it alone has not seen.
 
     Args:
@@ -85,21 +96,25 @@ def fold_parts(pairs: list[Pair], images: Sequence[Mapping[str, Sequence[str]]],
         n_tests[pair] += 1
     folds = [fold | {"test": [pair for pair in fold["test"] if n_tests[pair] == 1]} for fold in folds]
     n_scored, n_seen = list(n_tests.values()).count(1), list(n_tests.values()).count(0)
-    sentence = (f"{n_scored} of {len(pairs)} images are scored, each by the one network of {len(folds)} that "
-                "has seen neither it nor its group")
+    sentence = (
+        f"{n_scored} of {len(pairs)} images are scored, each by the one network of {len(folds)} that "
+        "has seen neither it nor its group"
+    )
     if n_seen:
         sentence += f"; {n_seen} are left out, because every network has seen them or their group"
     if n_new := len(pairs) - n_scored - n_seen:
         sentence += f"; {n_new} are left out, because they belong to no fold"
     if not n_scored:
-        raise ValueError(f"DATA must hold images of the cross-validation, got other ones: {sentence}. For "
-                         "other data, give one network: --checkpoint RUN/fold-1/best.pt.")
+        raise ValueError(
+            f"DATA must hold images of the cross-validation, got other ones: {sentence}. For "
+            "other data, give one network: --checkpoint RUN/fold-1/best.pt."
+        )
     return folds, sentence + "."
 
 
 def _hashes(pairs: list[Pair], progress: bool) -> list[str]:
     bar = progress_bar(pairs, desc="recognising images", unit="image", disable=not progress)
-    return [image_hash(load_image(pair.image)) for pair in bar]
+    return [image_hash(load_image(pair.image_path)) for pair in bar]
 
 
 def _by_content(pairs: list[Pair], hashes: list[str], images: Mapping[str, Sequence[str]]) -> Parts:
@@ -119,8 +134,10 @@ def _sentence(parts: Parts) -> str:
         return f"None of these images was seen in training: all {n_images} can test the network."
     others = "1 other shares" if n["beside"] == 1 else f"{n['beside']} others share"
     beside = f"{others} a group with them; " if n["beside"] else ""
-    return (f"{n_images} images, of which {n['train']} were trained on and {n['val']} chose the best "
-            f"weights; {beside}{n['test'] or 'none'} {'is' if n['test'] < 2 else 'are'} left to test on.")
+    return (
+        f"{n_images} images, of which {n['train']} were trained on and {n['val']} chose the best "
+        f"weights; {beside}{n['test'] or 'none'} {'is' if n['test'] < 2 else 'are'} left to test on."
+    )
 
 
 def _namesakes(pairs: list[Pair], groups: Mapping[str, Sequence[str]]) -> str:
@@ -130,5 +147,7 @@ def _namesakes(pairs: list[Pair], groups: Mapping[str, Sequence[str]]) -> str:
     if not names:
         return ""
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return (f" But {len(names)} of their groups are called like groups seen in training ({shown}): if they "
-            "are the same patients, this is no test.")
+    return (
+        f" But {len(names)} of their groups are called like groups seen in training ({shown}): if they "
+        "are the same patients, this is no test."
+    )

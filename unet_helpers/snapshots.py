@@ -64,9 +64,11 @@ class Snapshots:
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Draw rows of image, moments and truth into a grey PNG; the old file stays if writing fails."""
-        columns = [("image", self.images),
-                   *[(f"step {m['step']}", list(m["crops"].numpy())) for m in self.moments],
-                   ("truth", self.masks)]
+        columns = [
+            ("image", self.images),
+            *[(f"step {m['step']}", list(m["crops"].numpy())) for m in self.moments],
+            ("truth", self.masks),
+        ]
         pitch = ZOOM * SIDE + GAP
         sheet = Image.new("L", (pitch * len(columns) - GAP, HEADER + pitch * len(self.watched) - GAP), 255)
         pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)

@@ -37,15 +37,16 @@ def stone_strata(pairs: list[Pair], progress: bool = False) -> list[int]:
         ValueError: If a mask cannot be read.
     """
     bar = progress_bar(pairs, desc="looking for stones", unit="mask", disable=not progress)
-    n_pixels = np.array([np.count_nonzero(load_mask(pair.mask)) for pair in bar], int)
+    n_pixels = np.array([np.count_nonzero(load_mask(pair.mask_path)) for pair in bar], int)
     if not n_pixels.any():
         return [0] * len(pairs)
     middle, high = np.quantile(n_pixels[n_pixels > 0], (0.5, 0.9))
     return [int(n > 0) + int(n > middle) + int(n > high) for n in n_pixels]
 
 
-def split_by_group(pairs: list[Pair], seed: int = 0,
-                   strata: Sequence[Hashable] | None = None) -> dict[str, list[Pair]]:
+def split_by_group(
+    pairs: list[Pair], seed: int = 0, strata: Sequence[Hashable] | None = None
+) -> dict[str, list[Pair]]:
     """Split pairs by whole groups into training, validation and test: 70 / 10 / 20 % or near.
 
     The images come first, then the share of each stratum. Groups are ordered by a hash of seed and name, so
@@ -73,8 +74,9 @@ def split_by_group(pairs: list[Pair], seed: int = 0,
     return split
 
 
-def folds_by_group(pairs: list[Pair], n_folds: int, seed: int = 0,
-                   strata: Sequence[Hashable] | None = None) -> list[dict[str, list[Pair]]]:
+def folds_by_group(
+    pairs: list[Pair], n_folds: int, seed: int = 0, strata: Sequence[Hashable] | None = None
+) -> list[dict[str, list[Pair]]]:
     """Split pairs for cross-validation: every group is in the test part of exactly one fold.
 
     An eighth of what a fold does not test on, again whole groups, is its validation part.
@@ -105,15 +107,18 @@ def folds_by_group(pairs: list[Pair], n_folds: int, seed: int = 0,
     return folds
 
 
-def _split(pairs: list[Pair], shares: dict[str, float], seed: str,
-           strata: Sequence[Hashable] | None) -> dict[str, list[Pair]]:
+def _split(
+    pairs: list[Pair], shares: dict[str, float], seed: str, strata: Sequence[Hashable] | None
+) -> dict[str, list[Pair]]:
     """Parts of the pairs by whole groups; every part gets a stone if the groups that bear some suffice."""
     if strata is not None and len(strata) != len(pairs):
         raise ValueError(f"strata must hold one label an image, got {len(strata)} for {len(pairs)} images.")
     groups = sorted({pair.group for pair in pairs}, key=lambda group: _hash(f"{seed}/{group}"))
     if len(groups) < len(shares):
-        raise ValueError(f"pairs must come from at least {len(shares)} groups (exams or patients), got "
-                         f"{len(groups)}. Name the exams in a groups.csv with the columns stem,group.")
+        raise ValueError(
+            f"pairs must come from at least {len(shares)} groups (exams or patients), got "
+            f"{len(groups)}. Name the exams in a groups.csv with the columns stem,group."
+        )
     number = {group: i for i, group in enumerate(groups)}
     labels = list(strata) if strata is not None else [1] * len(pairs)
     column = {label: 2 + i for i, label in enumerate(sorted(set(labels), key=repr))}
@@ -148,8 +153,10 @@ def _divide(counts: np.ndarray, bears_stone: np.ndarray, shares: np.ndarray) -> 
     totals = counts.sum(0)
     weights = np.concatenate([[GROUPS_WEIGHT, 1], STRATA_WEIGHT * totals[2:] / totals[1]])
     scaled = counts * np.sqrt(weights) / totals  # squared distances of these are the cost
-    results = [_improved(_start(counts[:, 1], bears_stone, shares, first), scaled, bears_stone, shares)
-               for first in range(max(1, min(len(counts), N_STARTS, 1000 // len(counts))))]
+    results = [
+        _improved(_start(counts[:, 1], bears_stone, shares, first), scaled, bears_stone, shares)
+        for first in range(max(1, min(len(counts), N_STARTS, 1000 // len(counts))))
+    ]
     costs = [cost for cost, _ in results]
     return next(part for cost, part in results if cost <= min(costs) + AS_GOOD)
 
@@ -160,13 +167,14 @@ def _start(sizes: np.ndarray, bears_stone: np.ndarray, shares: np.ndarray, first
     middles = np.cumsum(sizes[order]) - sizes[order] / 2
     part = np.empty(len(sizes), int)
     part[order] = np.searchsorted(np.cumsum(shares)[:-1] * sizes.sum(), middles)
-    pinned = order[np.argsort(~bears_stone[order], kind="stable")][:len(shares)]
+    pinned = order[np.argsort(~bears_stone[order], kind="stable")][: len(shares)]
     part[pinned] = np.arange(len(shares))
     return part
 
 
-def _improved(part: np.ndarray, scaled: np.ndarray, bears_stone: np.ndarray,
-              shares: np.ndarray) -> tuple[float, np.ndarray]:
+def _improved(
+    part: np.ndarray, scaled: np.ndarray, bears_stone: np.ndarray, shares: np.ndarray
+) -> tuple[float, np.ndarray]:
     """Move or exchange groups between two parts, always the best such step, while the cost falls.
 
     The cost is the sum over parts and columns of (found - wanted)^2 / share.
@@ -174,8 +182,10 @@ def _improved(part: np.ndarray, scaled: np.ndarray, bears_stone: np.ndarray,
     wanted = shares[:, None] * scaled.sum(0)
     for _ in range(N_STEPS):
         off = np.array([scaled[part == p].sum(0) for p in range(len(shares))]) - wanted
-        steps = [_best_exchange(a, b, part, scaled, bears_stone, off, shares)
-                 for a, b in combinations(range(len(shares)), 2)]
+        steps = [
+            _best_exchange(a, b, part, scaled, bears_stone, off, shares)
+            for a, b in combinations(range(len(shares)), 2)
+        ]
         gain, moves = min(steps, key=lambda step: step[0])
         if gain > -1e-9:
             break
@@ -184,8 +194,15 @@ def _improved(part: np.ndarray, scaled: np.ndarray, bears_stone: np.ndarray,
     return float((off**2 / shares[:, None]).sum()), part
 
 
-def _best_exchange(a: int, b: int, part: np.ndarray, scaled: np.ndarray, bears_stone: np.ndarray,
-                   off: np.ndarray, shares: np.ndarray) -> tuple[float, list[tuple[int, int]]]:
+def _best_exchange(
+    a: int,
+    b: int,
+    part: np.ndarray,
+    scaled: np.ndarray,
+    bears_stone: np.ndarray,
+    off: np.ndarray,
+    shares: np.ndarray,
+) -> tuple[float, list[tuple[int, int]]]:
     """Change of the cost, and the moves, of the best exchange of a group (or none) of a for one of b."""
     here, there = (np.flatnonzero(part == p) for p in (a, b))
     n_stones = [int(bears_stone[groups].sum()) for groups in (here, there)]
@@ -217,15 +234,21 @@ def _warn_of_shares(split: dict[str, list[Pair]], n_images: int) -> None:
         f"the split holds {found} of {n_images} images instead of "
         + ", ".join(f"{name} {n:.0f} ({100 * SHARES[name]:.0f} %)" for name, n in wanted.items())
         + f": no group may be torn apart, there are {len(sizes)}, and the largest, {largest}, holds "
-        f"{n_largest} images. Add patients, or use --folds.", stacklevel=3)
+        f"{n_largest} images. Add patients, or use --folds.",
+        stacklevel=3,
+    )
 
 
-def _warn_of_stones(pairs: list[Pair], strata: Sequence[Hashable] | None, split: dict[str, list[Pair]],
-                    where: str = "") -> None:
+def _warn_of_stones(
+    pairs: list[Pair], strata: Sequence[Hashable] | None, split: dict[str, list[Pair]], where: str = ""
+) -> None:
     if strata is None:
         return
     bearing = {pair.group for pair, label in zip(pairs, strata, strict=True) if label}
     without = [name for name, part in split.items() if not any(pair.group in bearing for pair in part)]
     if without and bearing:  # without any stone at all, training says what is wrong
-        warnings.warn(f"{where}no image with a stone in {' and '.join(without)}: only {len(bearing)} of "
-                      f"{len({pair.group for pair in pairs})} groups bear one.", stacklevel=3)
+        warnings.warn(
+            f"{where}no image with a stone in {' and '.join(without)}: only {len(bearing)} of "
+            f"{len({pair.group for pair in pairs})} groups bear one.",
+            stacklevel=3,
+        )

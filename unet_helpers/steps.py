@@ -20,8 +20,14 @@ Result = TypeVar("Result")
 Network = Callable[[Tensor], Tensor]
 
 
-def batch_gradient(network: Network, model: nn.Module, images: Tensor, masks: Tensor,
-                   scaler: torch.amp.GradScaler, part_size: int | None = None) -> Tensor:
+def batch_gradient(
+    network: Network,
+    model: nn.Module,
+    images: Tensor,
+    masks: Tensor,
+    scaler: torch.amp.GradScaler,
+    part_size: int | None = None,
+) -> Tensor:
     """Fill `.grad` of the model with the gradient of the loss of the whole batch.
 
     The Dice loss of a batch is no sum over its images, so parts cannot simply be added up. In parts, a first
@@ -84,8 +90,13 @@ def _batch_norm_momentum(model: nn.Module, n_parts: int, strength: float) -> Ite
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether a device or the CPU had no memory left; CPU and MPS say so in the text only."""
-    return isinstance(error, torch.OutOfMemoryError) or isinstance(error, RuntimeError) and any(
-        words in str(error) for words in ("out of memory", "can't allocate memory", "not enough memory"))
+    return (
+        isinstance(error, torch.OutOfMemoryError)
+        or isinstance(error, RuntimeError)
+        and any(
+            words in str(error) for words in ("out of memory", "can't allocate memory", "not enough memory")
+        )
+    )
 
 
 def halving(attempt: Callable[[int], Result], size: int) -> tuple[Result, int]:
@@ -146,5 +157,6 @@ class LossLedger:
                 raise FloatingPointError(
                     f"loss and gradient must be finite, got {loss} and {norm} at step {step}, learning rate "
                     f"{rate:.2g}, images {names(which.tolist())}. Try half the learning rate; the last good "
-                    "checkpoint is kept.")
+                    "checkpoint is kept."
+                )
         return [loss for loss, _ in values]

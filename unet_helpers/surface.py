@@ -72,8 +72,9 @@ def _nearest(points: np.ndarray, others: np.ndarray, size: tuple[float, float]) 
     return np.sqrt((((points - others[nearest]) * size) ** 2).sum(1))  # whole pixels first: rounds least
 
 
-def surface_distances(prediction: np.ndarray, target: np.ndarray,
-                      spacing_mm: Spacing = 1.0) -> tuple[np.ndarray, np.ndarray]:
+def surface_distances(
+    prediction: np.ndarray, target: np.ndarray, spacing_mm: Spacing = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Distances between two outlines, both ways.
 
     Args:
@@ -90,14 +91,17 @@ def surface_distances(prediction: np.ndarray, target: np.ndarray,
     """
     prediction, target, size = np.asarray(prediction), np.asarray(target), pixel_size(spacing_mm)
     if prediction.dtype != bool or target.dtype != bool or prediction.shape != target.shape:
-        raise ValueError("prediction and target must be bool masks of one shape (H, W), got "
-                         f"{prediction.dtype} {prediction.shape} and {target.dtype} {target.shape}.")
+        raise ValueError(
+            "prediction and target must be bool masks of one shape (H, W), got "
+            f"{prediction.dtype} {prediction.shape} and {target.dtype} {target.shape}."
+        )
     points, others = _outline_points(prediction), _outline_points(target)
     return _nearest(points, others, size), _nearest(others, points, size)
 
 
-def surface_scores(prediction: np.ndarray, target: np.ndarray, spacing_mm: Spacing = 1.0,
-                   tolerance_mm: float = 1.0) -> SurfaceScores:
+def surface_scores(
+    prediction: np.ndarray, target: np.ndarray, spacing_mm: Spacing = 1.0, tolerance_mm: float = 1.0
+) -> SurfaceScores:
     """Surface Dice, HD95 and average surface distance of one image, with the distances computed once.
 
     Args, Raises: See `surface_dice`.
@@ -115,8 +119,9 @@ def surface_scores(prediction: np.ndarray, target: np.ndarray, spacing_mm: Spaci
     return SurfaceScores(float((both <= tolerance_mm).mean()), float(far), float(both.mean()))
 
 
-def surface_dice(prediction: np.ndarray, target: np.ndarray, spacing_mm: Spacing,
-                 tolerance_mm: float = 1.0) -> float:
+def surface_dice(
+    prediction: np.ndarray, target: np.ndarray, spacing_mm: Spacing, tolerance_mm: float = 1.0
+) -> float:
     """Share of both outlines, counted in outline pixels, that lies within a tolerance of the other one.
 
     A tolerance below the pixel size asks for outlines that coincide pixel by pixel.

@@ -29,8 +29,17 @@ from unet_helpers.snapshots import Snapshots
 from unet_helpers.steps import batch_gradient, halving
 from unet_helpers.transforms import PatchSampler, augment, normalise
 
-__all__ = ["Interrupted", "RunStatus", "TrainConfig", "choose_device", "default_config", "fit", "load_arrays",
-           "mean_positive_dice", "run_status"]
+__all__ = [
+    "Interrupted",
+    "RunStatus",
+    "TrainConfig",
+    "choose_device",
+    "default_config",
+    "fit",
+    "load_arrays",
+    "mean_positive_dice",
+    "run_status",
+]
 
 History = list[dict[str, float]]
 SAVE_EVERY_SECONDS = 60
@@ -46,8 +55,9 @@ class Interrupted(KeyboardInterrupt):
     """
 
     def __init__(self, step: int, signal_number: int) -> None:
-        super().__init__(f"stopped at step {step}; everything is saved" if step else
-                         "stopped before the first step")
+        super().__init__(
+            f"stopped at step {step}; everything is saved" if step else "stopped before the first step"
+        )
         self.step, self.signal_number = step, signal_number
 
 
@@ -279,7 +289,7 @@ def _check_groups(split: dict[str, list[str]]) -> None:
 def _hashes(pairs: list[Pair], progress: bool) -> list[str]:
     """Hashes of the images without their masks, in process 0."""
     bar = progress_bar(pairs, desc="comparing images", unit="image", disable=not progress)
-    return [image_hash(load_image(pair.image)) for pair in bar] if _is_main() else []
+    return [image_hash(load_image(pair.image_path)) for pair in bar] if _is_main() else []
 
 
 def _read_data(
@@ -351,7 +361,7 @@ def _loop(
     """Train to the end or until a signal comes; returns its number, or 0."""
 
     def names(indices: list[int]) -> str:
-        return ", ".join(sorted({train_pairs[i].image.name for i in indices}))
+        return ", ".join(sorted({train_pairs[i].image_path.name for i in indices}))
 
     run.steps_per_epoch = run.config.steps_per_epoch or max(
         1, sampler.patches_per_epoch // run.config.batch_size

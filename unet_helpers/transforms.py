@@ -13,8 +13,19 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from unet_helpers.metrics import label_stones
 
-__all__ = ["PatchSampler", "anchors_of", "augment", "brightness_of_stones", "lookalikes_of", "normalise",
-           "resize_image", "resize_mask", "shrink_size", "to_device", "to_tensor"]
+__all__ = [
+    "PatchSampler",
+    "anchors_of",
+    "augment",
+    "brightness_of_stones",
+    "lookalikes_of",
+    "normalise",
+    "resize_image",
+    "resize_mask",
+    "shrink_size",
+    "to_device",
+    "to_tensor",
+]
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -91,12 +102,19 @@ class PatchSampler:
         ValueError: If there are no images, no mask has a pixel, or the shares sum to more than 1.
     """
 
-    def __init__(self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray], patch_size: int = 160,
-                 stone_fraction: float = 0.5, lookalike_fraction: float = 0.25,
-                 device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        images: Sequence[np.ndarray],
+        masks: Sequence[np.ndarray],
+        patch_size: int = 160,
+        stone_fraction: float = 0.5,
+        lookalike_fraction: float = 0.25,
+        device: torch.device | str = "cpu",
+    ) -> None:
         if not len(images) or len(images) != len(masks):
-            raise ValueError(f"images and masks must be equally many and at least one, got {len(images)} "
-                             f"and {len(masks)}.")
+            raise ValueError(
+                f"images and masks must be equally many and at least one, got {len(images)} and {len(masks)}."
+            )
         sizes = torch.tensor([image.shape for image in images])
         # smaller images are padded with black
         shape = (len(images), *sizes.amax(0).clamp(min=patch_size).tolist())
@@ -104,14 +122,31 @@ class PatchSampler:
         for i, (image, mask) in enumerate(zip(images, masks, strict=True)):
             stack[i, : image.shape[0], : image.shape[1]] = image
             mask_stack[i, : mask.shape[0], : mask.shape[1]] = mask
-        self._take(torch.from_numpy(stack).to(device), torch.from_numpy(mask_stack).to(device), sizes,
-                   _anchors(masks), _anchors(_lookalikes(images, masks)), patch_size, stone_fraction,
-                   lookalike_fraction, device)
+        self._take(
+            torch.from_numpy(stack).to(device),
+            torch.from_numpy(mask_stack).to(device),
+            sizes,
+            _anchors(masks),
+            _anchors(_lookalikes(images, masks)),
+            patch_size,
+            stone_fraction,
+            lookalike_fraction,
+            device,
+        )
 
     @classmethod
-    def from_stack(cls, images: Tensor, masks: Tensor, sizes: Tensor, stones: Tensor, lookalikes: Tensor,
-                   patch_size: int, stone_fraction: float, lookalike_fraction: float,
-                   device: torch.device | str = "cpu") -> PatchSampler:
+    def from_stack(
+        cls,
+        images: Tensor,
+        masks: Tensor,
+        sizes: Tensor,
+        stones: Tensor,
+        lookalikes: Tensor,
+        patch_size: int,
+        stone_fraction: float,
+        lookalike_fraction: float,
+        device: torch.device | str = "cpu",
+    ) -> PatchSampler:
         """A sampler on arrays that are prepared already, for example in files; nothing is copied.
 
         Args:
@@ -126,19 +161,33 @@ class PatchSampler:
             device: Where the patches go; the arrays stay where they are.
         """
         sampler = cls.__new__(cls)
-        sampler._take(images, masks, sizes, stones, lookalikes, patch_size, stone_fraction,
-                      lookalike_fraction, device)
+        sampler._take(
+            images, masks, sizes, stones, lookalikes, patch_size, stone_fraction, lookalike_fraction, device
+        )
         return sampler
 
-    def _take(self, images: Tensor, masks: Tensor, sizes: Tensor, stones: Tensor, lookalikes: Tensor,
-              patch_size: int, stone_fraction: float, lookalike_fraction: float,
-              device: torch.device | str) -> None:
+    def _take(
+        self,
+        images: Tensor,
+        masks: Tensor,
+        sizes: Tensor,
+        stones: Tensor,
+        lookalikes: Tensor,
+        patch_size: int,
+        stone_fraction: float,
+        lookalike_fraction: float,
+        device: torch.device | str,
+    ) -> None:
         if not len(stones):
-            raise ValueError("masks must hold at least one stone, got none above the threshold of 127. "
-                             "If they hold 0 and 1, multiply them by 255.")
+            raise ValueError(
+                "masks must hold at least one stone, got none above the threshold of 127. "
+                "If they hold 0 and 1, multiply them by 255."
+            )
         if not 0 <= stone_fraction <= stone_fraction + lookalike_fraction <= 1:
-            raise ValueError("stone_fraction and lookalike_fraction must be shares that sum to at most 1, "
-                             f"got {stone_fraction} and {lookalike_fraction}.")
+            raise ValueError(
+                "stone_fraction and lookalike_fraction must be shares that sum to at most 1, "
+                f"got {stone_fraction} and {lookalike_fraction}."
+            )
         self.patch_size, self.device = patch_size, torch.device(device)
         self.stone_fraction, self.lookalike_fraction = stone_fraction, lookalike_fraction
         self.images, self.masks, self.sizes = images, masks, sizes.clamp(min=patch_size)
@@ -151,8 +200,9 @@ class PatchSampler:
         """Number of patches that hold as many pixels as the images."""
         return max(1, int(self.sizes.prod(1).sum()) // self.patch_size**2)
 
-    def sample(self, batch_size: int, generator: torch.Generator,
-               part: tuple[int, int] = (0, 1)) -> tuple[Tensor, Tensor, Tensor]:
+    def sample(
+        self, batch_size: int, generator: torch.Generator, part: tuple[int, int] = (0, 1)
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Draw one batch.
 
         Args:
@@ -222,8 +272,9 @@ def _lookalikes(images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> It
     return (lookalikes_of(image, mask, brightness) for image, mask in zip(images, masks, strict=True))
 
 
-def augment(images: Tensor, masks: Tensor, generator: torch.Generator,
-            part: tuple[int, int] = (0, 1)) -> tuple[Tensor, Tensor]:
+def augment(
+    images: Tensor, masks: Tensor, generator: torch.Generator, part: tuple[int, int] = (0, 1)
+) -> tuple[Tensor, Tensor]:
     """Flip, turn, scale and change contrast, brightness and noise, differently for every patch of a batch.
 
     Geometry changes image and mask alike; grey values change in the image alone. Turns reach 15 degrees and
@@ -245,8 +296,13 @@ def augment(images: Tensor, masks: Tensor, generator: torch.Generator,
     turn, scale, contrast, brightness, noise = torch.rand(5, n, generator=generator)
     turn, scale = (turn - 0.5) * torch.pi / 6, 0.8 * (1.25 / 0.8) ** scale
     cos, sin, zero = turn.cos() / scale, turn.sin() / scale, torch.zeros(n)
-    matrix = torch.stack([torch.stack([cos * flip[0], -sin * flip[1], zero], 1),
-                          torch.stack([sin * flip[0], cos * flip[1], zero], 1)], 1)  # (n B, 2, 3)
+    matrix = torch.stack(
+        [
+            torch.stack([cos * flip[0], -sin * flip[1], zero], 1),
+            torch.stack([sin * flip[0], cos * flip[1], zero], 1),
+        ],
+        1,
+    )  # (n B, 2, 3)
     grid = affine_grid(to_device(matrix[first::every], device), list(images.shape), align_corners=False)
     images = grid_sample(images, grid, padding_mode="border", align_corners=False)
     masks = grid_sample(masks.float(), grid, padding_mode="border", align_corners=False) > 0.5

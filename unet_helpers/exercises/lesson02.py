@@ -35,29 +35,37 @@ def _judge_batch_shape(answer: Any) -> str | None:
 
 
 new_height = Exercise(
-    judge=is_number(209.5, tolerance=0.51, slips={
-        256: "this stretches the image to a square; the ratio shall be kept.",
-        312.8: "the longer side is the width; it must become 256, not the height.",
-        313: "the longer side is the width; it must become 256, not the height.",
-        185: "both sides are multiplied by the same factor, not shortened by the same number of pixels.",
-        391: "this is the old width.",
-        0.6547: "this is the factor; multiply the height by it.",
-    }),
+    judge=is_number(
+        209.5,
+        tolerance=0.51,
+        slips={
+            256: "this stretches the image to a square; the ratio shall be kept.",
+            312.8: "the longer side is the width; it must become 256, not the height.",
+            313: "the longer side is the width; it must become 256, not the height.",
+            185: "both sides are multiplied by the same factor, not shortened by the same number of pixels.",
+            391: "this is the old width.",
+            0.6547: "this is the factor; multiply the height by it.",
+        },
+    ),
     hint_text="By which factor does the longer side shrink, from 391 to 256? The other side shrinks by "
-              "the same.",
+    "the same.",
     solution_text="from unet_helpers.transforms import shrink_size\n\n"
-                  "answer = round(320 * 256 / 391)  # 209.5, rounded to whole pixels\n"
-                  "assert answer == shrink_size((320, 391), 256)[0]\n",
+    "answer = round(320 * 256 / 391)  # 209.5, rounded to whole pixels\n"
+    "assert answer == shrink_size((320, 391), 256)[0]\n",
 )
 
 normalised_value = Exercise(
-    judge=is_number(0.6, tolerance=0.005, slips={
-        0.8: "this maps 0..255 to 0..1; our rule reaches from -1 to 1.",
-        1.6: "divided rightly; now take 1 off.",
-        76.5: "shifted by 127.5, but not divided by it.",
-        -0.2: "you divided by 255 and took 1 off; the divisor is half of 255.",
-        203 / 127.5: "first divide, then take 1 off.",
-    }),
+    judge=is_number(
+        0.6,
+        tolerance=0.005,
+        slips={
+            0.8: "this maps 0..255 to 0..1; our rule reaches from -1 to 1.",
+            1.6: "divided rightly; now take 1 off.",
+            76.5: "shifted by 127.5, but not divided by it.",
+            -0.2: "you divided by 255 and took 1 off; the divisor is half of 255.",
+            203 / 127.5: "first divide, then take 1 off.",
+        },
+    ),
     hint_text="Put the grey value into value / 127.5 - 1. White (255) must come out as 1, black (0) as -1.",
     solution_text="answer = 204 / 127.5 - 1  # 1.6 - 1\n",
 )
@@ -69,14 +77,18 @@ batch_shape = Exercise(
 )
 
 shifted_dice = Exercise(
-    judge=is_number(0.75, tolerance=0.005, slips={
-        0.6: "this is the intersection over union; Dice is twice the common pixels over both areas added.",
-        0.375: "common pixels over both areas: the factor 2 is missing.",
-        48: "this is the number of common pixels; the fraction is still to come.",
-        0.25: "this is the share that is lost on one side.",
-        0.875: "this would be a shift of one pixel.",
-        0.5625: "this is a shift in both directions, sideways and down.",
-    }),
+    judge=is_number(
+        0.75,
+        tolerance=0.005,
+        slips={
+            0.6: "this is the intersection over union; Dice is twice the common pixels over both areas.",
+            0.375: "common pixels over both areas: the factor 2 is missing.",
+            48: "this is the number of common pixels; the fraction is still to come.",
+            0.25: "this is the share that is lost on one side.",
+            0.875: "this would be a shift of one pixel.",
+            0.5625: "this is a shift in both directions, sideways and down.",
+        },
+    ),
     hint_text="The two squares share 6 columns of 8 pixels. Each square has 64 pixels.",
     solution_text="answer = 2 * (6 * 8) / (64 + 64)  # 96 / 128: a quarter is gone, for 2 pixels\n",
 )

@@ -5,7 +5,18 @@ from unet_helpers.phantom.dataset import write_dataset
 from unet_helpers.phantom.scanner import ShownStone, Slice, render, window
 from unet_helpers.phantom.stones import Stone
 
-__all__ = ["MOST_SLICES", "VERSION", "Patient", "ShownStone", "Slice", "Stone", "make_patient", "render",
-           "slice_depths", "window", "write_dataset"]
+__all__ = [
+    "MOST_SLICES",
+    "VERSION",
+    "Patient",
+    "ShownStone",
+    "Slice",
+    "Stone",
+    "make_patient",
+    "render",
+    "slice_depths",
+    "window",
+    "write_dataset",
+]
 
 VERSION = 2  # raise it with every change of what is written, so that new data get a folder of their own

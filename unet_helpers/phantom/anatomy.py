@@ -17,8 +17,18 @@ def L(hu, inset_mm=0.0, soft_mm=1.0, opacity=1.0, grain="mid", vary_hu=0.0, patc
     return hu, inset_mm, soft_mm, opacity, grain, vary_hu, patch
 
 
-def row(filling, *points, axis=(0, 0, 1), stretch=(1, 1, 1), uneven=0.0, sides=1, vary=0.12, sway=1.0,
-        times=(1, 1), spread=(0, 0, 0)) -> tuple:
+def row(
+    filling,
+    *points,
+    axis=(0, 0, 1),
+    stretch=(1, 1, 1),
+    uneven=0.0,
+    sides=1,
+    vary=0.12,
+    sway=1.0,
+    times=(1, 1),
+    spread=(0, 0, 0),
+) -> tuple:
     """Tube through points (x, y, z, radius) or ball (x, y, z, one or three radii); see `draw` for more."""
     return filling, points, axis, stretch, uneven, sides, vary, sway, times, spread
 
@@ -29,32 +39,49 @@ FILLINGS = {  # a patient draws every range of HU once
     "wall": (L(MUSCLE), L(FAT, 5.5, 0, 0.5), L(MUSCLE, 6.6, 0), L(FAT, 10.7, 0, 0.4), L(MUSCLE, 11.5)),
     "fat": (L(FAT, 0, 1, 1, "coarse", 10), L((-40, -10), 0, 2, 0.5, "mid", 0, 0.6)),
     "muscle": (L(MUSCLE, 0, 0.5, vary_hu=3), L((-40, -20), 2, 1, 0.4, "streak", 0, 0.9)),
-    "lung": (L(MUSCLE), L((-880, -860), 3, 2, vary_hu=25)), "sinus": (L((-87, -73), 0, 1, vary_hu=18),),
-    "liver": (L((34, 72), 0, 1, 1, "coarse", 2),), "spleen": (L((36, 60), 0, 1, 1, "coarse", 2),),
-    "bile": (L(MUSCLE), L(WATER, 2)), "blood": (L(BLOOD),), "gut": (L(WALL, vary_hu=7),),
-    "oral": (L(WALL), L((60, 280), 2.4, 4)), "disc": (L((80, 125), vary_hu=8),), "chalk": (L((250, 1200)),),
+    "lung": (L(MUSCLE), L((-880, -860), 3, 2, vary_hu=25)),
+    "sinus": (L((-87, -73), 0, 1, vary_hu=18),),
+    "liver": (L((34, 72), 0, 1, 1, "coarse", 2),),
+    "spleen": (L((36, 60), 0, 1, 1, "coarse", 2),),
+    "bile": (L(MUSCLE), L(WATER, 2)),
+    "blood": (L(BLOOD),),
+    "gut": (L(WALL, vary_hu=7),),
+    "oral": (L(WALL), L((60, 280), 2.4, 4)),
+    "disc": (L((80, 125), vary_hu=8),),
+    "chalk": (L((250, 1200)),),
     "meal": (L(MUSCLE), L((0, 50), 3, 1, 1, "fine", 18), L((-360, -340), 5, 0, 0.8, "fine", 0, 1.7)),
-    "stool": (L(WALL), L((-10, 30), 2.2, 0.5, 1, "fine", 25), L((-520, -480), 3, 1, 0.7, "mid", 0, 1.3),
-              L((250, 700), 3, 0.5, 1, "fine", 0, 3.2)),
+    "stool": (
+        L(WALL),
+        L((-10, 30), 2.2, 0.5, 1, "fine", 25),
+        L((-520, -480), 3, 1, 0.7, "mid", 0, 1.3),
+        L((250, 700), 3, 0.5, 1, "fine", 0, 3.2),
+    ),
     "gas": (L(WALL), L((-950, -930), 2), L((20, 40), 2.4, 0, 1, "coarse", 0, 0.8)),
     "fluid": (L(MUSCLE, vary_hu=4), L((20, 34), 2.6, 0.5, vary_hu=5), L((-720, -680), 5, 0, 1, "mid", 0, 2)),
-    "kidney": (L((28, 46), vary_hu=2), L((27, 41), 8, 4, 0.6, "coarse", 6)), "metal": (L((2400, 2600)),),
-    "calyx": (L(WATER),), "pelvis": (L(WATER),), "ureter": (L(WALL), L(WATER, 1.3)),
+    "kidney": (L((28, 46), vary_hu=2), L((27, 41), 8, 4, 0.6, "coarse", 6)),
+    "metal": (L((2400, 2600)),),
+    "calyx": (L(WATER),),
+    "pelvis": (L(WATER),),
+    "ureter": (L(WALL), L(WATER, 1.3)),
     "bone": (L(DENSE, 0, 0.2), L((140, 260), 2, 0.8, 1, "fine", 36), L(DENSE, 4, 9, 0.25, "mid", 0, 1)),
     "rib": (L(DENSE, 0, 0.2), L((120, 400), 2, 0.8, 1, "fine", 36)),
 }
 CHOICES = {"colon": "stool gas", "loop": "gas fluid oral", "stomach": "meal meal oral", "wall": "wall muscle"}
 PERFUSED = {"blood": 1.0, "kidney": 0.9, "spleen": 0.6, "liver": 0.5}  # share of a dye's HU
 CHEST = (  # x and y from the spine, as in all tables that say nothing else; heart, vessels, aorta, vena cava
-    row("fat", (4, 10, -400, 22), (4, 12, -100, 24), (0, 0, 0, 28)), row("blood", (24, 99, -125, 66, 50, 46)),
+    row("fat", (4, 10, -400, 22), (4, 12, -100, 24), (0, 0, 0, 28)),
+    row("blood", (24, 99, -125, 66, 50, 46)),
     row("blood", *[(0, 50, -145, 2)] * 9, sway=2, vary=0.5, times=(10, 20), spread=(90, 45, 45)),
     row("blood", (9, 27, -220, 9.5), (9, 27, -50, 9.5), (9, 27, 105, 9.5)),
     row("blood", (-17, 25, -70, 10), (-15, 24, 106, 9)),
 )
 ABDOMEN = (  # with two pairs of muscles, pancreas, colon, small vessels and small bowel
-    row("stomach", (50, 60, -42, 36, 36, 30), axis=(0.6, 0, 1)), row("gut", (20, 52, -8, 20, 22, 16)),
-    row("spleen", (106, 8, -42, 33, 50, 58), axis=(0.45, 0.1, 1)), row("bile", (-56, 55, 4, 13, 20, 22)),
-    row("liver", (-84, 44, -32, 64, 95, 112), axis=(-0.7, -0.1, 1)), row("liver", (-20, 85, -46, 78, 54, 48)),
+    row("stomach", (50, 60, -42, 36, 36, 30), axis=(0.6, 0, 1)),
+    row("gut", (20, 52, -8, 20, 22, 16)),
+    row("spleen", (106, 8, -42, 33, 50, 58), axis=(0.45, 0.1, 1)),
+    row("bile", (-56, 55, 4, 13, 20, 22)),
+    row("liver", (-84, 44, -32, 64, 95, 112), axis=(-0.7, -0.1, 1)),
+    row("liver", (-20, 85, -46, 78, 54, 48)),
     row("muscle", (22, 2, -40, 6), (32, -4, 10, 17), (43, -9, 60, 27), (70, -6, 190, 38), sides=2),
     row("muscle", (30, -54, -300, 30), (30, -50, -60, 31), (33, -52, 60, 34), (33, -56, 300, 34), sides=2),
     row("gut", (-30, 32, 14, 11), (0, 36, -4, 9), (46, 24, -14, 9), (84, 4, -26, 7), sway=2),
@@ -66,18 +93,28 @@ ABDOMEN = (  # with two pairs of muscles, pancreas, colon, small vessels and sma
 KIDNEY = (  # as shares of the kidney's radii, x towards the spine; last, a cyst
     row("fat", (0.1, -0.08, 0.08, 1.15)),
     row("blood", (1.9, 0.9, 0.1, 0.14), (1.4, 0.5, 0.1, 0.14), (1.05, 0.1, 0, 0.13), (0.4, 0, 0, 0.05)),
-    row("kidney", (0, 0, 0, 1), vary=0), row("sinus", (0.85, 0.04, 0.02, 0.42, 0.5, 0.26), vary=0.2),
+    row("kidney", (0, 0, 0, 1), vary=0),
+    row("sinus", (0.85, 0.04, 0.02, 0.42, 0.5, 0.26), vary=0.2),
     row("sinus", (0.30, 0, 0, 0.27, 0.31, 0.39), uneven=0.25, vary=0.3),
-    *(row(name, (0.42, 0, 0.04, a), (0.15, 0.1 * front, z / 2, b), (-0.2, 0.25 * front, z, c), vary=0.3)
-      for z in (-0.65, -0.4, -0.15, 0.1, 0.35, 0.6) for front in (-1, 1)
-      for name, a, b, c in (("sinus", .17, .12, .09), ("blood", .05, .04, .02), ("calyx", .04, .03, .05))),
+    *(
+        row(name, (0.42, 0, 0.04, a), (0.15, 0.1 * front, z / 2, b), (-0.2, 0.25 * front, z, c), vary=0.3)
+        for z in (-0.65, -0.4, -0.15, 0.1, 0.35, 0.6)
+        for front in (-1, 1)
+        for name, a, b, c in (
+            ("sinus", 0.17, 0.12, 0.09),
+            ("blood", 0.05, 0.04, 0.02),
+            ("calyx", 0.04, 0.03, 0.05),
+        )
+    ),
     row("ureter", (0.4, 0, 0, 0.08), (0.9, 0, 0.3, 0.08), (1.3, 0.4, 0.9, 0.08), (2.4, 1, 3, 0.08), sway=2),
-    row("pelvis", (0.42, 0, 0.04, 0.13)), row("bile", (-0.5, 0, 0, 0.3), vary=0.7, times=(-2, 0.9), sway=8),
+    row("pelvis", (0.42, 0, 0.04, 0.13)),
+    row("bile", (-0.5, 0, 0, 0.3), vary=0.7, times=(-2, 0.9), sway=8),
 )
 VERTEBRA = (  # a lumbar one, from its middle: pedicles with processes, joints, canal, disc, body
     row("bone", (14, -13, -5, 5.5), (17, -29, -5, 5), (42, -34, -3, 4.2), sides=2, sway=1.5, vary=0.25),
     row("bone", (15, -31, -16, 6.5), (18, -34, -2, 6.5), (13, -37, 16, 6.5), sides=2, sway=0),
-    row("gut", (0, -26, -20, 9), (0, -26, 20, 9)), row("disc", (0, 0, 17, 23, 16, 5.8), sway=0),
+    row("gut", (0, -26, -20, 9), (0, -26, 20, 9)),
+    row("disc", (0, 0, 17, 23, 16, 5.8), sway=0),
     row("bone", (0, 0, -11, 25), (0, 0, 0, 22), (0, 0, 11, 25), stretch=(1, 0.72, 0.12), vary=0.03, sway=0),
 )
 OTHERS = (  # hips, chalk anywhere and in the aorta, pills in the colon, surgical clips
@@ -129,9 +166,18 @@ def draw_traits(r: Generator) -> Traits:
     length_mm, shift_mm = np.repeat([(170, 75, 32), (3.5, 1.1, 0.3)], 4, axis=1)[..., None]
     along, phases, shifts = u(-1, 1, (12, 3)), u(0, 7, (12, 1)), r.normal(size=(12, 2))
     return Traits(
-        spacing_mm=u(0.95, 1.32), centre_x=u(-28, 28), centre_z=u(-25, 12), level=u(58, 70),
-        width=u(335, 375), noise_hu=u(3.8, 5.6), blur_mm=u(2.2, 3.2), scoliosis=u(-7, 7),
-        lordosis=u(22, 34), spine_y=u(-18, -4), fatness=r.beta(1.4, 2.6), waist=u(0, 0.2),
+        spacing_mm=u(0.95, 1.32),
+        centre_x=u(-28, 28),
+        centre_z=u(-25, 12),
+        level=u(58, 70),
+        width=u(335, 375),
+        noise_hu=u(3.8, 5.6),
+        blur_mm=u(2.2, 3.2),
+        scoliosis=u(-7, 7),
+        lordosis=u(22, 34),
+        spine_y=u(-18, -4),
+        fatness=r.beta(1.4, 2.6),
+        waist=u(0, 0.2),
         tilt=u(-0.15, 0.15) * (u() < 0.45),
         waves=np.hstack([6.3 / length_mm * along, phases, shift_mm * shifts]),
     )
@@ -140,8 +186,13 @@ def draw_traits(r: Generator) -> Traits:
 def draw_layers(r: Generator, dye_hu: float) -> dict[str, tuple]:
     """The layers of every filling, each with one HU from its range, and `dye_hu` where blood takes a dye."""
     hus: dict[tuple, float] = {}
-    layers = {name: tuple((hus.setdefault(hu, r.uniform(*hu)) + dye_hu * PERFUSED.get(name, 0), *rest)
-                          for hu, *rest in filling) for name, filling in FILLINGS.items()}
+    layers = {
+        name: tuple(
+            (hus.setdefault(hu, r.uniform(*hu)) + dye_hu * PERFUSED.get(name, 0), *rest)
+            for hu, *rest in filling
+        )
+        for name, filling in FILLINGS.items()
+    }
     return layers | {name: layers[r.choice(names.split())] for name, names in CHOICES.items()}
 
 
@@ -186,8 +237,15 @@ def beside_spine(t: Traits, points: ArrayLike) -> Vector:
     return np.column_stack([x, y, z])
 
 
-def draw(r: Generator, t: Traits, rows: Iterable[tuple], origin: ArrayLike | None = None,
-         axes: Vector = UNTURNED, scale: ArrayLike = (1, 1, 1), wide: float = 1.0) -> Iterator[tuple]:
+def draw(
+    r: Generator,
+    t: Traits,
+    rows: Iterable[tuple],
+    origin: ArrayLike | None = None,
+    axes: Vector = UNTURNED,
+    scale: ArrayLike = (1, 1, 1),
+    wide: float = 1.0,
+) -> Iterator[tuple]:
     """Solids of a table, each so many `times`, beside the spine or from an origin along axes.
 
     They differ in size by a share `vary`, in course by `sway` and place by `spread` mm; `wide`: of urine."""

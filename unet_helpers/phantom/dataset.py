@@ -23,8 +23,18 @@ from unet_helpers.progress import progress_bar, say
 
 COLUMNS = {
     "slices.csv": ("stem", "patient", "depth_mm", "spacing_mm"),
-    "stones.csv": ("stem", "stone", "row", "column", "section_diameter_mm", "diameter_mm", "volume_mm3",
-                   "n_sections", "hu", "location"),
+    "stones.csv": (
+        "stem",
+        "stone",
+        "row",
+        "column",
+        "section_diameter_mm",
+        "diameter_mm",
+        "volume_mm3",
+        "n_sections",
+        "hu",
+        "location",
+    ),
 }
 GOLDEN = (5**0.5 - 1) / 2  # what its multiples have behind the point is spread evenly, few or many
 LOOK_EVERY_SECONDS = 0.05
@@ -61,8 +71,10 @@ def stem_of(index: int, slice_index: int, seed: int) -> str:
     """A file name as in the Kaggle set: slices of a patient are recorded seconds apart, patients hours."""
     r = np.random.default_rng([seed, 4, index, slice_index])
     seconds = 63_700_000_000 + 7200 * index + 7 * slice_index
-    return (f"1-3-46-670589-33-1-{seconds}{r.integers(10**11, 10**12)}"
-            f"-{r.integers(10**18, 9 * 10**18)}_png_jpg.rf.{r.bytes(16).hex()}")
+    return (
+        f"1-3-46-670589-33-1-{seconds}{r.integers(10**11, 10**12)}"
+        f"-{r.integers(10**18, 9 * 10**18)}_png_jpg.rf.{r.bytes(16).hex()}"
+    )
 
 
 def save_slice(folder: Path, stem: str, cut: Slice, patient: Patient) -> None:
@@ -128,8 +140,14 @@ def start_helper(job: Job) -> subprocess.Popen[str]:
     root = str(Path(__file__).resolve().parents[2])
     paths = [root, *(path for path in sys.path if path)]
     command = [sys.executable or "", "-P", "-m", "unet_helpers.phantom.helper", json.dumps(job)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                            text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+    )
 
 
 def start_helpers(job: Job, n_helpers: int, helpers: list[subprocess.Popen[str]]) -> None:
@@ -184,8 +202,13 @@ def n_cores() -> int:
 
 
 def check_settings(**settings: int) -> None:
-    limits = {"n_patients": (1, 10_000), "n_slices": (1, MOST_SLICES), "size": (64, 512), "seed": (0, 10**9),
-              "workers": (1, 64)}
+    limits = {
+        "n_patients": (1, 10_000),
+        "n_slices": (1, MOST_SLICES),
+        "size": (64, 512),
+        "seed": (0, 10**9),
+        "workers": (1, 64),
+    }
     for name, value in settings.items():
         low, high = limits[name]
         if not low <= value <= high:
@@ -193,8 +216,15 @@ def check_settings(**settings: int) -> None:
             raise ValueError(f"{name} must be {low} to {high}, got {value}.{hint}")
 
 
-def write_dataset(folder: str | os.PathLike[str], n_patients: int = 96, n_slices: int = 8, size: int = 256,
-                  seed: int = 0, workers: int | None = None, progress: bool = True) -> Path:
+def write_dataset(
+    folder: str | os.PathLike[str],
+    n_patients: int = 96,
+    n_slices: int = 8,
+    size: int = 256,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Path:
     """Write `<stem>.jpg`, `<stem>_mask.png` (0 or 255), slices.csv and stones.csv.
 
     The same arguments give the same bytes for any number of workers. An interrupted call leaves nothing. It

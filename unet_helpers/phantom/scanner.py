@@ -58,7 +58,7 @@ def paint(image_hu: Array, grid: Grid, shape: Solid, layers: tuple, grains: dict
     near = shape(x[::step, ::step], y, z[::step, ::step]) > -18  # a first look, every 11 mm at most
     if near.any():
         (top, *_, bottom), (left, *_, right) = (np.flatnonzero(near.any(i)).repeat(2) * step for i in (1, 0))
-        box = np.s_[top:bottom + step, left:right + step]
+        box = np.s_[top : bottom + step, left : right + step]
         distance = shape(x[box], y, z[box])
         reached = [layer for layer in layers if layer[1] < distance.max() + pixel_mm]
         for hu, inset_mm, soft_mm, opacity, texture, vary_hu, patch in reached:
@@ -68,8 +68,9 @@ def paint(image_hu: Array, grid: Grid, shape: Solid, layers: tuple, grains: dict
             image_hu[box] += cover * (hu + vary_hu * grains[texture][box] - image_hu[box])
 
 
-def add_stones(image_hu: Array, patient: Patient, grid: Grid,
-               grains: dict[str, Array]) -> tuple[NDArray[np.bool_], list[ShownStone]]:
+def add_stones(
+    image_hu: Array, patient: Patient, grid: Grid, grains: dict[str, Array]
+) -> tuple[NDArray[np.bool_], list[ShownStone]]:
     """Put stones into a slice 3 mm thick, and outline them; two that touch share a region of the mask."""
     mask, shown = np.zeros(image_hu.shape, bool), []
     blur_px = patient.traits.blur_mm / 2.355 / grid[3]
@@ -99,12 +100,21 @@ def outlined(cover: Array, hu: float, blur_px: float) -> NDArray[np.bool_]:
     return gaussian_filter(cover, blur_px) >= min(0.5, HALF_WHITE_HU / (hu - TISSUE_HU))
 
 
-def describe(patient: int, stone: Stone, cover: Array, section: NDArray[np.bool_],
-             pixel_mm: float) -> ShownStone:
+def describe(
+    patient: int, stone: Stone, cover: Array, section: NDArray[np.bool_], pixel_mm: float
+) -> ShownStone:
     row, column = np.round(center_of_mass(cover), 2).tolist()
     section_diameter_mm = round(2 * (int(section.sum()) / np.pi) ** 0.5 * pixel_mm, 2)
-    return ShownStone(f"{patient}-{stone.number}", row, column, section_diameter_mm, stone.size.diameter_mm,
-                      stone.size.volume_mm3, round(stone.hu), stone.location)
+    return ShownStone(
+        f"{patient}-{stone.number}",
+        row,
+        column,
+        section_diameter_mm,
+        stone.size.diameter_mm,
+        stone.size.volume_mm3,
+        round(stone.hu),
+        stone.location,
+    )
 
 
 def grain(r: Generator, size: int, sigma_px: ArrayLike) -> Array:

@@ -18,8 +18,13 @@ def frame(axis: ArrayLike, front: ArrayLike = (0.0, 1.0, 0.0)) -> Vector:
     return np.stack([u, np.cross(w, u), w])
 
 
-def solid(points: ArrayLike, radii: ArrayLike = 1.0, stretch: ArrayLike = (1, 1, 1), axes: Vector = UNTURNED,
-          uneven: float = 0.0) -> Solid:
+def solid(
+    points: ArrayLike,
+    radii: ArrayLike = 1.0,
+    stretch: ArrayLike = (1, 1, 1),
+    axes: Vector = UNTURNED,
+    uneven: float = 0.0,
+) -> Solid:
     """Ball around a point (3,), or chain of round-ended cones through points (n, 3), with one radius or n.
 
     It is stretched along the rows of `axes`; `uneven`: the height of its bumps, as share of the radius."""

@@ -42,8 +42,9 @@ def turned(traits: Traits, right: NDArray, down: NDArray) -> tuple[NDArray, NDAr
     return right * cosine - down * sine, right * sine + down * cosine
 
 
-def in_body(traits: Traits, right: NDArray, depth_mm: NDArray | float,
-            down: NDArray) -> tuple[NDArray, NDArray]:
+def in_body(
+    traits: Traits, right: NDArray, depth_mm: NDArray | float, down: NDArray
+) -> tuple[NDArray, NDArray]:
     """Where points of the picture lie in the body: turned, then bent by waves, then drawn in at the waist.
 
     Args:

@@ -57,8 +57,9 @@ def directions(n: int) -> Vector:
     return np.column_stack([radius * np.cos(angle), radius * np.sin(angle), height])
 
 
-def sample(shape: Solid, traits: Traits, low: Vector, high: Vector,
-           n_samples: int) -> tuple[Vector, Vector, float]:
+def sample(
+    shape: Solid, traits: Traits, low: Vector, high: Vector, n_samples: int
+) -> tuple[Vector, Vector, float]:
     """Points (n, 3) of a box of the picture in a solid or just outside, how deep inside, and their step."""
     step = float(np.prod(high - low) / n_samples) ** (1 / 3)
     axes = (np.arange(a + step / 2, b, step) for a, b in zip(low, high, strict=True))
@@ -128,7 +129,7 @@ def draw_staghorn(r: Generator, paths: dict[str, list[Vector]], size: float) -> 
         paths: Axes of the solids of each name; "calyx" holds those of one kidney after those of the other.
         size: Above 0 to 1, from the smallest to the largest that there are.
     """
-    calyces = paths["calyx"][r.integers(2) * 2 * N_CALYX_LEVELS:][: 2 * N_CALYX_LEVELS]
+    calyces = paths["calyx"][r.integers(2) * 2 * N_CALYX_LEVELS :][: 2 * N_CALYX_LEVELS]
     n_branches = 2 + int(3.99 * size)
     levels = np.sort(r.permutation(N_CALYX_LEVELS)[:n_branches])
     pelvis = calyces[0][0]
@@ -150,5 +151,7 @@ def make_stones(r: Generator, traits: Traits, solids: list[tuple], staghorn_size
     drawn = [draw_staghorn(r, paths, staghorn_size)] if staghorn_size else []
     for _ in range(r.choice(len(N_STONES), p=N_STONES)):
         drawn += draw_single(r, paths)
-    return [Stone(number, one.shape, one.hu, one.location, measure(one.shape, traits, one.path, one.reach_mm))
-            for number, one in enumerate(drawn)]
+    return [
+        Stone(number, one.shape, one.hu, one.location, measure(one.shape, traits, one.path, one.reach_mm))
+        for number, one in enumerate(drawn)
+    ]
