@@ -29,14 +29,14 @@ from torch.nn.functional import conv2d, pad
 from torch.utils.flop_counter import FlopCounterMode
 
 from unet_helpers.checkpoint import load_state
-from unet_helpers.config import TrainConfig
 from unet_helpers.data import Pair, find_pairs, known_stones, open_dataset, split_by_group, stone_strata
+from unet_helpers.engine.config import TrainConfig
 from unet_helpers.evaluation import choose_threshold, compare, score_masks
 from unet_helpers.inference import predict_all, sixteen_bit_type
 from unet_helpers.metrics import predicted_mask
 from unet_helpers.model import n_parameters
 from unet_helpers.plotting import save_figure
-from unet_helpers.scoring import image_record, score_image_stones
+from unet_helpers.scores.records import image_record, score_image_stones
 from unet_helpers.training import fit, load_arrays, mean_positive_dice
 
 CPU = torch.device("cpu")

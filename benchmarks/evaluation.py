@@ -20,8 +20,8 @@ from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from unet_helpers.curves import calibration, froc, precision_recall
 from unet_helpers.evaluation import evaluate
+from unet_helpers.scores.curves import calibration, froc, precision_recall
 
 N_IMAGES_PER_PATIENT = 8
 

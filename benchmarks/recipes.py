@@ -15,7 +15,7 @@ from contest import Row, Split, main, score, timed_config, train_with_fit
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from unet_helpers import steps
+from unet_helpers.engine import steps
 from unet_helpers.losses import bce_loss, dice_loss
 from unet_helpers.model import UNet
 

@@ -19,12 +19,13 @@ from unittest.mock import patch
 import torch
 from contest import Split, convolution_peak, operations_per_image, synchronise
 
-from unet_helpers import inference, run_state, training
-from unet_helpers.compiling import compiled
-from unet_helpers.config import TrainConfig, choose_device, default_config
+from unet_helpers import inference, training
 from unet_helpers.data import find_pairs, open_dataset, split_by_group, stone_strata
+from unet_helpers.engine import run_state
+from unet_helpers.engine.compiling import compiled
+from unet_helpers.engine.config import TrainConfig, choose_device, default_config
+from unet_helpers.engine.run_state import RunState
 from unet_helpers.model import UNet
-from unet_helpers.run_state import RunState
 from unet_helpers.training import fit, load_arrays
 from unet_helpers.transforms import PatchSampler
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 from tiny_data import tiny_pairs
 
-from unet_helpers import cache, training
-from unet_helpers.cache import decoded_bytes, open_cache
+from unet_helpers import training
 from unet_helpers.checkpoint import load_state
 from unet_helpers.data import Pair
+from unet_helpers.engine import cache
+from unet_helpers.engine.cache import decoded_bytes, open_cache
 from unet_helpers.model import UNet
 from unet_helpers.training import TrainConfig, fit, load_arrays
 from unet_helpers.transforms import PatchSampler, brightness_of_stones

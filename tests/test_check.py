@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unet_helpers.check import check_folder
+from unet_helpers.folders.check import check_folder
 
 
 def save(path: Path, array: np.ndarray) -> None:

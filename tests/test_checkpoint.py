@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from unet_helpers import files
 from unet_helpers.checkpoint import load_checkpoint, load_state, network_name, save_state, store_threshold
+from unet_helpers.engine import files
 from unet_helpers.model import UNet
 
 resource = pytest.importorskip("resource") if os.name == "posix" else None

@@ -17,10 +17,12 @@ import pytest
 from PIL import Image
 from tiny_data import write_tiny
 
-from unet_helpers import cli, plotting, run_state, training
+from unet_helpers import plotting, training
 from unet_helpers.checkpoint import load_checkpoint, load_state, save_state, store_threshold
-from unet_helpers.cli import main
+from unet_helpers.command_line import main as cli
+from unet_helpers.command_line.main import main
 from unet_helpers.data import load_image, load_mask
+from unet_helpers.engine import run_state
 from unet_helpers.evaluation import evaluate
 from unet_helpers.training import TrainConfig
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from unet_helpers.config import TrainConfig, clashes, continued, default_config
+from unet_helpers.engine.config import TrainConfig, clashes, continued, default_config
 
 
 @pytest.mark.parametrize(

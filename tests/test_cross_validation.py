@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from unet_helpers.cross_validation import (
+from unet_helpers.command_line.cross_validation import (
     fold_checkpoints,
     fold_folder,
     is_finished,

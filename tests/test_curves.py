@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from unet_helpers.curves import (
+from unet_helpers.metrics import confusion_counts, match_stones, predicted_mask
+from unet_helpers.scores.curves import (
     CALIBRATION_EDGES,
     FROC_THRESHOLDS,
     agreement,
@@ -16,7 +17,6 @@ from unet_helpers.curves import (
     precision_recall,
     threshold_counts,
 )
-from unet_helpers.metrics import confusion_counts, match_stones, predicted_mask
 
 
 def row(*values: float) -> np.ndarray:

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from unet_helpers import datasets
-from unet_helpers.datasets import home, kaggle_dataset, open_dataset, phantom_dataset, unpack
+from unet_helpers.folders import sources as datasets
+from unet_helpers.folders.sources import home, kaggle_dataset, open_dataset, phantom_dataset, unpack
 
 
 @pytest.fixture(autouse=True)
@@ -102,9 +102,11 @@ def test_a_comment_or_other_line_ends_in_the_source_change_no_name(tmp_path: Pat
     shutil.copytree(Path(datasets.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
     for path in (copy / "phantom").glob("*.py"):
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n") + b"# a comment\r\n")
-    program = "from unet_helpers import datasets; print(datasets.phantom_dataset(1, 1, 64))"
+    program = (
+        "from unet_helpers.folders import sources as datasets; print(datasets.phantom_dataset(1, 1, 64))"
+    )
     found = []
-    for root in (copy.parent, Path(datasets.__file__).parents[1]):
+    for root in (copy.parent, Path(datasets.__file__).parents[2]):
         ended = subprocess.run(
             [sys.executable, "-c", program],
             capture_output=True,
@@ -119,8 +121,8 @@ def test_a_comment_or_other_line_ends_in_the_source_change_no_name(tmp_path: Pat
 
 def test_two_first_starts_at_once_share_one_data_set(tmp_path: Path, own_folder: Path):
     """Two plain scripts ask for the same phantom: one writes it, the other one says that it waits."""
-    program = "from unet_helpers import datasets; print('at', datasets.phantom_dataset(24, 2, 128))"
-    root = str(Path(datasets.__file__).parents[1])
+    program = "from unet_helpers.folders import sources; print('at', sources.phantom_dataset(24, 2, 128))"
+    root = str(Path(datasets.__file__).parents[2])
     options = {"text": True, "cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": root}}
     both = [
         subprocess.Popen(

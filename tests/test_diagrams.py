@@ -4,8 +4,8 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from unet_helpers.diagrams import Stage, receptive_field_px, unet_diagram, unet_stages
 from unet_helpers.model import UNet
+from unet_helpers.pictures.diagrams import Stage, receptive_field_px, unet_diagram, unet_stages
 
 
 def test_stages_by_hand() -> None:

@@ -12,9 +12,10 @@ import torch
 from tiny_data import tiny_pairs, write_tiny
 from torch import nn
 
-from unet_helpers import distributed, inference
+from unet_helpers import inference
 from unet_helpers.checkpoint import load_checkpoint, load_state
-from unet_helpers.config import TrainConfig
+from unet_helpers.engine import distributed
+from unet_helpers.engine.config import TrainConfig
 from unet_helpers.model import UNet
 from unet_helpers.training import fit
 
@@ -51,7 +52,10 @@ from pathlib import Path
 
 import torch
 from tiny_data import tiny_pairs
-from unet_helpers import distributed, inference, run_state, steps, training
+from unet_helpers import inference, training
+from unet_helpers.engine import distributed
+from unet_helpers.engine import run_state
+from unet_helpers.engine import steps
 from unet_helpers.model import UNet
 from test_distributed import CONFIG, make_batch, reference, small_model
 
@@ -108,7 +112,7 @@ def make_batch() -> tuple[torch.Tensor, torch.Tensor]:
 
 def reference() -> dict:
     """Loss, gradients and running averages of one process on the whole batch."""
-    from unet_helpers.steps import batch_gradient
+    from unet_helpers.engine.steps import batch_gradient
 
     model = small_model()
     loss = batch_gradient(model, model, *make_batch(), torch.amp.GradScaler("cpu", enabled=False))

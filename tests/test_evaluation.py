@@ -20,7 +20,7 @@ from unet_helpers.evaluation import (
     score_masks,
 )
 from unet_helpers.metrics import predicted_mask
-from unet_helpers.scoring import pixel_sizes
+from unet_helpers.scores.records import pixel_sizes
 
 
 def draw(*rows: str) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from unet_helpers.exercises import Exercise, lesson01
-from unet_helpers.groups import EXAM_GAP_SECONDS
+from unet_helpers.folders.groups import EXAM_GAP_SECONDS
 from unet_helpers.phantom import window
 
 ALL = [getattr(lesson01, name) for name in lesson01.__all__]

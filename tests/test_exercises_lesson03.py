@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from unet_helpers.diagrams import receptive_field_px
 from unet_helpers.exercises import Exercise, lesson03
 from unet_helpers.model import UNet, n_parameters
+from unet_helpers.pictures.diagrams import receptive_field_px
 
 
 def verdict(exercise: Exercise, answer: object, capsys: pytest.CaptureFixture[str]) -> str:

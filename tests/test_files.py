@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from unet_helpers.files import check_writable, explain, remove_scratch, write_json, written_whole
+from unet_helpers.engine.files import check_writable, explain, remove_scratch, write_json, written_whole
 
 
 def test_the_file_appears_at_the_end(tmp_path: Path):

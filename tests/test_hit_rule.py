@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from unet_helpers.curves import FROC_THRESHOLDS, froc
 from unet_helpers.evaluation import choose_operating_point, evaluate, score_masks
 from unet_helpers.metrics import dice, label_stones, match_stones, predicted_mask
+from unet_helpers.scores.curves import FROC_THRESHOLDS, froc
 
 SIDE, SQUARE = 128, np.ones((3, 3), bool)
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from unet_helpers.inspector import BY_HAND, WHOLE, Inspector
-from unet_helpers.rendering import render, view_box
+from unet_helpers.pictures.rendering import render, view_box
 
 ROOT = Path(__file__).resolve().parents[1]
 VIEW = "application/vnd.jupyter.widget-view+json"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from unet_helpers.intervals import bootstrap_intervals, paired_difference
+from unet_helpers.scores.intervals import bootstrap_intervals, paired_difference
 
 
 def test_two_groups_by_hand():

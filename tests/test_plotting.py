@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from unet_helpers import plotting
-from unet_helpers.curves import agreement
 from unet_helpers.plotting import (
     STYLES,
     LiveCurves,
@@ -29,6 +28,7 @@ from unet_helpers.plotting import (
     save_figure,
     show_pair,
 )
+from unet_helpers.scores.curves import agreement
 
 IMAGE = np.full((20, 30), 90, np.uint8)
 TARGET = np.zeros((20, 30), bool)

@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from unet_helpers.metrics import predicted_mask
-from unet_helpers.plotting import STYLES
-from unet_helpers.rendering import (
+from unet_helpers.pictures.rendering import (
     GAP,
     RenderSettings,
     encode_png,
@@ -21,7 +20,8 @@ from unet_helpers.rendering import (
     sections_html,
     view_box,
 )
-from unet_helpers.scoring import score_image_stones
+from unet_helpers.plotting import STYLES
+from unet_helpers.scores.records import score_image_stones
 
 # 8 x 8 pixels, drawn as 80 x 80: pixel (r, c) fills rows 10 r to 10 r + 9. A hit, a miss, a false alarm.
 IMAGE = np.full((8, 8), 100, np.uint8)

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unet_helpers import report
 from unet_helpers.data import KnownStone
 from unet_helpers.evaluation import evaluate, score_masks
 from unet_helpers.metrics import dice, match_stones, predicted_mask
-from unet_helpers.report import write_report
-from unet_helpers.score_table import score_remarks, score_rows
+from unet_helpers.report import page as report
+from unet_helpers.report.page import write_report
+from unet_helpers.scores.table import score_remarks, score_rows
 
 EVIL = "</script><script>alert(1)</script>\"'&.png"
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from unet_helpers.data import KnownStone
 from unet_helpers.evaluation import evaluate, score_masks
-from unet_helpers.score_table import LABELS, score_table, size_name
+from unet_helpers.scores.table import LABELS, score_table, size_name
 
 
 def scores_of(**options):

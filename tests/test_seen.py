@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from unet_helpers.data import Pair, image_hash, load_image, parts_seen, unseen_pairs
-from unet_helpers.seen import fold_parts
+from unet_helpers.folders.seen import fold_parts
 
 GROUPS = {"train": ["p0", "p1"], "val": ["p2"]}
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from unet_helpers.snapshots import N_MOMENTS, Snapshots
+from unet_helpers.engine.snapshots import N_MOMENTS, Snapshots
 
 
 def make(n: int = 6, side: int = 100) -> tuple[list[np.ndarray], list[np.ndarray]]:

@@ -10,8 +10,9 @@ from tiny_data import tiny_pairs
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import speed  # noqa: E402
 
-from unet_helpers import inference, run_state, training  # noqa: E402
-from unet_helpers.config import TrainConfig  # noqa: E402
+from unet_helpers import inference, training  # noqa: E402
+from unet_helpers.engine import run_state
+from unet_helpers.engine.config import TrainConfig  # noqa: E402
 
 CPU = torch.device("cpu")
 

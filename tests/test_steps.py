@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from unet_helpers import inference, run_state, training, transforms
-from unet_helpers.config import TrainConfig
+from unet_helpers import inference, training, transforms
+from unet_helpers.engine import run_state
+from unet_helpers.engine.config import TrainConfig
+from unet_helpers.engine.run_state import RunState
+from unet_helpers.engine.steps import LossLedger, batch_gradient, halving, is_out_of_memory
 from unet_helpers.model import UNet
-from unet_helpers.run_state import RunState
-from unet_helpers.steps import LossLedger, batch_gradient, halving, is_out_of_memory
 from unet_helpers.transforms import PatchSampler
 
 OFF = torch.amp.GradScaler("cpu", enabled=False)

@@ -10,7 +10,7 @@ from random_masks import SHAPE, mask_pairs
 from scipy import ndimage
 
 from unet_helpers.metrics import dice
-from unet_helpers.surface import (
+from unet_helpers.scores.surface import (
     average_surface_distance,
     hd95,
     outline,

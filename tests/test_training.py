@@ -17,10 +17,11 @@ import torch
 from PIL import Image
 from tiny_data import tiny_pairs, write_tiny
 
-from unet_helpers import compiling, progress, run_folder, run_state, steps, training
+from unet_helpers import training
 from unet_helpers.checkpoint import load_checkpoint, load_state, save_state
-from unet_helpers.config import learning_rate_factor
 from unet_helpers.data import Pair, image_hash, load_image, scan_folder
+from unet_helpers.engine import compiling, progress, run_folder, run_state, steps
+from unet_helpers.engine.config import learning_rate_factor
 from unet_helpers.model import UNet
 from unet_helpers.training import (
     Interrupted,
@@ -197,7 +198,8 @@ import torch
 sys.path.insert(0, sys.argv[3])
 from test_training import CONFIG, CPU, small_model
 from tiny_data import tiny_pairs
-from unet_helpers import files, training
+from unet_helpers import training
+from unet_helpers.engine import files
 
 def kill(*args):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -2,7 +2,7 @@
 
 import sys
 
-from unet_helpers.cli import main
+from unet_helpers.command_line.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from unet_helpers.files import written_whole
+from unet_helpers.engine.files import written_whole
 from unet_helpers.model import UNet
 
 __all__ = [

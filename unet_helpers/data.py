@@ -7,11 +7,11 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from unet_helpers.datasets import home, kaggle_dataset, open_dataset, phantom_dataset, unpack
-from unet_helpers.finding import SUFFIXES, FolderScan, find_pairs, scan_folder
+from unet_helpers.folders.finding import SUFFIXES, FolderScan, find_pairs, scan_folder
+from unet_helpers.folders.seen import parts_seen, unseen_pairs
+from unet_helpers.folders.sources import home, kaggle_dataset, open_dataset, phantom_dataset, unpack
+from unet_helpers.folders.splits import folds_by_group, split_by_group, stone_strata
 from unet_helpers.pairs import Pair, brightest_channel, image_hash, load_image, load_mask, load_pair
-from unet_helpers.seen import parts_seen, unseen_pairs
-from unet_helpers.splits import folds_by_group, split_by_group, stone_strata
 
 __all__ = [
     "SUFFIXES",

@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from unet_helpers.curves import FROC_THRESHOLDS, agreement, calibration, froc, precision_recall
 from unet_helpers.data import KnownStone
-from unet_helpers.intervals import bootstrap_intervals, paired_difference
 from unet_helpers.metrics import (
     check_lengths,
     check_probabilities,
@@ -21,7 +19,9 @@ from unet_helpers.metrics import (
     overlap_ratios,
     predicted_mask,
 )
-from unet_helpers.scoring import (
+from unet_helpers.scores.curves import FROC_THRESHOLDS, agreement, calibration, froc, precision_recall
+from unet_helpers.scores.intervals import bootstrap_intervals, paired_difference
+from unet_helpers.scores.records import (
     SIZE_BORDERS,
     ImageScores,
     Ratios,
@@ -35,7 +35,7 @@ from unet_helpers.scoring import (
     stone_records,
     totals,
 )
-from unet_helpers.surface import Spacing
+from unet_helpers.scores.surface import Spacing
 
 __all__ = [
     "THRESHOLDS",

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from unet_helpers.progress import progress_bar
+from unet_helpers.engine.progress import progress_bar
 from unet_helpers.transforms import normalise, resize_image, shrink_size
 
 __all__ = ["MAX_SIZE", "MIRRORINGS", "fast_precision", "predict", "predict_all"]

@@ -15,8 +15,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from unet_helpers.metrics import dice, false_alarms, match_stones, predicted_mask
-from unet_helpers.plotting import contact_sheet, figure_png
-from unet_helpers.rendering import (
+from unet_helpers.pictures.rendering import (
     Region,
     RenderSettings,
     check_arrays,
@@ -28,7 +27,8 @@ from unet_helpers.rendering import (
     sections_html,
     to_grey,
 )
-from unet_helpers.scoring import pixel_sizes, score_image_stones
+from unet_helpers.plotting import contact_sheet, figure_png
+from unet_helpers.scores.records import pixel_sizes, score_image_stones
 
 __all__ = ["BY_HAND", "WHOLE", "Inspector", "RenderSettings", "render"]
 

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from unet_helpers.metrics import dice, label_stones
-from unet_helpers.score_table import size_name
+from unet_helpers.scores.table import size_name
 
 __all__ = [
     "STYLES",

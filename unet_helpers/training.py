@@ -13,20 +13,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unet_helpers import distributed
-from unet_helpers.cache import CACHE_ABOVE_BYTES, decoded_bytes, load_shrunk, open_cache
 from unet_helpers.checkpoint import save_state
-from unet_helpers.compiling import compiled, is_compiler_error, wants_compiling
-from unet_helpers.config import TrainConfig, choose_device, default_config, learning_rate_factor
 from unet_helpers.data import Pair, image_hash, load_image
-from unet_helpers.files import remove_scratch, write_json
+from unet_helpers.engine import distributed
+from unet_helpers.engine.cache import CACHE_ABOVE_BYTES, decoded_bytes, load_shrunk, open_cache
+from unet_helpers.engine.compiling import compiled, is_compiler_error, wants_compiling
+from unet_helpers.engine.config import TrainConfig, choose_device, default_config, learning_rate_factor
+from unet_helpers.engine.files import remove_scratch, write_json
+from unet_helpers.engine.progress import TrainingBar, progress_bar, say
+from unet_helpers.engine.run_folder import RunStatus, remove_results, run_lock, run_status
+from unet_helpers.engine.run_state import RunState, open_run
+from unet_helpers.engine.snapshots import Snapshots
+from unet_helpers.engine.steps import batch_gradient, halving
 from unet_helpers.inference import MAX_SIZE, predict_all
 from unet_helpers.metrics import dice
-from unet_helpers.progress import TrainingBar, progress_bar, say
-from unet_helpers.run_folder import RunStatus, remove_results, run_lock, run_status
-from unet_helpers.run_state import RunState, open_run
-from unet_helpers.snapshots import Snapshots
-from unet_helpers.steps import batch_gradient, halving
 from unet_helpers.transforms import PatchSampler, augment, normalise
 
 __all__ = [

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from unet_helpers.engine.progress import progress_bar, say
 from unet_helpers.phantom.anatomy import MOST_SLICES, WHY_NO_MORE, Patient, make_patient, slice_depths
 from unet_helpers.phantom.scanner import Slice, render, window
 from unet_helpers.phantom.stones import STAGHORN_EVERY
-from unet_helpers.progress import progress_bar, say
 
 COLUMNS = {
     "slices.csv": ("stem", "patient", "depth_mm", "spacing_mm"),

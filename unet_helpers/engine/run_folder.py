@@ -23,9 +23,9 @@ from typing import IO, Any
 import torch
 
 from unet_helpers.checkpoint import load_state
-from unet_helpers.config import TrainConfig
-from unet_helpers.files import check_writable
-from unet_helpers.progress import say
+from unet_helpers.engine.config import TrainConfig
+from unet_helpers.engine.files import check_writable
+from unet_helpers.engine.progress import say
 
 __all__ = [
     "RunStatus",

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from unet_helpers.datasets import unpack
-from unet_helpers.groups import (
+from unet_helpers.folders.groups import (
     GroupRows,
     folder_names,
     join_groups,
@@ -19,6 +18,7 @@ from unet_helpers.groups import (
     read_groups_csv,
     spellings,
 )
+from unet_helpers.folders.sources import unpack
 from unet_helpers.pairs import Pair
 
 __all__ = ["GROUP_BY", "SUFFIXES", "FolderScan", "find_pairs", "scan_folder"]

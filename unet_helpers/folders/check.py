@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from unet_helpers.data import brightest_channel, image_hash, load_image, load_mask, load_pair, scan_folder
-from unet_helpers.progress import progress_bar
+from unet_helpers.engine.progress import progress_bar
 
 __all__ = ["check_folder"]
 

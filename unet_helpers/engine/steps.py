@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from unet_helpers import distributed
+from unet_helpers.engine import distributed
 from unet_helpers.inference import fast_precision
 from unet_helpers.losses import bce_dice_loss
 

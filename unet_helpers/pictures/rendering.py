@@ -21,7 +21,7 @@ from scipy import ndimage
 from unet_helpers.metrics import check_probability, label_stones, predicted_mask
 from unet_helpers.phantom import window
 from unet_helpers.plotting import ERROR_KINDS, STYLES, Style, error_codes
-from unet_helpers.scoring import ImageScores, image_record
+from unet_helpers.scores.records import ImageScores, image_record
 
 __all__ = [
     "Region",

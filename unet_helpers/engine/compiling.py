@@ -7,7 +7,7 @@ import sys
 import torch
 from torch import nn
 
-from unet_helpers import distributed
+from unet_helpers.engine import distributed
 
 __all__ = ["compiled", "is_compiler_error", "wants_compiling"]
 

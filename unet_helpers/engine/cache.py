@@ -22,8 +22,8 @@ from PIL import Image
 
 from unet_helpers import data, transforms
 from unet_helpers.data import Pair, home, image_hash, load_pair
+from unet_helpers.engine.progress import progress_bar
 from unet_helpers.inference import MAX_SIZE
-from unet_helpers.progress import progress_bar
 from unet_helpers.transforms import (
     PatchSampler,
     anchors_of,

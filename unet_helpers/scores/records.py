@@ -25,7 +25,7 @@ from unet_helpers.metrics import (
     match_stones,
     overlap_ratios,
 )
-from unet_helpers.surface import Spacing, SurfaceScores, pixel_size, surface_scores
+from unet_helpers.scores.surface import Spacing, SurfaceScores, pixel_size, surface_scores
 
 __all__ = [
     "SIZE_BORDERS",

@@ -26,8 +26,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from unet_helpers import plotting
-from unet_helpers.curves import threshold_counts
-from unet_helpers.files import written_whole
+from unet_helpers.engine.files import written_whole
 from unet_helpers.metrics import (
     divided,
     false_alarms,
@@ -36,15 +35,16 @@ from unet_helpers.metrics import (
     overlap_ratios,
     predicted_mask,
 )
-from unet_helpers.plotting import ERROR_KINDS, STYLES
-from unet_helpers.rendering import (
+from unet_helpers.pictures.rendering import (
     RenderSettings,
     check_arrays,
     find_regions,
     legend_html,
     render,
 )
-from unet_helpers.score_table import interval_text, number_text, score_remarks, score_rows, settings_text
+from unet_helpers.plotting import ERROR_KINDS, STYLES
+from unet_helpers.scores.curves import threshold_counts
+from unet_helpers.scores.table import interval_text, number_text, score_remarks, score_rows, settings_text
 
 __all__ = ["write_report"]
 

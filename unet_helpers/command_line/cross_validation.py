@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from unet_helpers.files import write_json
+from unet_helpers.engine.files import write_json
 
 __all__ = ["fold_checkpoints", "fold_folder", "is_finished", "mark_finished", "open_folds"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from unet_helpers.engine.progress import progress_bar
 from unet_helpers.pairs import Pair, image_hash, load_image
-from unet_helpers.progress import progress_bar
 
 __all__ = ["fold_parts", "parts_seen", "unseen_pairs"]
 

@@ -16,11 +16,9 @@ import torch
 from matplotlib.backend_bases import FigureCanvasBase
 from PIL import Image
 
-from unet_helpers import distributed, phantom, plotting
-from unet_helpers.check import check_folder
+from unet_helpers import phantom, plotting
 from unet_helpers.checkpoint import Checkpoint, load_checkpoint, load_state, store_threshold
-from unet_helpers.config import COMPILE_CHOICES
-from unet_helpers.cross_validation import (
+from unet_helpers.command_line.cross_validation import (
     fold_checkpoints,
     fold_folder,
     is_finished,
@@ -41,16 +39,19 @@ from unet_helpers.data import (
     split_by_group,
     stone_strata,
 )
+from unet_helpers.engine import distributed
+from unet_helpers.engine.config import COMPILE_CHOICES
+from unet_helpers.engine.files import check_writable, explain, write_json, written_whole
+from unet_helpers.engine.progress import progress_bar
 from unet_helpers.evaluation import choose_grey_threshold, choose_threshold, evaluate, score_masks
-from unet_helpers.files import check_writable, explain, write_json, written_whole
-from unet_helpers.finding import GROUP_BY
+from unet_helpers.folders.check import check_folder
+from unet_helpers.folders.finding import GROUP_BY
+from unet_helpers.folders.seen import fold_parts
 from unet_helpers.inference import predict, predict_all
 from unet_helpers.metrics import dice, predicted_mask
 from unet_helpers.model import UNet
-from unet_helpers.progress import progress_bar
-from unet_helpers.report import write_report
-from unet_helpers.score_table import score_table
-from unet_helpers.seen import fold_parts
+from unet_helpers.report.page import write_report
+from unet_helpers.scores.table import score_table
 from unet_helpers.training import (
     Interrupted,
     RunStatus,

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unet_helpers import distributed
 from unet_helpers.checkpoint import build_network, load_weights, network_name
-from unet_helpers.config import TrainConfig, clashes, continued, default_config
+from unet_helpers.engine import distributed
+from unet_helpers.engine.config import TrainConfig, clashes, continued, default_config
+from unet_helpers.engine.run_folder import holds_run, how_far, load_run, saved_config
+from unet_helpers.engine.snapshots import Snapshots
+from unet_helpers.engine.steps import LossLedger
 from unet_helpers.inference import sixteen_bit_type
 from unet_helpers.model import UNet
-from unet_helpers.run_folder import holds_run, how_far, load_run, saved_config
-from unet_helpers.snapshots import Snapshots
-from unet_helpers.steps import LossLedger
 
 __all__ = ["RunState", "open_run"]
 

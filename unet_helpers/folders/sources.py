@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from filelock import FileLock, Timeout
 
 from unet_helpers import phantom
-from unet_helpers.progress import say
+from unet_helpers.engine.progress import say
 
 __all__ = ["home", "kaggle_dataset", "open_dataset", "phantom_dataset", "unpack"]
 
@@ -33,7 +33,7 @@ def home() -> Path:
     """
     if os.environ.get("UNET_HOME"):
         return Path(os.environ["UNET_HOME"]).expanduser()
-    checkout = Path(__file__).resolve().parents[1]
+    checkout = Path(__file__).resolve().parents[2]
     return checkout if (checkout / "notebooks").is_dir() else Path.cwd()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from unet_helpers.files import written_whole
+from unet_helpers.engine.files import written_whole
 
 __all__ = ["Snapshots"]
 

@@ -10,8 +10,8 @@ from itertools import combinations
 
 import numpy as np
 
+from unet_helpers.engine.progress import progress_bar
 from unet_helpers.pairs import Pair, load_mask
-from unet_helpers.progress import progress_bar
 
 __all__ = ["folds_by_group", "split_by_group", "stone_strata"]
 

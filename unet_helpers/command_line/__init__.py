@@ -1,0 +1,1 @@
+"""The lessons' pipeline without a notebook: `python -m unet_helpers --help`."""

@@ -1,0 +1,1 @@
+"""What keeps a training fast and safe: settings, saved state, several GPUs, files, progress."""

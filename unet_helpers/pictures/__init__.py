@@ -1,0 +1,1 @@
+"""Pictures composed pixel by pixel, and drawings of the network."""

@@ -1,0 +1,1 @@
+"""One HTML page with scores, curves, cases and a slider."""

@@ -1,0 +1,1 @@
+"""Scores beyond Dice and IoU: counts of images, sections, stones, intervals, curves, distances, the table."""
