@@ -32,7 +32,7 @@ class Part(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where the table of an organ is built."""
+    """Where a table of organs is built."""
 
     origin_mm: Vector  # (3,)
     axes: Vector = UNTURNED  # (3, 3), rows: where the table's x, y and z point to
@@ -127,7 +127,7 @@ def build_ribs(rng: Generator, traits: Traits, trunk: Trunk) -> Iterator[Part]:
         x = (trunk.half_width - inwards_mm) * np.sin(angle)
         y = (inwards_mm - trunk.half_depth) * np.cos(angle)
         knots = np.column_stack([x, y, back_z + fall_mm, np.full(N_RIB_KNOTS, 5.6)])
-        tube = Tube(tuple((*knot,) for knot in knots.tolist()), stretch=(0.75, 0.85, 1.2), sway_mm=0.1)
+        tube = Tube([(*knot,) for knot in knots.tolist()], stretch=(0.75, 0.85, 1.2), sway_mm=0.1)
         rib = Organ("rib", "rib", tube, both_sides=True, vary=0.25)
         yield from build(rng, traits, [rib], Place(TRUNK_AXIS[0]))
 

@@ -73,11 +73,11 @@ def patient_of_set(index: int, seed: int) -> Patient:
 
 def stem_of(index: int, slice_index: int, seed: int) -> str:
     """A file name as in the Kaggle set: slices of a patient are recorded seconds apart, patients hours."""
-    r = np.random.default_rng([seed, 4, index, slice_index])
+    rng = np.random.default_rng([seed, 4, index, slice_index])
     seconds = 63_700_000_000 + 7200 * index + 7 * slice_index
     return (
-        f"1-3-46-670589-33-1-{seconds}{r.integers(10**11, 10**12)}"
-        f"-{r.integers(10**18, 9 * 10**18)}_png_jpg.rf.{r.bytes(16).hex()}"
+        f"1-3-46-670589-33-1-{seconds}{rng.integers(10**11, 10**12)}"
+        f"-{rng.integers(10**18, 9 * 10**18)}_png_jpg.rf.{rng.bytes(16).hex()}"
     )
 
 
