@@ -17,8 +17,9 @@ import numpy as np
 from PIL import Image
 
 from unet_helpers.engine.progress import progress_bar, say
-from unet_helpers.phantom.anatomy import MOST_SLICES, WHY_NO_MORE, Patient, make_patient, slice_depths
-from unet_helpers.phantom.scanner import Slice, render, window
+from unet_helpers.phantom.depths import MOST_SLICES, WHY_NO_MORE, slice_depths
+from unet_helpers.phantom.patient import Patient, make_patient
+from unet_helpers.phantom.scanner import ShownStone, Slice, render, window
 from unet_helpers.phantom.stones import STAGHORN_EVERY
 
 COLUMNS = {
@@ -36,6 +37,9 @@ COLUMNS = {
         "location",
     ),
 }
+Row = tuple[str | int | float, ...]
+Rows = dict[str, list[Row]]  # of a patient, by the name of the table
+
 GOLDEN = (5**0.5 - 1) / 2  # what its multiples have behind the point is spread evenly, few or many
 LOOK_EVERY_SECONDS = 0.05
 
@@ -69,31 +73,40 @@ def patient_of_set(index: int, seed: int) -> Patient:
 
 def stem_of(index: int, slice_index: int, seed: int) -> str:
     """A file name as in the Kaggle set: slices of a patient are recorded seconds apart, patients hours."""
-    r = np.random.default_rng([seed, 4, index, slice_index])
+    rng = np.random.default_rng([seed, 4, index, slice_index])
     seconds = 63_700_000_000 + 7200 * index + 7 * slice_index
     return (
-        f"1-3-46-670589-33-1-{seconds}{r.integers(10**11, 10**12)}"
-        f"-{r.integers(10**18, 9 * 10**18)}_png_jpg.rf.{r.bytes(16).hex()}"
+        f"1-3-46-670589-33-1-{seconds}{rng.integers(10**11, 10**12)}"
+        f"-{rng.integers(10**18, 9 * 10**18)}_png_jpg.rf.{rng.bytes(16).hex()}"
     )
 
 
 def save_slice(folder: Path, stem: str, cut: Slice, patient: Patient) -> None:
+    """Write the picture (JPEG, grey in three equal channels) and the mask (PNG, 0 or 255)."""
     grey = Image.fromarray(window(cut.image_hu, patient.traits.level, patient.traits.width))
     grey.convert("RGB").save(folder / f"{stem}.jpg", quality=92)
     Image.fromarray(cut.mask.astype(np.uint8) * 255).save(folder / f"{stem}_mask.png")
 
 
-def write_patient(folder: Path, index: int, job: Job) -> dict[str, list[tuple]]:
+def write_patient(folder: Path, index: int, job: Job) -> Rows:
     """Write the slices of one patient; returns their rows of the tables."""
-    patient, slices, shown = patient_of_set(index, job.seed), [], []
+    patient = patient_of_set(index, job.seed)
+    slices: list[Row] = []
+    shown: list[tuple[str, ShownStone]] = []
     for slice_index, depth_mm in enumerate(slice_depths(patient, job.n_slices)):
         cut, stem = render(patient, depth_mm, job.size), stem_of(index, slice_index, job.seed)
         save_slice(folder, stem, cut, patient)
         slices.append((stem, patient.seed, depth_mm, round(cut.spacing_mm, 4)))
         shown += [(stem, stone) for stone in cut.stones]
     n_sections = Counter(stone.stone for _, stone in shown)
-    stones = [(stem, *s[:6], n_sections[s.stone], s.hu, s.location) for stem, s in shown]
+    stones = [stone_row(stem, stone, n_sections[stone.stone]) for stem, stone in shown]
     return {"slices.csv": slices, "stones.csv": stones}
+
+
+def stone_row(stem: str, shown: ShownStone, n_sections: int) -> Row:
+    """A row of stones.csv; `n_sections`: how many slices of the patient show this stone."""
+    values = {"stem": stem, "n_sections": n_sections, **shown._asdict()}
+    return tuple(values[column] for column in COLUMNS["stones.csv"])
 
 
 def claimed(path: Path) -> bool:
@@ -115,6 +128,7 @@ def finish_patient(job: Job, index: int) -> None:
 
 
 def rows_path(job: Job, index: int) -> Path:
+    """Where the rows of a patient lie, once all of the patient is written."""
     return Path(job.scratch, "rows", f"{index}.json")
 
 
@@ -182,13 +196,16 @@ def write_all(job: Job, workers: int, show: Callable[[], object]) -> None:
 
 
 def report_failures(helpers: list[subprocess.Popen[str]]) -> None:
+    """Say how many helpers failed, and the last line of what one of them said."""
     failed = [helper for helper in helpers if helper.returncode]
     if failed:
-        *_, reason = [f"exit code {failed[0].returncode}", *failed[0].stderr.read().splitlines()]
+        said = failed[0].stderr.read().splitlines() if failed[0].stderr else []
+        *_, reason = [f"exit code {failed[0].returncode}", *said]
         say(f"{len(failed)} of {len(helpers)} helping processes failed ({reason}). This one does their work.")
 
 
 def write_tables(job: Job) -> None:
+    """Write the tables from the rows of all patients, in their order."""
     rows = [json.loads(rows_path(job, index).read_text("utf-8")) for index in range(job.n_patients)]
     for name, columns in COLUMNS.items():
         lines = [columns, *(line for patient in rows for line in patient[name])]
@@ -202,6 +219,7 @@ def n_cores() -> int:
 
 
 def check_settings(**settings: int) -> None:
+    """Raise a ValueError that names the first setting out of range."""
     limits = {
         "n_patients": (1, 10_000),
         "n_slices": (1, MOST_SLICES),

@@ -1,5 +1,7 @@
 """The scanner: a coronal slice of a patient in Hounsfield units, and the grey picture of a window."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np
@@ -7,17 +9,34 @@ from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import center_of_mass, gaussian_filter, uniform_filter1d
 
-from unet_helpers.phantom.anatomy import L, Patient
-from unet_helpers.phantom.shapes import Array, Solid
+from unet_helpers.phantom.patient import Patient
+from unet_helpers.phantom.shapes import Array, Floats, Solid
 from unet_helpers.phantom.space import in_body, turned
 from unet_helpers.phantom.stones import Stone
+from unet_helpers.phantom.tissues import GRAINS_MM, Coat, Grain
 
-Grid = tuple[Array, float, Array, float]  # x (H, W), y and z (H, W) of the pixels of a slice; their size, mm
+Mask = NDArray[np.bool_]
+Grains = dict[Grain, Array]  # textures (H, W) of mean 0 and standard deviation 1
+
 AIR_HU, TISSUE_HU = -1000.0, 30.0
 HALF_WHITE_HU = 105.0  # half-way from tissue to white in the usual window
+STREAKS_FROM_HU = 500.0  # what is denser throws streaks
+STREAK_MM = 70
+FWHM_PER_SIGMA = 2.355  # of a Gaussian
+STONE_GRAIN = 0.06  # standard deviation within a stone, as share of its HU
+CUTS_MM = (-1.0, 0.0, 1.0)  # in front of and behind the middle of a slice that is 3 mm thick
 LEAST_PIXELS = 3  # of a section that counts
 FAR_MM = 9999.0  # outside of everything
-GRAINS_MM = {"fine": (0.8, 0.8), "mid": (2.1, 2.1), "coarse": (7.2, 7.2), "streak": (4.2, 0.7)}  # along z, x
+N_LOOKS, LOOK_MM = 32, 18  # points a side of a first look at a solid; further away nothing is painted
+
+
+class Grid(NamedTuple):
+    """Where the pixels of a slice lie in the body, in mm."""
+
+    x: Floats  # (H, W)
+    y: float  # the slice's depth
+    z: Floats  # (H, W)
+    pixel_mm: float  # the width of one
 
 
 class ShownStone(NamedTuple):
@@ -37,9 +56,31 @@ class Slice(NamedTuple):
     """A coronal slice (H, W): attenuation in HU, and the true mask of its stones."""
 
     image_hu: Array
-    mask: NDArray[np.bool_]
+    mask: Mask
     spacing_mm: float
     stones: list[ShownStone]
+
+
+def render(patient: Patient, depth_mm: float, size: int = 256) -> Slice:
+    """Scan a coronal slice.
+
+    Args:
+        patient: Who is scanned.
+        depth_mm: From the back (negative) to the front, see `slice_depths`.
+        size: Side of the square slice in pixels, 64 to 512; the field of view stays.
+
+    Raises:
+        ValueError: If the size is out of range.
+    """
+    if not 64 <= size <= 512:
+        raise ValueError(f"size must be 64 to 512 pixels, got {size}.")
+    rng = np.random.default_rng([patient.seed, 3, round((depth_mm + 1000) * 100)])
+    grid, image_hu = make_grid(patient, depth_mm, size), np.full((size, size), AIR_HU, np.float32)
+    grains = {name: draw_grain(rng, size, np.array(mm) / grid.pixel_mm) for name, mm in GRAINS_MM.items()}
+    for part in patient.parts:
+        paint(image_hu, grid, part.solid, patient.coats[part.filling], grains)
+    mask, stones = add_stones(image_hu, patient, grid, grains)
+    return Slice(scan(image_hu, patient, grid.pixel_mm, rng), mask, grid.pixel_mm, stones)
 
 
 def make_grid(patient: Patient, depth_mm: float, size: int) -> Grid:
@@ -49,104 +90,129 @@ def make_grid(patient: Patient, depth_mm: float, size: int) -> Grid:
     right, down = np.meshgrid(across, across)
     x, z = in_body(patient.traits, right, depth_mm, down)
     x[np.maximum(*np.abs(turned(patient.traits, right, down))) > half_mm] = FAR_MM
-    return x, depth_mm, z, 2 * half_mm / size
+    return Grid(x, depth_mm, z, 2 * half_mm / size)
 
 
-def paint(image_hu: Array, grid: Grid, shape: Solid, layers: tuple, grains: dict[str, Array]) -> None:
-    """Paint the layers of a solid; an edge pixel is blended by how much of it the solid covers."""
-    (x, y, z, pixel_mm), step = grid, len(image_hu) // 32
-    near = shape(x[::step, ::step], y, z[::step, ::step]) > -18  # a first look, every 11 mm at most
-    if near.any():
-        (top, *_, bottom), (left, *_, right) = (np.flatnonzero(near.any(i)).repeat(2) * step for i in (1, 0))
-        box = np.s_[top : bottom + step, left : right + step]
-        distance = shape(x[box], y, z[box])
-        reached = [layer for layer in layers if layer[1] < distance.max() + pixel_mm]
-        for hu, inset_mm, soft_mm, opacity, texture, vary_hu, patch in reached:
-            cover = ((distance - inset_mm) / (pixel_mm + soft_mm) + 0.5).clip(0, 1) * opacity
-            if patch is not None:
-                cover *= ((grains[texture][box] - patch) * 3).clip(0, 1)
-            image_hu[box] += cover * (hu + vary_hu * grains[texture][box] - image_hu[box])
+def paint(image_hu: Array, grid: Grid, solid: Solid, coats: list[Coat], grains: Grains) -> None:
+    """Paint the coats of a solid into an image (H, W); an edge pixel is blended by its covered share."""
+    box = find(solid, grid)
+    if box is None:
+        return
+    depth = solid(grid.x[box], grid.y, grid.z[box])
+    deepest = depth.max() + grid.pixel_mm
+    for hu, layer in coats:
+        if layer.inset_mm < deepest:
+            texture = grains[layer.grain][box]
+            cover = covered(depth - layer.inset_mm, grid.pixel_mm + layer.soft_mm) * layer.opacity
+            if layer.patch_above is not None:
+                cover *= ((texture - layer.patch_above) * 3).clip(0, 1)
+            image_hu[box] += cover * (hu + layer.vary_hu * texture - image_hu[box])
+
+
+def find(solid: Solid, grid: Grid) -> tuple[slice, slice] | None:
+    """The rows and columns where a solid may be, by a first look at every 11th mm at most; None: nowhere."""
+    step = len(grid.x) // N_LOOKS
+    near = solid(grid.x[::step, ::step], grid.y, grid.z[::step, ::step]) > -LOOK_MM
+    rows, columns = np.flatnonzero(near.any(1)) * step, np.flatnonzero(near.any(0)) * step
+    if not len(rows):
+        return None
+    return slice(rows[0], rows[-1] + step), slice(columns[0], columns[-1] + step)
+
+
+def covered(depth: Array, edge_mm: float) -> Array:
+    """The share of every pixel that a solid covers, from its depth in the solid; its edge is a ramp."""
+    return (depth / edge_mm + 0.5).clip(0, 1)
 
 
 def add_stones(
-    image_hu: Array, patient: Patient, grid: Grid, grains: dict[str, Array]
-) -> tuple[NDArray[np.bool_], list[ShownStone]]:
-    """Put stones into a slice 3 mm thick, and outline them; two that touch share a region of the mask."""
+    image_hu: Array, patient: Patient, grid: Grid, grains: Grains
+) -> tuple[Mask, list[ShownStone]]:
+    """Put stones into an image (H, W), and outline them; two that touch share a region of the mask."""
     mask, shown = np.zeros(image_hu.shape, bool), []
-    blur_px = patient.traits.blur_mm / 2.355 / grid[3]
+    blur_px = patient.traits.blur_mm / FWHM_PER_SIGMA / grid.pixel_mm
     for stone in patient.stones:
-        cover = covered(stone.shape, grid, grains)
+        cover = filled(stone.shape, grid)
         section = outlined(cover, stone.hu, blur_px)
         if section.sum() >= LEAST_PIXELS:  # else it is only grazed
-            image_hu += cover * (stone.hu * (1 + 0.06 * grains["fine"]) - image_hu)
+            image_hu += cover * (stone.hu * (1 + STONE_GRAIN * grains["fine"]) - image_hu)
             mask |= section
-            shown.append(describe(patient.seed, stone, cover, section, grid[3]))
+            shown.append(describe(patient.seed, stone, cover, section, grid.pixel_mm))
     return mask, shown
 
 
-def covered(shape: Solid, grid: Grid, grains: dict[str, Array]) -> Array:
-    """The share of every voxel (H, W) that a solid fills, from three cuts 1 mm apart."""
-    x, y, z, pixel_mm = grid
-    cuts = np.zeros((3, *x.shape), np.float32)
-    for cut, dy in zip(cuts, (-1.0, 0.0, 1.0), strict=True):
-        paint(cut, (x, y + dy, z, pixel_mm), shape, (L(1.0, soft_mm=0.0),), grains)
-    return cuts.mean(0)
+def filled(solid: Solid, grid: Grid) -> Array:
+    """The share of every voxel (H, W) of a slice that a solid fills, from three cuts 1 mm apart."""
+    cuts = np.zeros((len(CUTS_MM), *grid.x.shape), np.float32)
+    for cut, offset_mm in zip(cuts, CUTS_MM, strict=True):
+        shifted = grid._replace(y=grid.y + offset_mm)
+        box = find(solid, shifted)
+        if box is not None:
+            cut[box] = covered(solid(grid.x[box], shifted.y, grid.z[box]), grid.pixel_mm)
+    shares: Array = cuts.mean(0)
+    return shares
 
 
-def outlined(cover: Array, hu: float, blur_px: float) -> NDArray[np.bool_]:
+def outlined(cover: Array, hu: float, blur_px: float) -> Mask:
     """What looks, once it is blurred, half-way from tissue to the stone's HU, or to white."""
     if not cover.any():
         return np.zeros(cover.shape, bool)
-    return gaussian_filter(cover, blur_px) >= min(0.5, HALF_WHITE_HU / (hu - TISSUE_HU))
+    blurred: Array = gaussian_filter(cover, blur_px)
+    return blurred >= min(0.5, HALF_WHITE_HU / (hu - TISSUE_HU))
 
 
-def describe(
-    patient: int, stone: Stone, cover: Array, section: NDArray[np.bool_], pixel_mm: float
-) -> ShownStone:
+def describe(patient: int, stone: Stone, cover: Array, section: Mask, pixel_mm: float) -> ShownStone:
     row, column = np.round(center_of_mass(cover), 2).tolist()
-    section_diameter_mm = round(2 * (int(section.sum()) / np.pi) ** 0.5 * pixel_mm, 2)
     return ShownStone(
-        f"{patient}-{stone.number}",
-        row,
-        column,
-        section_diameter_mm,
-        stone.size.diameter_mm,
-        stone.size.volume_mm3,
-        round(stone.hu),
-        stone.location,
+        stone=f"{patient}-{stone.number}",
+        row=row,
+        column=column,
+        section_diameter_mm=round(2 * (int(section.sum()) / np.pi) ** 0.5 * pixel_mm, 2),
+        diameter_mm=stone.size.diameter_mm,
+        volume_mm3=stone.size.volume_mm3,
+        hu=round(stone.hu),
+        location=stone.location,
     )
 
 
-def grain(r: Generator, size: int, sigma_px: ArrayLike) -> Array:
+def scan(image_hu: Array, patient: Patient, pixel_mm: float, rng: Generator) -> Array:
+    """What the scanner makes of an image (H, W): blur, noise, and streaks beside what is very dense.
+
+    Noise grows with the square root of the tissue that the X-rays cross along a row.
+    """
+    blurred: Array = gaussian_filter(image_hu, patient.traits.blur_mm / FWHM_PER_SIGMA / pixel_mm)
+    crossed = (np.clip(image_hu, AIR_HU, 1500) - AIR_HU).mean(1, keepdims=True) / 1000  # (H, 1), 1 is water
+    grain = draw_grain(rng, len(image_hu), np.array([1.02, 1.25]) / pixel_mm)
+    noise = patient.traits.noise_hu * np.sqrt(crossed) * grain
+    dense: Array = uniform_filter1d(
+        np.clip(image_hu - STREAKS_FROM_HU, 0, 2000), int(STREAK_MM / pixel_mm), axis=1
+    )
+    streaks = rng.normal(-0.03, 0.12, crossed.shape) * dense  # bright or dark, the same along a row
+    scanned: Array = (blurred + noise + streaks).astype(np.float32)
+    return scanned
+
+
+def draw_grain(rng: Generator, size: int, sigma_px: ArrayLike) -> Array:
     """Random texture (size, size) of a coarseness, with mean 0 and standard deviation 1."""
-    noise = gaussian_filter(r.standard_normal((size, size), np.float32), sigma_px, mode="wrap", truncate=3)
-    return (noise - noise.mean()) / noise.std()
+    noise: Array = gaussian_filter(
+        rng.standard_normal((size, size), np.float32), sigma_px, mode="wrap", truncate=3
+    )
+    grain: Array = (noise - noise.mean()) / noise.std()
+    return grain
 
 
-def scan(image_hu: Array, patient: Patient, pixel_mm: float, r: Generator) -> Array:
-    """Blur, noise that grows where the X-rays cross more tissue, and streaks beside what is very dense."""
-    blurred = gaussian_filter(image_hu, patient.traits.blur_mm / 2.355 / pixel_mm)
-    path = (np.clip(image_hu, AIR_HU, 1500) - AIR_HU).mean(1, keepdims=True) / 1000  # in widths of water
-    noise = patient.traits.noise_hu * np.sqrt(path) * grain(r, len(path), np.array([1.02, 1.25]) / pixel_mm)
-    dense = uniform_filter1d(np.clip(image_hu - 500, 0, 2000), int(70 / pixel_mm), axis=1)
-    return (blurred + noise + r.normal(-0.03, 0.12, path.shape) * dense).astype(np.float32)  # with streaks
+def window(image_hu: Floats, level: float, width: float) -> NDArray[np.uint8]:
+    """The grey picture a radiologist sees: level - width / 2 is black (0), level + width / 2 white (255).
 
+    Args:
+        image_hu: Array of any shape, in HU.
+        level: Middle of the grey scale, in HU.
+        width: From black to white, in HU.
 
-def render(patient: Patient, depth_mm: float, size: int = 256) -> Slice:
-    """Scan a coronal slice of `size` (64 to 512) pixels a side; depths run from back (negative) to front."""
-    if not 64 <= size <= 512:
-        raise ValueError(f"size must be 64 to 512 pixels, got {size}.")
-    r = np.random.default_rng([patient.seed, 3, round((depth_mm + 1000) * 100)])
-    grid, image_hu = make_grid(patient, depth_mm, size), np.full((size, size), AIR_HU, np.float32)
-    grains = {name: grain(r, size, np.array(mm) / grid[3]) for name, mm in GRAINS_MM.items()}
-    for shape, layers in patient.parts:
-        paint(image_hu, grid, shape, layers, grains)
-    mask, stones = add_stones(image_hu, patient, grid, grains)
-    return Slice(scan(image_hu, patient, grid[3], r), mask, grid[3], stones)
-
-
-def window(image_hu: Array, level: float, width: float) -> NDArray[np.uint8]:
-    """Map level - width / 2 to 0 and level + width / 2 to 255 and clip: the picture a radiologist sees."""
+    Raises:
+        ValueError: If the width is not positive.
+    """
     if not width > 0:
         raise ValueError(f"width must be positive, got {width}.")
-    return np.rint(np.clip((image_hu - (level - width / 2)) * (255 / width), 0, 255)).astype(np.uint8)
+    black = level - width / 2
+    grey: NDArray[np.uint8] = np.rint(np.clip((image_hu - black) * (255 / width), 0, 255)).astype(np.uint8)
+    return grey

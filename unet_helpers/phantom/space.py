@@ -9,14 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from unet_helpers.phantom.shapes import Vector
+from unet_helpers.phantom.shapes import Floats, Vector
 
 N_STEPS_BACK = 12  # of the search for the picture's point; each step leaves at most a third of the error
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Traits:
     """What differs from patient to patient, apart from their organs."""
 
@@ -36,15 +35,13 @@ class Traits:
     waves: Vector  # (n, 6): wave vector (3), phase, shift along x and z in mm; they bend the body a little
 
 
-def turned(traits: Traits, right: NDArray, down: NDArray) -> tuple[NDArray, NDArray]:
+def turned(traits: Traits, right: Floats, down: Floats) -> tuple[Floats, Floats]:
     """The picture's axes turned by the patient's tilt."""
     cosine, sine = float(np.cos(traits.tilt)), float(np.sin(traits.tilt))
     return right * cosine - down * sine, right * sine + down * cosine
 
 
-def in_body(
-    traits: Traits, right: NDArray, depth_mm: NDArray | float, down: NDArray
-) -> tuple[NDArray, NDArray]:
+def in_body(traits: Traits, right: Floats, depth_mm: Floats | float, down: Floats) -> tuple[Floats, Floats]:
     """Where points of the picture lie in the body: turned, then bent by waves, then drawn in at the waist.
 
     Args:
