@@ -28,7 +28,8 @@ def shown(inspector: Inspector) -> np.ndarray:
 
 def expected(inspector: Inspector, data: dict) -> np.ndarray:
     i = inspector.current
-    return render(data["images"][i], data["targets"][i], data["probabilities"][i], inspector.settings())
+    masks = {"target": data["targets"][i], "probability": data["probabilities"][i]}
+    return render(data["images"][i], **masks, settings=inspector.settings())
 
 
 def make_data() -> dict:
@@ -81,8 +82,7 @@ def test_window_sliders_exist_only_for_hu(data):
     inspector.level.value, inspector.width.value = 100, 900
     settings = inspector.settings()
     assert (settings.window_level, settings.window_width) == (100, 900)
-    picture = render(images_hu[0], data["targets"][0], data["probabilities"][0], settings)
-    assert np.array_equal(shown(inspector), picture)
+    assert np.array_equal(shown(inspector), expected(inspector, data | {"images": images_hu}))
     assert inspector.level in all_children(inspector.widget)
     assert Inspector(**data).level not in all_children(Inspector(**data).widget)
 
@@ -174,7 +174,7 @@ def test_one_move_composes_one_picture(data):
 def test_smallest_data_sets(n_images):
     empty = [np.zeros((5, 7), bool)] * n_images
     zeros = [np.zeros((5, 7), np.float32)] * n_images
-    inspector = Inspector([np.zeros((5, 7), np.uint8)] * n_images, empty, zeros)
+    inspector = Inspector([np.zeros((5, 7), np.uint8)] * n_images, targets=empty, probabilities=zeros)
     assert shown(inspector).shape == (457, 640, 3)
     inspector.next_miss.click()
     inspector.next_false_alarm.click()
@@ -186,7 +186,8 @@ def test_smallest_data_sets(n_images):
 
 def test_arrays_of_images_work_like_lists():
     stack = np.zeros((3, 8, 8), np.uint8)
-    inspector = Inspector(stack, stack > 0, stack.astype(np.float32), spacing_mm=np.full(3, 0.8))
+    masks = {"targets": stack > 0, "probabilities": stack.astype(np.float32)}
+    inspector = Inspector(stack, **masks, spacing_mm=np.full(3, 0.8))
     inspector.index.value = 3
     assert "of 3" in inspector.score.value
 
@@ -229,7 +230,8 @@ from unet_helpers.inspector import Inspector
 
 target = np.zeros((32, 32), bool)
 target[4:8, 4:8] = True
-inspector = Inspector([np.full((32, 32), 90, np.uint8)] * 2, [target] * 2, [target * np.float32(0.9)] * 2)
+images, masks = [np.full((32, 32), 90, np.uint8)] * 2, [target] * 2
+inspector = Inspector(images, targets=masks, probabilities=[target * np.float32(0.9)] * 2)
 before = bytes(inspector.picture.value)
 inspector.threshold.value = 0.95
 assert before != bytes(inspector.picture.value) and "missed <b>1" in inspector.score.value
@@ -271,7 +273,8 @@ def test_a_move_at_512_pixels_is_quick():
     rows, columns = np.indices((512, 512))
     target = (rows - 200) ** 2 + (columns - 300) ** 2 < 64
     probability = np.exp(-((rows - 202) ** 2 + (columns - 300) ** 2) / 90).astype(np.float32)
-    inspector = Inspector([rng.integers(0, 256, (512, 512)).astype(np.uint8)], [target], [probability])
+    image = rng.integers(0, 256, (512, 512)).astype(np.uint8)
+    inspector = Inspector([image], targets=[target], probabilities=[probability])
     seconds = []
     for i in range(20):
         start = time.process_time()

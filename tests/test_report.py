@@ -15,6 +15,7 @@ from unet_helpers.data import KnownStone
 from unet_helpers.evaluation import evaluate, score_masks
 from unet_helpers.metrics import dice, match_stones, predicted_mask
 from unet_helpers.report import page as report
+from unet_helpers.report import slider
 from unet_helpers.report.page import write_report
 from unet_helpers.scores.table import score_remarks, score_rows
 
@@ -61,7 +62,7 @@ def make_report(
         n_resamples=50,
         stones=stones,
     )
-    write_report(path, scores, data["images"], data["targets"], data["probabilities"], data["names"], **more)
+    write_report(path, scores, **data, **more)
     return path.read_text("utf-8"), scores
 
 
@@ -262,7 +263,7 @@ def test_slider_stays_small_by_keeping_the_first_of_each_group(tmp_path, monkeyp
         "False alarms"
     ] * 4
     n_tiles = len(Reader(page).all("button"))
-    monkeypatch.setattr(report, "SLIDER_BYTES", 6 * len(read_data(page)["cases"][0]["png"]))
+    monkeypatch.setattr(slider, "SLIDER_BYTES", 6 * len(read_data(page)["cases"][0]["png"]))
     fewer, _ = make_report(tmp_path / "r.html", data)
     names = [case["name"].split(",")[0] for case in read_data(fewer)["cases"]]
     assert 4 <= len(names) <= 6 and set(names) == {"Worst", "Median", "Best", "False alarms"}
