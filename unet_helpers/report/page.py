@@ -25,7 +25,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from unet_helpers import plotting
 from unet_helpers.engine.files import written_whole
 from unet_helpers.metrics import (
     divided,
@@ -44,6 +43,13 @@ from unet_helpers.pictures.rendering import (
 )
 from unet_helpers.plotting import ERROR_KINDS, STYLES
 from unet_helpers.scores.curves import threshold_counts
+from unet_helpers.scores.figures import (
+    plot_bland_altman,
+    plot_froc,
+    plot_precision_recall,
+    plot_reliability,
+    plot_size_bins,
+)
 from unet_helpers.scores.table import interval_text, number_text, score_remarks, score_rows, settings_text
 
 __all__ = ["write_report"]
@@ -222,23 +228,23 @@ def _figures(scores: Mapping[str, Any]) -> str:
     threshold = None if isinstance(scores["threshold"], list) else scores["threshold"]
     drawn: list[tuple[Callable[[Axes], Axes], str]] = [
         (
-            lambda ax: plotting.plot_froc(scores["froc"], ax, threshold),
+            lambda ax: plot_froc(scores["froc"], ax, threshold),
             "How many sections are found, at what price in false alarms, from strict to lenient thresholds.",
         ),
-        (lambda ax: plotting.plot_size_bins(bins, ax), f"Which {bins[0]['of']} are found: by true diameter."),
+        (lambda ax: plot_size_bins(bins, ax), f"Which {bins[0]['of']} are found: by true diameter."),
         (
-            lambda ax: plotting.plot_precision_recall(scores["precision_recall"], ax, threshold),
+            lambda ax: plot_precision_recall(scores["precision_recall"], ax, threshold),
             "Pixels, not sections: what share of the predicted is right, what share of the true is found.",
         ),
         (
-            lambda ax: plotting.plot_reliability(scores["calibration"], ax),
+            lambda ax: plot_reliability(scores["calibration"], ax),
             "Is a probability of 0.7 right in 7 of 10 pixels? On the dashed line it is.",
         ),
     ]
     if size["n"]:
         drawn.append(
             (
-                lambda ax: plotting.plot_bland_altman(size, unit, ax),
+                lambda ax: plot_bland_altman(size, unit, ax),
                 "How far the measured diameter is from the true one, for each section found, with "
                 "limits by size. Outliers beyond the axis stand at its edge, with their error.",
             )
