@@ -65,12 +65,59 @@ def test_error_codes_by_hand():
     assert {plotting.ERROR_KINDS[c] for c in (1, 2, 3)} == {"miss", "false alarm", "hit"}
 
 
+def test_each_kind_has_the_colour_and_the_words_that_it_always_had():
+    found = {kind: (style.colour, style.label.split()[0]) for kind, style in STYLES.items()}
+    assert found == {
+        "hit": ((86, 180, 233), "found"),  # sky blue
+        "miss": ((213, 94, 0), "missed"),  # vermillion
+        "false alarm": ((240, 228, 66), "false"),  # yellow
+        "truth": ((0, 158, 115), "truth"),  # bluish green
+        "prediction": ((204, 121, 167), "prediction"),  # reddish purple
+    }
+
+
 def test_overlay_of_both_masks_tells_hits_misses_and_false_alarms_apart(ax):
     assert overlay(IMAGE, prediction=PREDICTION, target=TARGET, ax=ax, legend=False) is ax
     picture = pixels(ax)
     for kind, (row, column) in {"hit": (6, 6), "miss": (13.5, 21.5), "false alarm": (3, 26)}.items():
         assert np.abs(picture[int(row * 10), int(column * 10)] - blend(kind)).max() <= 2, kind
     assert np.abs(picture[180, 20].astype(int) - 90).max() <= 1
+
+
+LARGE, SMALL = np.zeros((20, 30), bool), np.zeros((20, 30), bool)
+LARGE[3:15, 5:25], SMALL[7:10, 10:14] = True, True
+BOTH_WAYS = [(LARGE, SMALL, "miss"), (SMALL, LARGE, "false alarm")]  # target, prediction, what the rim is
+
+
+def fills(ax) -> dict[str, np.ndarray]:
+    """Where axes are filled with the colour of each kind: bool arrays (H, W) by the key of the style."""
+    kinds = {style.colour: kind for kind, style in STYLES.items()}
+    filled = {}
+    for layer in ax.images[1:]:
+        rgba = np.asarray(layer.get_array())
+        where = rgba[..., 3] > 0
+        (colour,) = np.unique((255 * rgba[where][:, :3]).round().astype(int), axis=0).tolist()
+        filled[kinds[tuple(colour)]] = where
+    return filled
+
+
+@pytest.mark.parametrize(("target", "prediction", "rim"), BOTH_WAYS)
+def test_the_rim_of_a_larger_mask_is_a_miss_or_a_false_alarm(ax, target, prediction, rim):
+    overlay(IMAGE, prediction=prediction, target=target, ax=ax)
+    sheet = contact_sheet([IMAGE], targets=[target], predictions=[prediction], zoom=False)
+    for axes in (ax, sheet.axes[0]):
+        filled = fills(axes)
+        assert filled.keys() == {"hit", rim}
+        assert np.array_equal(filled["hit"], SMALL) and np.array_equal(filled[rim], LARGE & ~SMALL)
+    names = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert sorted(names) == sorted([STYLES["hit"].label, STYLES[rim].label])
+
+
+def test_masks_go_by_name_so_that_they_cannot_be_swapped():
+    with pytest.raises(TypeError):
+        overlay(IMAGE, TARGET, PREDICTION)
+    with pytest.raises(TypeError):
+        contact_sheet([IMAGE], [TARGET], [PREDICTION])
 
 
 def test_overlay_outlines_follow_the_pixel_edges(ax):
@@ -88,6 +135,8 @@ def test_one_mask_gets_its_own_colour_and_pattern(ax):
     overlay(IMAGE, prediction=PREDICTION, ax=ax)
     (entry,) = ax.get_legend().legend_handles
     (outline,) = ax.collections
+    assert np.array_equal(fills(ax)["prediction"], PREDICTION) and len(fills(ax)) == 1
+    assert np.array_equal(ax.images[0].get_array(), IMAGE) and ax.images[0].get_clim() == (0, 255)
     assert entry.get_label() == "prediction" and outline.get_linestyles()[0][1] is not None  # not solid
     assert np.allclose(to_rgb(entry.get_edgecolor()), np.divide(STYLES["prediction"].colour, 255), atol=0.01)
 
@@ -157,6 +206,11 @@ def test_show_pair_says_what_is_seen():
     axes = show_pair(IMAGE, TARGET)
     titles = [ax.get_title() for ax in axes]
     assert titles == ["image, 20 x 30 pixels", "mask, 25 pixels (4.17 %)", "both"]
+    assert [
+        np.array_equal(ax.images[0].get_array(), one)
+        for ax, one in zip(axes, (IMAGE, TARGET, IMAGE), strict=True)
+    ] == [True] * 3
+    assert not fills(axes[0]) and np.array_equal(fills(axes[2])["truth"], TARGET)
     axes[0].figure.draw_without_rendering()  # a mask near the edge and a constrained layout: no warning
 
 
@@ -164,7 +218,9 @@ def test_history_marks_the_best_dice_and_skips_what_is_not_a_number(ax):
     plot_history(HISTORY, ax=ax)
     (right,) = (other for other in ax.figure.axes if other is not ax)
     assert ax.get_ylabel() == "training loss" and right.get_ylabel() == "validation Dice"
-    assert ax.lines[0].get_xdata().tolist() == [50, 100, 150, 200]
+    assert ax.lines[0].get_xydata().tolist() == [[50, 1], [100, 1 / 2], [150, 1 / 3], [200, 1 / 4]]
+    assert right.lines[0].get_xydata()[1:].tolist() == [[100, 0.5], [150, 0.8], [200, 0.7]]
+    assert right.lines[1].get_xydata().tolist() == [[150, 0.8]]
     assert right.get_legend().get_texts()[0].get_text() == "best 0.800 at step 150"
     pixels(ax)
 
@@ -179,11 +235,14 @@ def test_contact_sheet_zooms_in_on_the_stones():
     image = np.zeros((200, 300), np.uint8)
     far, empty = np.zeros((200, 300), bool), np.zeros((200, 300), bool)
     far[190:193, 5:9] = True
-    images = [image] * 4
+    images = [image + np.uint8(grey) for grey in (10, 20, 30, 40)]
     masks = {"targets": [far, far, empty, empty], "predictions": [far, empty, far, empty]}
     figure = contact_sheet(images, **masks, n_columns=2)
     shapes = [ax.images[0].get_array().shape for ax in figure.axes]
     assert shapes == [(48, 48)] * 3 + [(200, 300)]
+    assert [int(ax.images[0].get_array()[0, 0]) for ax in figure.axes] == [10, 20, 30, 40]
+    assert [[*fills(ax)] for ax in figure.axes] == [["hit"], ["miss"], ["false alarm"], []]
+    assert fills(figure.axes[1])["miss"].sum() == far.sum()  # the whole stone is in view
     assert [ax.get_title() for ax in figure.axes[:2]] == ["Dice 1.00", "Dice 0.00"]
     assert "nothing" in figure.axes[3].get_title()
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -231,8 +290,10 @@ def test_no_window_is_left_open_where_pyplot_is_not_in_use():
 
 
 def test_save_figure_is_atomic(tmp_path, ax):
-    path = save_figure(ax.figure, tmp_path / "new" / "figure.png")
-    assert path.read_bytes().startswith(b"\x89PNG")
+    ax.plot([0, 1], [1, 0])
+    path = save_figure(ax.figure, tmp_path / "new" / "figure.png", dpi=100)
+    with Image.open(path) as saved:
+        assert np.array_equal(np.asarray(saved.convert("RGB")), pixels(ax))
     before = path.read_bytes()
 
     def crash(target, **_):

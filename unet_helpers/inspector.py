@@ -16,7 +16,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from unet_helpers.metrics import dice, predicted_mask
-from unet_helpers.plotting import check_lengths, contact_sheet, figure_png
+from unet_helpers.plotting import check_per_image, contact_sheet, figure_png
 
 if TYPE_CHECKING:
     from unet_helpers.pictures.rendering import Region, RenderSettings
@@ -95,7 +95,7 @@ class Inspector:
         from unet_helpers.scores.records import pixel_sizes
 
         masks = {"targets": targets, "probabilities": probabilities}
-        check_lengths(len(images), **masks, images_hu=images_hu, names=names)
+        check_per_image(len(images), **masks, images_hu=images_hu, names=names)
         if not len(images):
             raise ValueError("images must hold at least one image, got none.")
         if not 0 <= threshold <= 1:
@@ -189,8 +189,7 @@ class Inspector:
     @property
     def current(self) -> int:
         """Index of the shown image in the lists that were given."""
-        position: int = self.index.value - 1
-        return self._order[position]
+        return self._order[int(self.index.value) - 1]
 
     def settings(self) -> RenderSettings:
         """Return the settings that the controls stand for now."""
@@ -278,11 +277,9 @@ class Inspector:
         self._visited = None
         self._regions = find_regions(self._targets[self.current])
         self.look_at.options = [WHOLE, *(f"section {i + 1}" for i in range(len(self._regions))), BY_HAND]
-        self.look_at.value = WHOLE if self.zoom.value == 1 else self._first_section()
+        self._first_section = "section 1" if self._regions else BY_HAND
+        self.look_at.value = WHOLE if self.zoom.value == 1 else self._first_section
         self._aim()
-
-    def _first_section(self) -> str:
-        return "section 1" if self._regions else BY_HAND
 
     def _aim(self) -> None:
         """Move the zoom sliders to what `look_at` says."""
@@ -297,7 +294,7 @@ class Inspector:
         if self.zoom.value == 1:
             self.look_at.value = WHOLE
         elif self.look_at.value == WHOLE:
-            zoom, self.look_at.value = self.zoom.value, self._first_section()
+            zoom, self.look_at.value = self.zoom.value, self._first_section
             self._aim()
             self.zoom.value = zoom
 

@@ -28,7 +28,7 @@ __all__ = [
     "ERROR_KINDS",
     "STYLES",
     "Style",
-    "check_lengths",
+    "check_per_image",
     "contact_sheet",
     "error_codes",
     "figure_png",
@@ -83,9 +83,7 @@ def overlay(
     legend: bool = True,
     opacity: float = 0.35,
 ) -> Axes:
-    """Show an image with its truth, its prediction, or the comparison of both.
-
-    With one mask, that mask is outlined. With both, hits, misses and false alarms are told apart.
+    """Show an image with its truth, its prediction, or both as hits, misses and false alarms.
 
     Args:
         image: Grey array (H, W), shown from 0 (black) to 255 (white) where it is uint8.
@@ -106,8 +104,7 @@ def overlay(
     regions = _regions_to_draw(prediction, target)
     for kind, region in regions.items():
         _draw_region(ax, region, STYLES[kind], opacity)
-    height, width = image.shape
-    ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))  # outlines at the edge would widen them
+    ax.set(xlim=(-0.5, image.shape[1] - 0.5), ylim=(image.shape[0] - 0.5, -0.5))  # outlines widen them
     ax.set_axis_off()
     if title is not None:
         ax.set_title(title, parse_math=False)  # a file name may hold two dollar signs
@@ -203,17 +200,18 @@ def contact_sheet(
     Raises:
         ValueError: If the lists differ in length.
     """
-    check_lengths(len(images), targets=targets, predictions=predictions, titles=titles)
+    check_per_image(len(images), targets=targets, predictions=predictions, titles=titles)
     figure, axes = _empty_sheet(len(images), n_columns)
     for i, (image, target, prediction) in enumerate(zip(images, targets, predictions, strict=True)):
         window = _crop_around(target if target.any() else prediction, 12, 48) if zoom else np.s_[:, :]
-        title = titles[i] if titles is not None else _dice_title(float(dice(prediction, target)))
         overlay(image[window], prediction=prediction[window], target=target[window], ax=axes[i], legend=False)
-        axes[i].set_title(title, fontsize=9, parse_math=False)
+        score = float(dice(prediction, target))
+        title = "nothing there, nothing predicted" if math.isnan(score) else f"Dice {score:.2f}"
+        axes[i].set_title(titles[i] if titles is not None else title, fontsize=9, parse_math=False)
     return figure
 
 
-def check_lengths(n_images: int, **lists: Sequence[Any] | None) -> None:
+def check_per_image(n_images: int, **lists: Sequence[Any] | None) -> None:
     """Refuse lists that do not have one entry an image; None stands for a list that was not given."""
     for name, values in lists.items():
         if values is not None and len(values) != n_images:
@@ -244,10 +242,6 @@ def _crop_around(regions: np.ndarray, margin_px: int, smallest_px: int) -> tuple
     middles = ((rows.min() + rows.max()) // 2, (columns.min() + columns.max()) // 2)
     starts = [min(max(m - side // 2, 0), n - side) for m, n in zip(middles, regions.shape, strict=True)]
     return slice(starts[0], starts[0] + side), slice(starts[1], starts[1] + side)
-
-
-def _dice_title(score: float) -> str:
-    return "nothing there, nothing predicted" if math.isnan(score) else f"Dice {score:.2f}"
 
 
 def plot_history(history: Sequence[Mapping[str, float]], ax: Axes | None = None) -> Axes:

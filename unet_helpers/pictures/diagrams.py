@@ -123,10 +123,7 @@ def unet_diagram(
         size: Height and width of the image in pixels.
         in_channels: Channels of the image.
         out_channels: Logits a pixel.
-        ax: Where to draw; a new figure if None.
-
-    Returns:
-        The axes.
+        ax: Where to draw and what is returned; a new figure if None.
 
     Raises:
         ValueError: If depth is below 2.

@@ -15,7 +15,6 @@ from typing import Any
 import jinja2
 import matplotlib
 import numpy as np
-from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -121,9 +120,8 @@ def _content(
     missed = missed_tiles(cases, scores)
     styles = {kind: STYLES[kind] for kind in ERROR_KINDS.values()}
     return {
-        # our own files, in which nothing is filled in
-        "style": Markup((HERE / "page.css").read_text("utf-8")),
-        "script": Markup((HERE / "page.js").read_text("utf-8")),
+        "style": (HERE / "page.css").read_text("utf-8"),
+        "script": (HERE / "page.js").read_text("utf-8"),
         "scores": scores,
         "settings": settings_text(scores),
         "cards": _cards(scores),
