@@ -64,7 +64,8 @@ def matplotlib_move(data: dict[str, Any]) -> Callable[[float], None]:
     def move(threshold: float) -> None:
         ax.clear()
         prediction = predicted_mask(data["probabilities"][0], threshold)
-        overlay(data["images"][0], data["targets"][0], prediction, ax=ax, legend=False)
+        target = data["targets"][0]
+        overlay(data["images"][0], prediction=prediction, target=target, ax=ax, legend=False)
         figure_png(figure)
 
     return move

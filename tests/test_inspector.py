@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from unet_helpers.inspector import BY_HAND, WHOLE, Inspector
-from unet_helpers.pictures.rendering import render, view_box
+from unet_helpers.pictures.rendering import RenderSettings, render, view_box
+from unet_helpers.plotting import STYLES, contact_sheet, figure_png
 
 ROOT = Path(__file__).resolve().parents[1]
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -28,7 +29,8 @@ def shown(inspector: Inspector) -> np.ndarray:
 
 def expected(inspector: Inspector, data: dict) -> np.ndarray:
     i = inspector.current
-    return render(data["images"][i], data["targets"][i], data["probabilities"][i], inspector.settings())
+    masks = {"target": data["targets"][i], "probability": data["probabilities"][i]}
+    return render(data["images"][i], **masks, settings=inspector.settings())
 
 
 def make_data() -> dict:
@@ -75,14 +77,29 @@ def test_every_control_changes_the_picture_to_what_render_gives(data, control, v
     assert inspector.picture.layout.width == f"{shown(inspector).shape[1]}px"
 
 
+@pytest.mark.parametrize(("n_true", "n_predicted", "rim"), [(4, 2, "miss"), (2, 4, "false alarm")])
+def test_the_rim_of_a_larger_mask_is_a_miss_or_a_false_alarm(n_true, n_predicted, rim):
+    """By colour, and not by comparison with `render`, so that a swap on the way to it is seen."""
+    depth = 4 - np.maximum(*np.abs(np.indices((8, 8)) - 3.5)).round()  # 4 in the middle ... 0 at the edge
+    target, probability = depth > 4 - n_true, (depth > 4 - n_predicted).astype(np.float32)
+    assert target.sum() != probability.sum()
+    inspector = Inspector([np.full((8, 8), 100, np.uint8)], targets=[target], probabilities=[probability])
+    inspector.opacity.value = 1.0
+    picture = shown(inspector)
+    for step, kind in ((0, "hit"), (2, rim)):
+        place = 40 + 80 * (3 - step)  # the middle of a pixel on the diagonal
+        assert tuple(picture[place, place]) == STYLES[kind].colour, kind
+    with pytest.raises(TypeError):
+        Inspector([np.zeros((8, 8), np.uint8)], [target], [probability])
+
+
 def test_window_sliders_exist_only_for_hu(data):
     images_hu = [image.astype(np.float32) * 4 - 400 for image in data["images"]]
     inspector = Inspector(**data, images_hu=images_hu)
     inspector.level.value, inspector.width.value = 100, 900
     settings = inspector.settings()
     assert (settings.window_level, settings.window_width) == (100, 900)
-    picture = render(images_hu[0], data["targets"][0], data["probabilities"][0], settings)
-    assert np.array_equal(shown(inspector), picture)
+    assert np.array_equal(shown(inspector), expected(inspector, data | {"images": images_hu}))
     assert inspector.level in all_children(inspector.widget)
     assert Inspector(**data).level not in all_children(Inspector(**data).widget)
 
@@ -160,6 +177,12 @@ def test_zooming_looks_at_the_stone_and_stays_zoomed_in(data):
     assert inspector.look_at.value == BY_HAND and inspector.zoom.value > 1
 
 
+def test_controls_start_at_the_defaults_of_the_settings(data):
+    start, defaults = Inspector(**data).settings(), vars(RenderSettings())
+    differing = {name for name, value in vars(start).items() if value != defaults[name]}
+    assert differing == {"centre"}  # the middle, said in pixels
+
+
 def test_one_move_composes_one_picture(data):
     inspector = Inspector(**data)
     pictures = []
@@ -174,7 +197,7 @@ def test_one_move_composes_one_picture(data):
 def test_smallest_data_sets(n_images):
     empty = [np.zeros((5, 7), bool)] * n_images
     zeros = [np.zeros((5, 7), np.float32)] * n_images
-    inspector = Inspector([np.zeros((5, 7), np.uint8)] * n_images, empty, zeros)
+    inspector = Inspector([np.zeros((5, 7), np.uint8)] * n_images, targets=empty, probabilities=zeros)
     assert shown(inspector).shape == (457, 640, 3)
     inspector.next_miss.click()
     inspector.next_false_alarm.click()
@@ -186,7 +209,8 @@ def test_smallest_data_sets(n_images):
 
 def test_arrays_of_images_work_like_lists():
     stack = np.zeros((3, 8, 8), np.uint8)
-    inspector = Inspector(stack, stack > 0, stack.astype(np.float32), spacing_mm=np.full(3, 0.8))
+    masks = {"targets": stack > 0, "probabilities": stack.astype(np.float32)}
+    inspector = Inspector(stack, **masks, spacing_mm=np.full(3, 0.8))
     inspector.index.value = 3
     assert "of 3" in inspector.score.value
 
@@ -229,7 +253,8 @@ from unet_helpers.inspector import Inspector
 
 target = np.zeros((32, 32), bool)
 target[4:8, 4:8] = True
-inspector = Inspector([np.full((32, 32), 90, np.uint8)] * 2, [target] * 2, [target * np.float32(0.9)] * 2)
+images, masks = [np.full((32, 32), 90, np.uint8)] * 2, [target] * 2
+inspector = Inspector(images, targets=masks, probabilities=[target * np.float32(0.9)] * 2)
 before = bytes(inspector.picture.value)
 inspector.threshold.value = 0.95
 assert before != bytes(inspector.picture.value) and "missed <b>1" in inspector.score.value
@@ -257,7 +282,10 @@ def test_a_cell_leaves_the_widget_and_a_picture_for_readers_without_a_kernel(tmp
 
 def test_the_picture_without_a_kernel_shows_the_worst_and_works_in_hu(data):
     inspector = Inspector(**data)
-    assert inspector._worst_first() == [1, 0, 2]
+    masks = {"targets": [data["targets"][i] for i in (1, 0, 2)],
+             "predictions": [data["probabilities"][i] >= 0.5 for i in (1, 0, 2)]}  # fmt: skip
+    sheet = contact_sheet([data["images"][i] for i in (1, 0, 2)], **masks)
+    assert base64.b64decode(inspector._repr_mimebundle_()["image/png"]) == figure_png(sheet, dpi=72)
     images_hu = [image.astype(np.float32) * 4 - 400 for image in data["images"]]
     for one in (inspector, Inspector(**data, images_hu=images_hu)):
         bundle = one._repr_mimebundle_()
@@ -271,7 +299,8 @@ def test_a_move_at_512_pixels_is_quick():
     rows, columns = np.indices((512, 512))
     target = (rows - 200) ** 2 + (columns - 300) ** 2 < 64
     probability = np.exp(-((rows - 202) ** 2 + (columns - 300) ** 2) / 90).astype(np.float32)
-    inspector = Inspector([rng.integers(0, 256, (512, 512)).astype(np.uint8)], [target], [probability])
+    image = rng.integers(0, 256, (512, 512)).astype(np.uint8)
+    inspector = Inspector([image], targets=[target], probabilities=[probability])
     seconds = []
     for i in range(20):
         start = time.process_time()
@@ -280,6 +309,10 @@ def test_a_move_at_512_pixels_is_quick():
     assert median(seconds) < 0.1
 
 
-def test_importing_the_inspector_loads_no_torch():
-    code = "import sys, unet_helpers.inspector; sys.exit('torch' in sys.modules)"
+def test_importing_the_inspector_loads_no_torch_and_no_room():
+    code = """if True:
+        import sys, unet_helpers.inspector
+        rooms = ("pictures", "report", "scores", "folders", "command_line", "phantom")
+        found = [name for name in sys.modules if name.startswith(tuple(f"unet_helpers.{r}" for r in rooms))]
+        sys.exit(str(found) if found or "torch" in sys.modules else 0)"""
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

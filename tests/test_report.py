@@ -14,7 +14,9 @@ from PIL import Image
 from unet_helpers.data import KnownStone
 from unet_helpers.evaluation import evaluate, score_masks
 from unet_helpers.metrics import dice, match_stones, predicted_mask
+from unet_helpers.plotting import STYLES
 from unet_helpers.report import page as report
+from unet_helpers.report import slider
 from unet_helpers.report.page import write_report
 from unet_helpers.scores.table import score_remarks, score_rows
 
@@ -61,7 +63,7 @@ def make_report(
         n_resamples=50,
         stones=stones,
     )
-    write_report(path, scores, data["images"], data["targets"], data["probabilities"], data["names"], **more)
+    write_report(path, scores, **data, **more)
     return path.read_text("utf-8"), scores
 
 
@@ -140,6 +142,76 @@ def test_names_and_titles_cannot_break_the_page(made):
     words = Reader(made[0]).words
     assert words.count("Scores <of> it") == 2 and "all < black >" in words  # heading and title of the window
     assert any(case["name"].endswith(EVIL[-15:]) for case in read_data(made[0])["cases"])
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '" onload="alert(1)',
+    "'; alert(1); '",
+    "$`${1}$$",
+    "{{ 7 * 7 }}{% if %}",
+    "\u2028--><!--",
+]
+
+
+def test_hostile_texts_stay_texts_wherever_they_stand(tmp_path):
+    data = make_set(6)
+    data["names"] = HOSTILE
+    rivals = {text: score_masks(data["targets"], data["targets"]) for text in HOSTILE}
+    page, _ = make_report(tmp_path / "r.html", data, title=" ".join(HOSTILE), rivals=rivals)
+    plain = Reader(make_report(tmp_path / "r.html", make_set(6))[0])
+    reader = Reader(page)
+    tags = [[name for name, _ in one.elements if name not in ("th", "td")] for one in (reader, plain)]
+    assert tags[0] == tags[1]  # the same elements as with harmless names, but for the columns of the rivals
+    allowed = {key for _, attributes in plain.elements for key in attributes}
+    assert {key for _, attributes in reader.elements for key in attributes} == allowed
+    assert {tile["title"] for tile in reader.all("li") if "title" in tile} == set(HOSTILE)
+    assert all(text in " ".join(reader.words) for text in HOSTILE[:-1]) and HOSTILE[-1] in page.replace(
+        "&gt;", ">"
+    ).replace("&lt;", "<")
+    assert {case["name"].split(": ", 1)[1] for case in read_data(page)["cases"]} == set(HOSTILE)
+
+
+def test_the_title_is_the_one_given_or_says_what_the_page_is(tmp_path, made):
+    for page, title in ((made[0], "Scores &lt;of&gt; it"),
+                        (make_report(tmp_path / "r.html", make_set(1))[0], report.TITLE)):  # fmt: skip
+        assert re.findall(r"<title>(.*?)</title>", page) == re.findall(r"<h1>(.*?)</h1>", page) == [title]
+
+
+def test_every_curve_stands_above_its_caption(made):
+    page = made[0]
+    found = re.findall(r'<figure><img alt="(.*?)\. (.*?)" src=.*?<figcaption>(.*?)</figcaption>', page)
+    assert [caption for *_, caption in found] == [words for _, words, _ in found]
+    heads = {(title.split()[0], caption.split()[0]) for title, _, caption in found}
+    assert heads == {("FROC:", "How"), ("sections", "Which"), ("precision", "Pixels,"), ("calibration", "Is"),
+                     ("size", "How")}  # fmt: skip
+
+
+def test_every_tile_shows_its_own_image(tmp_path):
+    data = make_set(6)
+    data["images"] = [np.full((64, 64), 40 * i, np.uint8) for i in range(6)]
+    page, _ = make_report(tmp_path / "r.html", data)
+    tiles = [image for image in Reader(page).all("img") if "image " in image["alt"]]
+    for tile in tiles:
+        picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(tile["src"].split(",")[1]))))
+        number = int(re.search(r"image (\d+):", tile["alt"])[1])
+        assert abs(np.median(picture) - 40 * (number - 1)) <= 2
+    assert len(tiles) == 10
+
+
+@pytest.mark.parametrize(("n_true", "n_predicted", "rim"), [(20, 8, "miss"), (8, 20, "false alarm")])
+def test_the_rim_of_a_larger_mask_is_a_miss_or_a_false_alarm(tmp_path, n_true, n_predicted, rim):
+    distance = np.maximum(*np.abs(np.indices((64, 64)) - 31.5))
+    data = {"images": [np.full((64, 64), 90, np.uint8)], "targets": [distance < n_true], "names": ["one"],
+            "probabilities": [(distance < n_predicted).astype(np.float32)]}  # fmt: skip
+    page, _ = make_report(tmp_path / "r.html", data)
+    tile = next(image for image in Reader(page).all("img") if image["alt"].startswith("image 1: one"))
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(tile["src"].split(",")[1]))))
+    for place, kind in ((128, "hit"), (128 - 4 * 14, rim)):  # 4 pixels of the tile a pixel of the image
+        expected = 90 + 0.3 * (np.array(STYLES[kind].colour) - 90)
+        assert np.abs(picture[place, place] - expected).max() < 12, kind
+    with pytest.raises(TypeError):
+        write_report(tmp_path / "r.html", {}, data["images"], data["targets"], data["probabilities"], ["one"])
 
 
 def test_table_holds_every_score_and_remark(made):
@@ -262,7 +334,7 @@ def test_slider_stays_small_by_keeping_the_first_of_each_group(tmp_path, monkeyp
         "False alarms"
     ] * 4
     n_tiles = len(Reader(page).all("button"))
-    monkeypatch.setattr(report, "SLIDER_BYTES", 6 * len(read_data(page)["cases"][0]["png"]))
+    monkeypatch.setattr(slider, "SLIDER_BYTES", 6 * len(read_data(page)["cases"][0]["png"]))
     fewer, _ = make_report(tmp_path / "r.html", data)
     names = [case["name"].split(",")[0] for case in read_data(fewer)["cases"]]
     assert 4 <= len(names) <= 6 and set(names) == {"Worst", "Median", "Best", "False alarms"}

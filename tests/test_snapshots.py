@@ -63,31 +63,3 @@ def test_the_strip_shows_image_moments_and_truth(tmp_path: Path):
     tiles = sheet[20 + 132 : 20 + 132 + 128]  # the second row
     assert (tiles[:, :128] == 20).all() and (tiles[:, 132:260] == 255).all()
     assert (tiles[:, 264:] == 255).sum() == 4 * 12 and [p.name for p in tmp_path.iterdir()] == ["strip.png"]
-
-
-def test_a_live_picture_replaces_itself_in_a_notebook_only(tmp_path: Path, monkeypatch):
-    import IPython.display
-
-    from unet_helpers import plotting
-
-    shown, updated = [], []
-
-    class Handle:
-        def update(self, image) -> None:
-            updated.append(image.data)
-
-    def display(image, display_id):
-        shown.append(image.data)
-        return Handle()
-
-    monkeypatch.setattr(IPython.display, "display", display)
-    live = plotting.LivePicture(tmp_path / "strip.png")
-    monkeypatch.setattr(plotting, "_in_notebook", lambda: True)
-    live([])  # there is no file yet
-    for grey in (10, 20):
-        Image.new("L", (4, 4), grey).save(live.path)
-        live([])
-    assert len(shown) == len(updated) == 1 and shown != updated
-    monkeypatch.setattr(plotting, "_in_notebook", lambda: False)
-    live([])
-    assert len(shown) == len(updated) == 1

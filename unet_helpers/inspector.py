@@ -1,7 +1,8 @@
 """Look at predictions by hand: one picture and the controls that change it.
 
-`Inspector` only wires the pure functions of `rendering` to ipywidgets (API of version 7.7.1, so that Colab
-runs it unchanged): each move of a control composes one PNG for one `widgets.Image`.
+`Inspector` only wires pure functions to ipywidgets (API of version 7.7.1, so that Colab runs it unchanged):
+each move of a control composes one PNG for one `widgets.Image`. The methods that need them import those
+functions: the picture is drawn in `pictures.rendering`, the words are found in `pictures.words`.
 """
 
 from __future__ import annotations
@@ -9,28 +10,18 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 import numpy as np
 
-from unet_helpers.metrics import dice, false_alarms, match_stones, predicted_mask
-from unet_helpers.pictures.rendering import (
-    Region,
-    RenderSettings,
-    check_arrays,
-    encode_png,
-    find_regions,
-    legend_html,
-    render,
-    score_html,
-    sections_html,
-    to_grey,
-)
-from unet_helpers.plotting import contact_sheet, figure_png
-from unet_helpers.scores.records import pixel_sizes, score_image_stones
+from unet_helpers.metrics import dice, predicted_mask
+from unet_helpers.plotting import check_per_image, contact_sheet, figure_png
 
-__all__ = ["BY_HAND", "WHOLE", "Inspector", "RenderSettings", "render"]
+if TYPE_CHECKING:
+    from unet_helpers.pictures.rendering import Region, RenderSettings
+
+__all__ = ["BY_HAND", "WHOLE", "Inspector"]
 
 WHOLE, BY_HAND = "whole", "by hand"  # short: the front end cuts off the words beside a slider
 SECTIONS_IN_VIEW = 6  # a jump to a section enlarges it to a sixth of the picture, within the limits below
@@ -45,16 +36,8 @@ def _slider(label: str, value: float, low: float, high: float, step: float) -> A
     return kind(value=value, min=low, max=high, step=step, description=label, **LOOK)
 
 
-def _checkbox(label: str, value: bool) -> widgets.Checkbox:
+def _checkbox(label: str, value: bool) -> Any:
     return widgets.Checkbox(value=value, description=label, indent=False, layout=HALF)
-
-
-def _check_lengths(n_images: int, **lists: Sequence[Any] | None) -> None:
-    if n_images == 0:
-        raise ValueError("images must hold at least one image, got none.")
-    for name, values in lists.items():
-        if values is not None and len(values) != n_images:
-            raise ValueError(f"{name} must have one entry an image ({n_images}), got {len(values)}.")
 
 
 class Inspector:
@@ -65,6 +48,18 @@ class Inspector:
 
     Every attribute below is a plain ipywidgets control, so that code can move it as a hand does:
     `inspector.threshold.value = 0.3`.
+
+    Args:
+        images: Uint8 arrays (H, W); sizes may differ from image to image.
+        targets: Bool arrays, the truth, one an image.
+        probabilities: Float arrays in [0, 1], one an image.
+        threshold: Where the slider starts.
+        min_pixels: Predicted regions of fewer pixels are deleted.
+        images_hu: Float arrays in HU, one an image: shown instead of `images`; adds two window sliders.
+        spacing_mm: Pixel size in millimetres: one number or a tuple (row, column), or a list with one of
+            these an image; sizes are in pixels if None.
+        names: One name an image, shown above its scores.
+        size_px: Longer side of the picture.
 
     Attributes:
         widget: Everything together.
@@ -78,54 +73,46 @@ class Inspector:
         truth, prediction, errors, heat_map: Check boxes: what is drawn.
         worst_first: Check box: the images by Dice, the worst first, instead of as given.
         next_miss, next_false_alarm: Buttons.
+
+    Raises:
+        ValueError: If lengths, shapes, types or ranges do not fit; the message names the argument.
     """
 
     def __init__(
         self,
         images: Sequence[np.ndarray],
+        *,
         targets: Sequence[np.ndarray],
         probabilities: Sequence[np.ndarray],
         threshold: float = 0.5,
         min_pixels: int = 0,
         images_hu: Sequence[np.ndarray] | None = None,
-        spacing_mm: object = None,
+        spacing_mm: float | tuple[float, float] | Sequence[float | tuple[float, float]] | None = None,
         names: Sequence[str] | None = None,
         size_px: int = 640,
     ) -> None:
-        """Build the controls and draw the first image.
+        from unet_helpers.pictures.rendering import check_arrays
+        from unet_helpers.scores.records import pixel_sizes
 
-        Args:
-            images: Uint8 arrays (H, W); sizes may differ from image to image.
-            targets: Bool arrays, the truth, one an image.
-            probabilities: Float arrays in [0, 1], one an image.
-            threshold: Where the slider starts.
-            min_pixels: Predicted regions of fewer pixels are deleted.
-            images_hu: Float arrays in HU, one an image: shown instead of `images`; adds two window sliders.
-            spacing_mm: Pixel size in millimetres: one number or a tuple (row, column), or a list with one of
-                these an image; sizes are in pixels if None.
-            names: One name an image, shown above its scores.
-            size_px: Longer side of the picture.
-
-        Raises:
-            ValueError: If lengths, shapes, types or ranges do not fit; the message names the argument.
-        """
-        n_images = len(images)
-        _check_lengths(
-            n_images, targets=targets, probabilities=probabilities, images_hu=images_hu, names=names
-        )
+        masks = {"targets": targets, "probabilities": probabilities}
+        check_per_image(len(images), **masks, images_hu=images_hu, names=names)
+        if not len(images):
+            raise ValueError("images must hold at least one image, got none.")
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold must lie in [0, 1], got {threshold}.")
-        shown = images if images_hu is None else images_hu
-        self._images, self._targets, self._probabilities = (
-            [np.asarray(array) for array in arrays] for arrays in (shown, targets, probabilities)
-        )
-        for i in range(n_images):
-            check_arrays(*self._arrays(i), where=f" {i}")
-        self._names = [str(name) for name in names] if names is not None else [""] * n_images
-        self._sizes, self._unit = pixel_sizes(spacing_mm, n_images), "px" if spacing_mm is None else "mm"
+        self._images = [np.asarray(image) for image in (images if images_hu is None else images_hu)]
+        self._targets = [np.asarray(target) for target in targets]
+        self._probabilities = [np.asarray(probability) for probability in probabilities]
+        for i in range(len(images)):
+            check_arrays(self._images[i], **self._masks(i), where=f" {i}")
+        self._names = [str(name) for name in names] if names is not None else [""] * len(images)
+        self._sizes, self._unit = pixel_sizes(spacing_mm, len(images)), "px" if spacing_mm is None else "mm"
         self._min_pixels, self._size_px = min_pixels, size_px
-        self._has_hu, self._order = images_hu is not None, list(range(n_images))
-        self._busy, self._drawn, self._scored, self._visited = False, None, None, None
+        self._has_hu, self._order = images_hu is not None, list(range(len(images)))
+        self._busy = False  # whether a control is moved by us, and not by a hand
+        self._drawn: object = None  # what the picture shows
+        self._scored: object = None  # what the live line is about
+        self._visited: tuple[str, int] | None = None  # kind and number of the mistake jumped to last
         self._make_controls(threshold)
         self.widget = self._arrange()
         self._open_image()
@@ -145,13 +132,15 @@ class Inspector:
         return f"Inspector of {len(self._images)} images"
 
     def _static_png(self) -> bytes:
+        from unet_helpers.pictures.rendering import to_grey
+
         shown, settings = self._worst_first()[:N_STATIC], self.settings()
         greys = [to_grey(self._images[i], settings) for i in shown]
         targets, predictions = [self._targets[i] for i in shown], [self._predicted(i) for i in shown]
-        return figure_png(contact_sheet(greys, targets, predictions), dpi=72)
+        return figure_png(contact_sheet(greys, targets=targets, predictions=predictions), dpi=72)
 
-    def _arrays(self, image: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return self._images[image], self._targets[image], self._probabilities[image]
+    def _masks(self, image: int) -> dict[str, np.ndarray]:
+        return {"target": self._targets[image], "probability": self._probabilities[image]}
 
     # ------------------------------------------------------------------------------------------- controls
     def _make_controls(self, threshold: float) -> None:
@@ -160,7 +149,7 @@ class Inspector:
         self.index = _slider("image", 1, 1, len(self._images), 1)
         self.worst_first = _checkbox("worst Dice first", False)
         self.threshold = _slider("threshold", threshold, 0.0, 1.0, 0.01)
-        self.opacity = _slider("opacity", RenderSettings.opacity, 0.0, 1.0, 0.05)
+        self.opacity = _slider("opacity", 0.3, 0.0, 1.0, 0.05)
         self.level = _slider("level (HU)", 40, -200, 1000, 10)
         self.width = _slider("width (HU)", 400, 50, 2000, 10)
         self.look_at = widgets.SelectionSlider(options=[WHOLE], description="look at", **LOOK)
@@ -172,46 +161,26 @@ class Inspector:
         self.next_miss = widgets.Button(description="next missed section", layout=HALF)
         self.next_false_alarm = widgets.Button(description="next false alarm", layout=HALF)
 
-    def _arrange(self) -> widgets.Box:
+    def _arrange(self) -> Any:
+        """The picture, and beside it all controls that have something to control."""
+        from unet_helpers.pictures.words import legend_html
+
         which = [self.index, self.worst_first] if len(self._images) > 1 else []
         window = [self.level, self.width] if self._has_hu else []
+        where = [self.look_at, self.zoom, self.row, self.column]
         toggles = [widgets.HBox([self.errors, self.heat_map]), widgets.HBox([self.truth, self.prediction])]
         buttons = widgets.HBox([self.next_miss, self.next_false_alarm])
-        where = [self.look_at, self.zoom, self.row, self.column]
-        panel = [
-            self.score,
-            *which,
-            self.threshold,
-            self.opacity,
-            *window,
-            *where,
-            *toggles,
-            buttons,
-            self.message,
-            widgets.HTML(legend_html()),
-            self.sections,
-        ]
+        panel = [self.score, *which, self.threshold, self.opacity, *window, *where, *toggles, buttons]
+        panel += [self.message, widgets.HTML(legend_html()), self.sections]
         beside = widgets.Layout(flex="0 0 auto", width="300px", margin="0 0 0 10px")
         row = widgets.Layout(display="flex", flex_flow="row nowrap", align_items="flex-start")
         return widgets.Box([self.picture, widgets.VBox(panel, layout=beside)], layout=row)
 
     def _observe(self) -> None:
-        for control in (
-            self.index,
-            self.worst_first,
-            self.threshold,
-            self.opacity,
-            self.level,
-            self.width,
-            self.look_at,
-            self.zoom,
-            self.row,
-            self.column,
-            self.errors,
-            self.heat_map,
-            self.truth,
-            self.prediction,
-        ):
+        which = [self.index, self.worst_first, self.look_at, self.zoom, self.row, self.column]
+        how = [self.threshold, self.opacity, self.level, self.width]
+        toggles = [self.errors, self.heat_map, self.truth, self.prediction]
+        for control in which + how + toggles:
             control.observe(self._moved, names="value")
         self.next_miss.on_click(lambda _: self._jump("miss"))
         self.next_false_alarm.on_click(lambda _: self._jump("false alarm"))
@@ -220,21 +189,23 @@ class Inspector:
     @property
     def current(self) -> int:
         """Index of the shown image in the lists that were given."""
-        return self._order[self.index.value - 1]
+        return self._order[int(self.index.value) - 1]
 
     def settings(self) -> RenderSettings:
         """Return the settings that the controls stand for now."""
+        from unet_helpers.pictures.rendering import RenderSettings
+
         height, width = self._images[self.current].shape
-        window = (self.level.value, self.width.value) if self._has_hu else (None, None)
         return RenderSettings(
-            self.threshold.value,
-            self._min_pixels,
-            self.opacity.value,
-            self.truth.value,
-            self.prediction.value,
-            self.errors.value,
-            self.heat_map.value,
-            *window,
+            threshold=self.threshold.value,
+            min_pixels=self._min_pixels,
+            opacity=self.opacity.value,
+            show_truth=self.truth.value,
+            show_prediction=self.prediction.value,
+            show_errors=self.errors.value,
+            show_heat_map=self.heat_map.value,
+            window_level=self.level.value if self._has_hu else None,
+            window_width=self.width.value if self._has_hu else None,
             zoom=self.zoom.value,
             centre=(self.row.value / 100 * (height - 1), self.column.value / 100 * (width - 1)),
             size_px=self._size_px,
@@ -245,9 +216,13 @@ class Inspector:
 
     def _draw(self) -> None:
         """Compose the picture and the live line; nothing where nothing changed."""
+        from unet_helpers.pictures.rendering import encode_png, render
+        from unet_helpers.pictures.words import score_html, sections_html
+        from unet_helpers.scores.records import score_image_stones
+
         image, settings = self.current, self.settings()
         if (image, settings) != self._drawn:
-            picture = render(*self._arrays(image), settings)
+            picture = render(self._images[image], **self._masks(image), settings=settings)
             self.picture.layout.width = f"{picture.shape[1]}px"  # else some front ends stretch it
             self.picture.value = encode_png(picture)
             self._drawn = image, settings
@@ -261,7 +236,7 @@ class Inspector:
 
     def _moved(self, change: dict[str, Any]) -> None:
         """Answer the move of a control: first the controls that depend on it, then one picture."""
-        if self._busy:  # moved by us, not by a hand
+        if self._busy:
             return
         self._busy = True
         try:
@@ -286,27 +261,25 @@ class Inspector:
 
     def _sort(self) -> None:
         """Put the images in the chosen order: the worst first, or the shown image at its own place."""
-        shown, self._order = self.current, list(range(len(self._images)))
-        if self.worst_first.value:
-            self._order = self._worst_first()
+        shown, as_given = self.current, list(range(len(self._images)))
+        self._order = self._worst_first() if self.worst_first.value else as_given
         self.index.value = 1 if self.worst_first.value else shown + 1
 
     def _worst_first(self) -> list[int]:
-        n_images = len(self._images)
-        scores = [float(dice(self._predicted(i), self._targets[i])) for i in range(n_images)]
-        return sorted(range(n_images), key=lambda i: (math.isnan(scores[i]), scores[i]))
+        scores = [float(dice(self._predicted(i), target)) for i, target in enumerate(self._targets)]
+        return sorted(range(len(scores)), key=lambda i: (math.isnan(scores[i]), scores[i]))
 
     # --------------------------------------------------------------------------------------- where to look
     def _open_image(self) -> None:
         """List the sections of the image; stay zoomed in, on its first one, if that was so before."""
+        from unet_helpers.pictures.rendering import find_regions
+
         self._visited = None
         self._regions = find_regions(self._targets[self.current])
         self.look_at.options = [WHOLE, *(f"section {i + 1}" for i in range(len(self._regions))), BY_HAND]
-        self.look_at.value = WHOLE if self.zoom.value == 1 else self._first_section()
+        self._first_section = "section 1" if self._regions else BY_HAND
+        self.look_at.value = WHOLE if self.zoom.value == 1 else self._first_section
         self._aim()
-
-    def _first_section(self) -> str:
-        return "section 1" if self._regions else BY_HAND
 
     def _aim(self) -> None:
         """Move the zoom sliders to what `look_at` says."""
@@ -321,7 +294,7 @@ class Inspector:
         if self.zoom.value == 1:
             self.look_at.value = WHOLE
         elif self.look_at.value == WHOLE:
-            zoom, self.look_at.value = self.zoom.value, self._first_section()
+            zoom, self.look_at.value = self.zoom.value, self._first_section
             self._aim()
             self.zoom.value = zoom
 
@@ -333,12 +306,10 @@ class Inspector:
             self.zoom.value = round(np.clip(max(height, width) / region.side / SECTIONS_IN_VIEW, *JUMP_ZOOMS))
 
     def _mistakes(self, kind: str, image: int) -> list[tuple[int, Region]]:
-        """Number and place of every missed section, or of every false alarm, of an image."""
-        prediction, target = self._predicted(image), self._targets[image]
-        if kind == "false alarm":
-            return list(enumerate(find_regions(false_alarms(prediction, target))))
-        found = match_stones(prediction, target).found
-        return [(i, region) for i, region in enumerate(find_regions(target)) if not found[i]]
+        from unet_helpers.pictures.rendering import find_false_alarms, find_missed
+
+        find = find_missed if kind == "miss" else find_false_alarms
+        return find(self._predicted(image), self._targets[image])
 
     def _next(self, kind: str) -> tuple[int, int, Region] | None:
         """Position, number and place of the next mistake after the one visited last; round the end once."""

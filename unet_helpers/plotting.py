@@ -1,20 +1,19 @@
-"""Figures of the lessons and the command line, drawn with matplotlib.
+"""Figures of the lessons: an image with its masks, many of them at once, and the course of a training.
 
-Every plotting function takes `ax` (or makes one), returns it and never calls `show`. The colours are those of
-the inspector. They come from the Okabe-Ito set and stay apart for readers with a colour deficiency; because
-colour alone is not enough, every kind of region has its own outline as well.
+A plotting function takes `ax` (or makes one), returns it and never calls `show`. Masks are given by name:
+truth and prediction in the wrong order would silently exchange misses and false alarms. Colours stay apart
+for readers with a colour deficiency; as that is not enough, every kind of region has its own outline too.
 """
 
 from __future__ import annotations
 
 import io
 import math
-import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,23 +21,22 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from unet_helpers.engine.files import written_whole
 from unet_helpers.metrics import dice, label_stones
-from unet_helpers.scores.table import size_name
 
 __all__ = [
+    "ERROR_KINDS",
     "STYLES",
-    "LiveCurves",
-    "LivePicture",
     "Style",
+    "check_per_image",
     "contact_sheet",
     "error_codes",
+    "figure_png",
+    "in_notebook",
+    "new_figure",
     "overlay",
-    "plot_bland_altman",
-    "plot_froc",
+    "plain_figure",
     "plot_history",
-    "plot_precision_recall",
-    "plot_reliability",
-    "plot_size_bins",
     "save_figure",
     "show_pair",
 ]
@@ -46,19 +44,12 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Style:
-    """How one kind of region is drawn.
+    """How one kind of region is drawn."""
 
-    Attributes:
-        label: The words of the legend.
-        colour: Red, green, blue, 0-255.
-        line: CSS and matplotlib name of the outline: "solid", "dashed" or "dotted".
-        width_px: Thickness of the outline on the screen.
-    """
-
-    label: str
-    colour: tuple[int, int, int]
-    line: str
-    width_px: int
+    label: str  # the words of the legend
+    colour: tuple[int, int, int]  # red, green, blue, 0-255
+    line: Literal["solid", "dashed", "dotted"]  # of the outline, by its name in CSS and matplotlib
+    width_px: int  # thickness of the outline on the screen
 
     @property
     def hex(self) -> str:
@@ -78,41 +69,49 @@ ERROR_KINDS = {1: "miss", 2: "false alarm", 3: "hit"}  # the codes of error_code
 
 
 def error_codes(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Sort the pixels into correct background (0), miss (1), false alarm (2) and hit (3).
-
-    Args:
-        prediction: Bool array (H, W).
-        target: Bool array (H, W).
-
-    Returns:
-        Uint8 array (H, W).
-    """
+    """Sort the pixels of two bool masks (H, W): background 0, miss 1, false alarm 2, hit 3; uint8 (H, W)."""
     return target.astype(np.uint8) + 2 * prediction.astype(np.uint8)
 
 
-def _plain_figure(width_inches: float, height_inches: float) -> Figure:
-    """Return a figure that pyplot does not know: a notebook shows it once, and nothing has to be closed."""
-    figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure._repr_png_ = lambda: figure_png(figure)  # for notebooks that never load pyplot
-    return figure
+def overlay(
+    image: np.ndarray,
+    *,
+    prediction: np.ndarray | None = None,
+    target: np.ndarray | None = None,
+    ax: Axes | None = None,
+    title: str | None = None,
+    legend: bool = True,
+    opacity: float = 0.35,
+) -> Axes:
+    """Show an image with its truth, its prediction, or both as hits, misses and false alarms.
 
+    Args:
+        image: Grey array (H, W), shown from 0 (black) to 255 (white) where it is uint8.
+        prediction: Bool array (H, W).
+        target: Bool array (H, W), the truth.
+        ax: Where to draw; a new figure if None.
+        title: Text above the image.
+        legend: Whether the kinds of region that occur are named below the image.
+        opacity: Opacity of the fill, 0 to 1; the outline is always drawn.
 
-def _in_notebook() -> bool:
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return False
-    return hasattr(get_ipython(), "kernel")
-
-
-def _new_figure(width_inches: float, height_inches: float) -> Figure:
-    """Return a pyplot figure where pyplot is in use, so that it is shown; else one that needs no closing."""
-    if "matplotlib.pyplot" in sys.modules or _in_notebook():
-        import matplotlib.pyplot as plt
-
-        return plt.figure(figsize=(width_inches, height_inches), layout="constrained")
-    return _plain_figure(width_inches, height_inches)
+    Raises:
+        ValueError: If a mask is not bool or not of the image's shape.
+    """
+    _check_image(image, target=target, prediction=prediction)
+    ax = ax or new_figure(5, 5.4).subplots()
+    darkest, brightest = (0, 255) if image.dtype == np.uint8 else (None, None)
+    ax.imshow(image, cmap="gray", vmin=darkest, vmax=brightest)
+    regions = _regions_to_draw(prediction, target)
+    for kind, region in regions.items():
+        _draw_region(ax, region, STYLES[kind], opacity)
+    ax.set(xlim=(-0.5, image.shape[1] - 0.5), ylim=(image.shape[0] - 0.5, -0.5))  # outlines widen them
+    ax.set_axis_off()
+    if title is not None:
+        ax.set_title(title, parse_math=False)  # a file name may hold two dollar signs
+    if legend and regions:
+        below: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0)}
+        ax.legend(handles=_patches(regions), **below, frameon=False, fontsize=9)
+    return ax
 
 
 def _check_image(image: np.ndarray, **masks: np.ndarray | None) -> None:
@@ -124,14 +123,23 @@ def _check_image(image: np.ndarray, **masks: np.ndarray | None) -> None:
             raise ValueError(f"{name} must be a bool mask of the image's shape {need}, got {actual}.")
 
 
+def _regions_to_draw(prediction: np.ndarray | None, target: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Bool arrays (H, W), none of them empty, by their key in `STYLES`."""
+    if prediction is not None and target is not None:
+        codes = error_codes(prediction, target)
+        regions = {kind: codes == code for code, kind in ERROR_KINDS.items()}
+    else:
+        masks = {"truth": target, "prediction": prediction}
+        regions = {kind: mask for kind, mask in masks.items() if mask is not None}
+    return {kind: region for kind, region in regions.items() if region.any()}
+
+
 def _draw_region(ax: Axes, region: np.ndarray, style: Style, opacity: float) -> None:
     """Fill a bool region (H, W) and draw its outline along the pixel edges."""
-    rows, columns = np.nonzero(region)
-    if not rows.size:
-        return
-    fill = np.zeros((*region.shape, 4))
+    fill = np.zeros((*region.shape, 4))  # red, green, blue, opacity
     fill[region] = (*np.divide(style.colour, 255), opacity)
     ax.imshow(fill, interpolation="nearest")
+    rows, columns = np.nonzero(region)
     top, left = rows.min() - 1, columns.min() - 1
     piece = np.pad(region, 1)[top + 1 : rows.max() + 3, left + 1 : columns.max() + 3]
     fine = piece.repeat(4, axis=0).repeat(4, axis=1)  # 4 samples a pixel: the contour follows the pixel edges
@@ -141,155 +149,32 @@ def _draw_region(ax: Axes, region: np.ndarray, style: Style, opacity: float) -> 
     ax.contour(right, down, fine, [0.5], colors=[style.hex], linestyles=style.line, linewidths=1.6)
 
 
-def overlay(
-    image: np.ndarray,
-    target: np.ndarray | None = None,
-    prediction: np.ndarray | None = None,
-    ax: Axes | None = None,
-    title: str | None = None,
-    legend: bool = True,
-    opacity: float = 0.35,
-) -> Axes:
-    """Show an image with its truth, its prediction, or the comparison of both.
-
-    With one mask, that mask is outlined. With both, hits, misses and false alarms are told apart.
-
-    Args:
-        image: Grey array (H, W), shown from 0 (black) to 255 (white) where it is uint8.
-        target: Bool array (H, W), the truth.
-        prediction: Bool array (H, W).
-        ax: Where to draw; a new figure if None.
-        title: Text above the image.
-        legend: Whether the kinds of region that occur are named below the image.
-        opacity: Opacity of the fill, 0 to 1; the outline is always drawn.
-
-    Returns:
-        The axes.
-
-    Raises:
-        ValueError: If a mask is not bool or not of the image's shape.
-    """
-    _check_image(image, target=target, prediction=prediction)
-    ax = ax or _new_figure(5, 5.4).subplots()
-    limits = {"vmin": 0, "vmax": 255} if image.dtype == np.uint8 else {}
-    ax.imshow(image, cmap="gray", **limits)
-    if target is not None and prediction is not None:
-        codes = error_codes(prediction, target)
-        regions = {kind: codes == code for code, kind in ERROR_KINDS.items()}
-    else:
-        regions = {k: m for k, m in (("truth", target), ("prediction", prediction)) if m is not None}
-    for kind, region in regions.items():
-        _draw_region(ax, region, STYLES[kind], opacity)
-    height, width = image.shape
-    ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))  # outlines at the edge would widen them
-    ax.set_axis_off()
-    if title is not None:
-        ax.set_title(title, parse_math=False)  # a file name may hold two dollar signs
-    if legend and any(region.any() for region in regions.values()):
-        _add_legend(ax, [kind for kind, region in regions.items() if region.any()])
-    return ax
-
-
-def _patches(kinds: Sequence[str]) -> list[Patch]:
-    def patch(style: Style) -> Patch:
-        fill = (*np.divide(style.colour, 255), 0.35)
-        return Patch(
-            facecolor=fill, edgecolor=style.hex, linestyle=style.line, linewidth=1.6, label=style.label
-        )
-
-    return [patch(STYLES[kind]) for kind in kinds]
-
-
-def _add_legend(ax: Axes, kinds: Sequence[str]) -> None:
-    below = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0)}
-    ax.legend(handles=_patches(kinds), **below, frameon=False, fontsize=9)
+def _patches(kinds: Iterable[str]) -> list[Patch]:
+    """Entries of a legend for some keys of `STYLES`."""
+    return [
+        Patch(facecolor=(s.hex, 0.35), edgecolor=s.hex, linestyle=s.line, linewidth=1.6, label=s.label)
+        for s in (STYLES[kind] for kind in kinds)
+    ]
 
 
 def show_pair(image: np.ndarray, mask: np.ndarray, axes: Sequence[Axes] | None = None) -> Sequence[Axes]:
-    """Show an image, its mask, and the mask's outline on the image, side by side.
+    """Show an image (H, W), its bool mask (H, W), and the mask's outline on the image, side by side.
 
-    Args:
-        image: Uint8 array (H, W).
-        mask: Bool array (H, W).
-        axes: Three axes to draw into; a new figure if None.
-
-    Returns:
-        The three axes.
-
-    Raises:
-        ValueError: If the mask is not bool or not of the image's shape.
+    Draws into three axes, or a new figure, and returns them; raises as `overlay`.
     """
     _check_image(image, mask=mask)
-    axes = _new_figure(12, 4.4).subplots(1, 3) if axes is None else axes
-    n_pixels, share = int(mask.sum()), 100 * mask.mean()
+    axes = new_figure(12, 4.4).subplots(1, 3) if axes is None else axes
     overlay(image, ax=axes[0], title=f"image, {image.shape[0]} x {image.shape[1]} pixels")
     axes[1].imshow(mask, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes[1].set_axis_off()
-    axes[1].set_title(f"mask, {n_pixels} pixels ({share:.2f} %)")
+    axes[1].set_title(f"mask, {int(mask.sum())} pixels ({100 * mask.mean():.2f} %)")
     overlay(image, target=mask, ax=axes[2], title="both", legend=False)
     return axes
 
 
-def plot_history(history: Sequence[dict[str, float]], ax: Axes | None = None) -> Axes:
-    """Draw the course of a training: training loss (left axis) and validation Dice (right axis).
-
-    Args:
-        history: One dict an epoch with the keys step, train_loss, val_dice, as `training.fit` returns it.
-        ax: Where to draw; a new figure if None.
-
-    Returns:
-        The axes of the loss; the Dice is on a twin axis that shares its steps.
-    """
-    ax = ax or _new_figure(7, 3.8).subplots()
-    loss, score = STYLES["miss"].hex, "#0072b2"  # vermillion and blue of the same colour set
-    steps = [entry["step"] for entry in history]
-    losses = [entry["train_loss"] for entry in history]
-    ax.plot(steps, losses, color=loss, linestyle="--", marker="o", markersize=3)
-    ax.set(xlabel="training step", title="loss (dashed) should fall, validation Dice (solid) should rise")
-    ax.set_ylabel("training loss", color=loss)
-    right = ax.twinx()
-    right.plot(steps, [entry["val_dice"] for entry in history], color=score, marker="o", markersize=3)
-    right.set_ylabel("validation Dice", color=score)
-    right.set_ylim(0, 1)
-    _mark_best(right, history, score)
-    return ax
-
-
-def _mark_best(ax: Axes, history: Sequence[dict[str, float]], colour: str) -> None:
-    scored = [entry for entry in history if math.isfinite(entry["val_dice"])]
-    if scored:
-        best = max(scored, key=lambda entry: entry["val_dice"])
-        ax.plot(
-            best["step"],
-            best["val_dice"],
-            marker="*",
-            markersize=13,
-            color=colour,
-            linestyle="none",
-            label=f"best {best['val_dice']:.3f} at step {best['step']}",
-        )
-        ax.legend(loc="center right", fontsize=9)
-
-
-def _crop_around(regions: np.ndarray, margin_px: int, smallest_px: int) -> tuple[slice, slice]:
-    """Return a square window around the largest region of a mask (H, W); all of it where it is empty."""
-    labels, n_regions = label_stones(regions)
-    if not n_regions:
-        return slice(None), slice(None)
-    rows, columns = np.nonzero(labels == np.bincount(labels.ravel())[1:].argmax() + 1)
-    side = max(np.ptp(rows), np.ptp(columns)) + 1 + 2 * margin_px
-    side = min(max(side, smallest_px), *regions.shape)
-    middles = ((rows.min() + rows.max()) // 2, (columns.min() + columns.max()) // 2)
-    starts = [min(max(m - side // 2, 0), n - side) for m, n in zip(middles, regions.shape, strict=True)]
-    return slice(starts[0], starts[0] + side), slice(starts[1], starts[1] + side)
-
-
-def _dice_title(score: float) -> str:
-    return "nothing there, nothing predicted" if math.isnan(score) else f"Dice {score:.2f}"
-
-
 def contact_sheet(
     images: Sequence[np.ndarray],
+    *,
     targets: Sequence[np.ndarray],
     predictions: Sequence[np.ndarray],
     titles: Sequence[str] | None = None,
@@ -298,9 +183,8 @@ def contact_sheet(
 ) -> Figure:
     """Draw many results at once: hits, misses and false alarms, cropped to where something is.
 
-    A stone of 5 pixels cannot be seen in a thumbnail of the whole image. Each tile therefore shows the
-    surroundings of its largest true stone, or of the largest false alarm where there is no stone, or the
-    whole image where there is neither.
+    A stone of 5 pixels cannot be seen in a thumbnail of the whole image. Each tile therefore shows what is
+    around its largest true stone, or else around its largest false alarm, or else the whole image.
 
     Args:
         images: Uint8 arrays (H, W).
@@ -316,215 +200,105 @@ def contact_sheet(
     Raises:
         ValueError: If the lists differ in length.
     """
-    lengths = {"targets": len(targets), "predictions": len(predictions), "titles": len(titles or images)}
-    for name, length in lengths.items():
-        if length != len(images):
-            raise ValueError(f"{name} must have one entry an image ({len(images)}), got {length}.")
-    n_columns = max(1, min(n_columns, len(images)))
-    n_rows = max(1, math.ceil(len(images) / n_columns))
-    figure = _plain_figure(2.6 * n_columns, 2.85 * n_rows + 0.4)
-    axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    check_per_image(len(images), targets=targets, predictions=predictions, titles=titles)
+    figure, axes = _empty_sheet(len(images), n_columns)
     for i, (image, target, prediction) in enumerate(zip(images, targets, predictions, strict=True)):
-        window = _crop_around(target if target.any() else prediction, 12, 48) if zoom else (slice(None),) * 2
-        title = titles[i] if titles is not None else _dice_title(dice(prediction, target))
-        overlay(image[window], target[window], prediction[window], ax=axes[i], legend=False)
-        axes[i].set_title(title, fontsize=9, parse_math=False)
-    for ax in axes[len(images) :]:
-        ax.set_axis_off()
-    below = {"loc": "outside lower center", "ncols": 3 if n_columns > 2 else 1}
-    figure.legend(handles=_patches(["hit", "miss", "false alarm"]), **below, frameon=False, fontsize=9)
+        window = _crop_around(target if target.any() else prediction, 12, 48) if zoom else np.s_[:, :]
+        overlay(image[window], prediction=prediction[window], target=target[window], ax=axes[i], legend=False)
+        score = float(dice(prediction, target))
+        title = "nothing there, nothing predicted" if math.isnan(score) else f"Dice {score:.2f}"
+        axes[i].set_title(titles[i] if titles is not None else title, fontsize=9, parse_math=False)
     return figure
 
 
-# ------------------------------------------------------------------------------- the curves of evaluate
-# blue, vermillion, bluish green and reddish purple of the same set, each with its own line and marker
-CURVE_STYLES = (("#0072b2", "-", "o"), ("#d55e00", "--", "s"), ("#009e73", "-.", "^"), ("#cc79a7", ":", "D"))
+def check_per_image(n_images: int, **lists: Sequence[Any] | None) -> None:
+    """Refuse lists that do not have one entry an image; None stands for a list that was not given."""
+    for name, values in lists.items():
+        if values is not None and len(values) != n_images:
+            raise ValueError(f"{name} must have one entry an image ({n_images}), got {len(values)}.")
 
 
-def _curve_style(ax: Axes) -> dict[str, Any]:
-    """Colour, line and marker that no curve of these axes has yet; after four they start again."""
-    n_curves = sum(line.get_gid() == "curve" for line in ax.lines)
-    colour, line, marker = CURVE_STYLES[n_curves % len(CURVE_STYLES)]
-    return {"color": colour, "linestyle": line, "marker": marker, "markersize": 3.5, "gid": "curve"}
+def _empty_sheet(n_tiles: int, n_columns: int) -> tuple[Figure, np.ndarray]:
+    """A figure with axes for so many tiles, row by row, and the legend of all kinds of error below."""
+    n_columns = max(1, min(n_columns, n_tiles))
+    n_rows = max(1, math.ceil(n_tiles / n_columns))
+    figure = plain_figure(2.6 * n_columns, 2.85 * n_rows + 0.4)
+    axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    for ax in axes[n_tiles:]:
+        ax.set_axis_off()
+    below: dict[str, Any] = {"loc": "outside lower center", "ncols": 3 if n_columns > 2 else 1}
+    figure.legend(handles=_patches(("hit", "miss", "false alarm")), **below, frameon=False, fontsize=9)
+    return figure, axes
 
 
-def _mark(ax: Axes, across: float, up: float, label: str, colour: str) -> None:
-    ax.plot(across, up, marker="*", markersize=14, color=colour, markeredgecolor="black", linestyle="none",
-            label=label)  # fmt: skip
+def _crop_around(regions: np.ndarray, margin_px: int, smallest_px: int) -> tuple[slice, slice]:
+    """Return a square window around the largest region of a mask (H, W); all of it where it is empty."""
+    labels, n_regions = label_stones(regions)
+    if not n_regions:
+        return slice(None), slice(None)
+    rows, columns = np.nonzero(labels == np.bincount(labels.ravel())[1:].argmax() + 1)
+    side = int(max(np.ptp(rows), np.ptp(columns))) + 1 + 2 * margin_px
+    side = min(max(side, smallest_px), *regions.shape)
+    middles = ((rows.min() + rows.max()) // 2, (columns.min() + columns.max()) // 2)
+    starts = [min(max(m - side // 2, 0), n - side) for m, n in zip(middles, regions.shape, strict=True)]
+    return slice(starts[0], starts[0] + side), slice(starts[1], starts[1] + side)
 
 
-def plot_froc(
-    froc: Mapping[str, Sequence[float]],
-    ax: Axes | None = None,
-    threshold: float | None = None,
-    label: str | None = None,
-    max_false_positives: float = 4,
-) -> Axes:
-    """Draw the share of sections found against the false alarms an image that it costs.
+def plot_history(history: Sequence[Mapping[str, float]], ax: Axes | None = None) -> Axes:
+    """Draw the course of a training: training loss (left axis) and validation Dice (right axis).
 
     Args:
-        froc: What `curves.froc` returned, the key "froc" of `evaluation.evaluate`.
-        ax: Where to draw; a new figure if None. A second call on the same axes adds a curve in another style.
-        threshold: The curve's point with this threshold is marked as the one in use.
-        label: Name of the curve in the legend.
-        max_false_positives: Right end of the axis, in false alarms an image.
+        history: One dict an epoch with the keys step, train_loss, val_dice, as `training.fit` returns it.
+        ax: Where to draw; a new figure if None.
 
     Returns:
-        The axes.
+        The axes of the loss; the Dice is on a twin axis that shares its steps.
     """
-    ax = ax or _new_figure(5.6, 3.8).subplots()
-    style = _curve_style(ax)
-    false, found = froc["false_positives_per_image"], froc["sensitivity"]
-    ax.plot(false, found, **style, label=label)
-    if threshold in froc["threshold"]:
-        at = list(froc["threshold"]).index(threshold)
-        _mark(ax, false[at], found[at], f"threshold {threshold:.6g}", style["color"])
-    ax.set(xlabel="false alarms per image", ylabel="share of the sections found", ylim=(0, 1.03),
-           xlim=(0, max_false_positives), title="FROC: up is better, left is better")  # fmt: skip
-    return _with_legend(ax)
-
-
-def _with_legend(ax: Axes) -> Axes:
-    ax.grid(alpha=0.3)
-    if ax.get_legend_handles_labels()[1]:
-        ax.legend(fontsize=9, loc="best")
+    ax = ax or new_figure(7, 3.8).subplots()
+    loss, score = STYLES["miss"].hex, "#0072b2"  # vermillion and blue of the same colour set
+    step, train_loss, val_dice = (
+        [entry[key] for entry in history] for key in ("step", "train_loss", "val_dice")
+    )
+    ax.plot(step, train_loss, color=loss, linestyle="--", marker="o", markersize=3)
+    ax.set(xlabel="training step", title="loss (dashed) should fall, validation Dice (solid) should rise")
+    ax.set_ylabel("training loss", color=loss)
+    right = ax.twinx()
+    right.plot(step, val_dice, color=score, marker="o", markersize=3)
+    right.set_ylabel("validation Dice", color=score)
+    right.set_ylim(0, 1)
+    if scored := [entry for entry in history if math.isfinite(entry["val_dice"])]:
+        best = max(scored, key=lambda entry: entry["val_dice"])
+        label = f"best {best['val_dice']:.3f} at step {best['step']}"
+        star: dict[str, Any] = {"marker": "*", "markersize": 13, "color": score, "linestyle": "none"}
+        right.plot(best["step"], best["val_dice"], **star, label=label)
+        right.legend(loc="center right", fontsize=9)
     return ax
 
 
-def plot_precision_recall(
-    curve: Mapping[str, Any], ax: Axes | None = None, threshold: float | None = None, label: str | None = None
-) -> Axes:
-    """Draw precision against recall over the pixels of a data set, as steps.
-
-    Args:
-        curve: What `curves.precision_recall` returned, the key "precision_recall" of `evaluation.evaluate`.
-        ax: Where to draw; a new figure if None. A second call on the same axes adds a curve in another style.
-        threshold: The point nearest to this threshold is marked as the one in use.
-        label: Name of the curve; its area is added in any case.
-
-    Returns:
-        The axes.
-    """
-    ax = ax or _new_figure(5.6, 3.8).subplots()
-    style = {**_curve_style(ax), "marker": None}
-    named = f"{label}, area" if label else "area"
-    ax.step(curve["recall"], curve["precision"], where="pre", **style, label=f"{named} {curve['area']:.3f}")
-    if threshold is not None and curve["threshold"]:
-        at = int(np.abs(np.subtract(curve["threshold"], threshold)).argmin())
-        point = curve["recall"][at], curve["precision"][at]
-        _mark(ax, *point, f"threshold {threshold:.6g}", style["color"])
-    ax.set(xlabel="recall: share of the stone pixels found", ylabel="precision: share of found that is stone",
-           xlim=(0, 1.03), ylim=(0, 1.03), title="precision and recall of the pixels")  # fmt: skip
-    return _with_legend(ax)
+def plain_figure(width_inches: float, height_inches: float) -> Figure:
+    """Return a figure that pyplot does not know: a notebook shows it once, and nothing has to be closed."""
+    figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
+    FigureCanvasAgg(figure)
+    vars(figure)["_repr_png_"] = lambda: figure_png(figure)  # for notebooks that never load pyplot
+    return figure
 
 
-def plot_reliability(calibration: Mapping[str, Any], ax: Axes | None = None) -> Axes:
-    """Draw how often a pixel of each probability is stone; on the dashed diagonal probabilities are honest.
-
-    Args:
-        calibration: What `curves.calibration` returned, the key "calibration" of `evaluation.evaluate`.
-        ax: Where to draw; a new figure if None.
-
-    Returns:
-        The axes.
-    """
-    ax = ax or _new_figure(5.6, 3.8).subplots()
-    ax.plot([0, 1], [0, 1], color="black", linestyle="--", linewidth=1, label="honest")
-    ax.plot(calibration["confidence"], calibration["frequency"], **_curve_style(ax),
-            label=f"ECE on the foreground {calibration['ece']:.3f}")  # fmt: skip
-    points = zip(calibration["confidence"], calibration["frequency"], calibration["n"], strict=True)
-    for across, up, n in points:
-        ax.annotate(f"{n:,}", (across, up), xytext=(0, -11), textcoords="offset points", fontsize=7,
-                    ha="center")  # fmt: skip
-    ax.set(xlabel="mean probability of the pixels in the bin", ylabel="share that is stone",
-           xlim=(-0.09, 1.09), ylim=(-0.08, 1.04), title="calibration (small numbers: pixels)")  # fmt: skip
-    return _with_legend(ax)
+def in_notebook() -> bool:
+    """Whether this code runs in the kernel of a notebook."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    return hasattr(get_ipython(), "kernel")
 
 
-def plot_bland_altman(agreement: Mapping[str, Any], unit: str = "mm", ax: Axes | None = None) -> Axes:
-    """Draw the error of each measured diameter against the true one, with bias and 95 % limits by size.
+def new_figure(width_inches: float, height_inches: float) -> Figure:
+    """Return a pyplot figure where pyplot is in use, so that it is shown; else one that needs no closing."""
+    if "matplotlib.pyplot" in sys.modules or in_notebook():
+        import matplotlib.pyplot as plt
 
-    The axis shows the bulk of the errors. An outlier beyond it is a triangle at the edge, with its error, or
-    else a handful of them would squeeze all others into a line. Limits that lie beyond the axis because of
-    such outliers are not seen; the table holds them.
-
-    Args:
-        agreement: What `curves.agreement` returned, the key "size_agreement" of `evaluation.evaluate`.
-        unit: "mm" or "px".
-        ax: Where to draw; a new figure if None.
-
-    Returns:
-        The axes.
-
-    Reference: Bland and Altman (1986), Lancet 327:307-310, doi:10.1016/S0140-6736(86)90837-8
-    """
-    ax = ax or _new_figure(5.6, 3.8).subplots()
-    true, error = np.array(agreement["true"]), np.subtract(agreement["predicted"], agreement["true"])
-    bulk = (error >= agreement["usual"][0]) & (error <= agreement["usual"][1])
-    ax.plot(true[bulk], error[bulk], "o", markersize=4, alpha=0.6, color=CURVE_STYLES[0][0])
-    _draw_limits(ax, agreement, unit)
-    limits = [end for part in agreement["by_size"] for end in part["limits"] if math.isfinite(end)]
-    shown = np.r_[error[bulk], np.clip(limits, *agreement["usual"]), 0.0]
-    room = 0.15 * np.ptp(shown) + 0.01
-    ax.set_ylim(shown.min() - room, shown.max() + room)
-    _draw_outliers(ax, true[~bulk], error[~bulk])
-    ax.set(xlabel=f"true diameter, {unit}", ylabel=f"predicted - true, {unit}",
-           title=f"size of the sections found, n = {agreement['n']}")  # fmt: skip
-    return _with_legend(ax)
-
-
-def _draw_limits(ax: Axes, agreement: Mapping[str, Any], unit: str) -> None:
-    """The bias as a line, the limits of each size as dashed lines over that size."""
-    colour = CURVE_STYLES[1][0]
-    ax.axhline(0, color="black", linewidth=0.8)
-    ax.axhline(agreement["bias"], color=colour, label=f"bias {agreement['bias']:+.2f} {unit}")
-    largest, label = max(agreement["true"], default=0.0), "95 % limits by size"
-    for part in agreement["by_size"]:
-        right = max(largest, part["low"]) if part["high"] is None else min(part["high"], largest)
-        for end in part["limits"] if math.isfinite(part["limits"][0]) else ():
-            ax.plot([part["low"], right], [end, end], color=colour, linestyle="--", label=label)
-            label = None
-
-
-def _draw_outliers(ax: Axes, true: np.ndarray, error: np.ndarray) -> None:
-    """Each at its place, or, where that is beyond the axis, as a triangle at the edge with its error."""
-    low, high = ax.get_ylim()
-    edge = 0.04 * (high - low)
-    for across, off in zip(true, error, strict=True):
-        marker = "^" if off > high else "v" if off < low else "x"
-        up = float(np.clip(off, low + edge, high - edge))
-        ax.plot(across, up, marker, color=CURVE_STYLES[3][0], markersize=7)
-        ax.annotate(f"{off:+.1f}", (across, up), xytext=(5, -3), textcoords="offset points", fontsize=7)
-
-
-def plot_size_bins(size_bins: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Axes:
-    """Draw the share found in each size bin as bars, with interval and numbers.
-
-    Args:
-        size_bins: The key "size_bins" of `evaluation.evaluate`; they say whether they count stones or
-            sections.
-        ax: Where to draw; a new figure if None.
-
-    Returns:
-        The axes.
-    """
-    ax = ax or _new_figure(5.6, 3.8).subplots()
-    for place, size_bin in enumerate(size_bins):
-        found, (low, high) = size_bin["sensitivity"], size_bin["interval"]
-        ax.text(place, 0.03, f"{size_bin['n_found']} of {size_bin['n']}", ha="center", fontsize=9)
-        if not size_bin["n"]:
-            continue
-        ax.bar(place, found, color=STYLES["hit"].hex, edgecolor="black", width=0.7, zorder=0)
-        if low < high:  # without an interval there is no certainty, but too few to see a miss
-            ax.errorbar(place, found, yerr=[[max(found - low, 0)], [max(high - found, 0)]], color="black",
-                        capsize=5)  # fmt: skip
-    names = [size_name(size_bin, size_bin["unit"]) for size_bin in size_bins]
-    ax.set_xticks(range(len(names)), names)
-    what = size_bins[0]["of"]
-    measured = "longest, of the whole stone" if what == "stones" else "circle of equal area in the slice"
-    ax.set(ylabel=f"share of the {what} found", ylim=(0, 1.08), xlabel=f"true diameter ({measured})",
-           title=f"{what} found by size (lines: 95 % interval)")  # fmt: skip
-    return ax
+        return plt.figure(figsize=(width_inches, height_inches), layout="constrained")
+    return plain_figure(width_inches, height_inches)
 
 
 def figure_png(figure: Figure, dpi: int = 100) -> bytes:
@@ -535,76 +309,7 @@ def figure_png(figure: Figure, dpi: int = 100) -> bytes:
 
 
 def save_figure(figure: Figure, path: str | Path, dpi: int = 120) -> Path:
-    """Write a figure to an image file; a crash never leaves half a file.
-
-    Args:
-        figure: What to save.
-        path: Target; its ending chooses the format (.png, .svg, .pdf).
-        dpi: Dots an inch.
-
-    Returns:
-        The path.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        figure.savefig(temporary, dpi=dpi)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
-
-
-class LiveCurves:
-    """Redraws the training curves in place: pass it to `fit(..., on_epoch=LiveCurves())`.
-
-    In a notebook the picture is replaced, not appended, and the last state stays in the file as a plain PNG.
-    Outside a notebook it does nothing.
-    """
-
-    def __init__(self) -> None:
-        self._handle: Any = None
-
-    def __call__(self, history: Sequence[dict[str, float]]) -> None:
-        """Draw the history so far.
-
-        Args:
-            history: As for `plot_history`.
-        """
-        if not history or not _in_notebook():
-            return
-        from IPython.display import Image, display
-
-        figure = _plain_figure(7, 3.8)
-        plot_history(history, ax=figure.subplots())
-        image = Image(data=figure_png(figure), format="png")
-        if self._handle is None:
-            self._handle = display(image, display_id=True)
-        else:
-            self._handle.update(image)
-
-
-class LivePicture:
-    """Shows a picture file in place, again after every epoch: the strip that `fit` draws of its snapshots.
-
-    Outside a notebook it does nothing.
-
-    Args:
-        path: PNG file; it may be missing at first.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path, self._handle = Path(path), None
-
-    def __call__(self, history: Sequence[dict[str, float]] = ()) -> None:
-        """Show the file as it is now; the history is not looked at."""
-        if not self.path.is_file() or not _in_notebook():
-            return
-        from IPython.display import Image, display
-
-        image = Image(data=self.path.read_bytes(), format="png")
-        if self._handle is None:
-            self._handle = display(image, display_id=True)
-        else:
-            self._handle.update(image)
+    """Write a figure to an image file (.png, .svg, .pdf) and return its path; never half a file."""
+    with written_whole(path) as scratch:
+        figure.savefig(scratch, dpi=dpi)
+    return Path(path)

@@ -302,7 +302,8 @@ def evaluate_command(args: argparse.Namespace) -> int:
     if args.report:
         part = f"{args.split} part" if len(selected) == 1 else f"cross-validation in {len(selected)} folds"
         title = f"Kidney stone segmentation: {part} of {Path(args.data).name}"
-        write_report(args.report, scores, images, masks, probabilities, names, title, rivals)
+        arrays = {"targets": masks, "probabilities": probabilities}
+        write_report(args.report, scores, images, **arrays, names=names, title=title, rivals=rivals)
     if args.figure:
         predictions = [predicted_mask(*p) for p in zip(probabilities, thresholds, min_pixels, strict=True)]
         plotting.save_figure(_extremes(images, masks, predictions), args.figure)
@@ -343,7 +344,8 @@ def _extremes(
     middle = max(0, (len(positive) - n) // 2)
     chosen = [i for _, i in dict.fromkeys(positive[:n] + positive[middle : middle + n] + positive[-n:])]
     chosen = chosen or list(range(min(n, len(images))))
-    return plotting.contact_sheet(*([arrays[i] for i in chosen] for arrays in (images, masks, predictions)))
+    some, targets, found = ([arrays[i] for i in chosen] for arrays in (images, masks, predictions))
+    return plotting.contact_sheet(some, targets=targets, predictions=found)
 
 
 def predict_command(args: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, Patch, Rectangle
@@ -122,10 +123,7 @@ def unet_diagram(
         size: Height and width of the image in pixels.
         in_channels: Channels of the image.
         out_channels: Logits a pixel.
-        ax: Where to draw; a new figure if None.
-
-    Returns:
-        The axes.
+        ax: Where to draw and what is returned; a new figure if None.
 
     Raises:
         ValueError: If depth is below 2.
@@ -169,15 +167,8 @@ def _draw_stage(ax: Axes, stage: Stage, index: int, depth: int) -> Rectangle:
 
 
 def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], **style: Any) -> None:
-    ax.add_patch(
-        FancyArrowPatch(
-            start,
-            end,
-            shrinkA=0,
-            shrinkB=0,
-            **{"arrowstyle": "-|>", "mutation_scale": 12, "linewidth": 1.6, "zorder": 2} | style,
-        )
-    )
+    look: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 12, "linewidth": 1.6, "zorder": 2}
+    ax.add_patch(FancyArrowPatch(start, end, shrinkA=0, shrinkB=0, **look | style))
 
 
 def _draw_step(ax: Axes, here: Rectangle, there: Rectangle, down: bool) -> None:
@@ -220,7 +211,7 @@ def _draw_ends(ax: Axes, boxes: list[Rectangle], shapes: tuple[str, str]) -> Non
 
 
 def _add_legend(ax: Axes, depth: int) -> None:
-    handles = [
+    handles: list[Artist] = [
         Patch(facecolor=COLOURS[kind], edgecolor="#222222", label=kind)
         for kind in ("encoder", "bottleneck", "decoder")
     ]
