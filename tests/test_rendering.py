@@ -21,7 +21,7 @@ from unet_helpers.pictures.rendering import (
     view_box,
 )
 from unet_helpers.plotting import STYLES
-from unet_helpers.scores.records import score_image_stones
+from unet_helpers.scores.records import score_image
 
 # 8 x 8 pixels, drawn as 80 x 80: pixel (r, c) fills rows 10 r to 10 r + 9. A hit, a miss, a false alarm.
 IMAGE = np.full((8, 8), 100, np.uint8)
@@ -234,7 +234,7 @@ def test_error_colours_stay_apart_for_every_eye(eye):
 
 
 def test_live_line_says_it_in_words():
-    score = score_image_stones(predicted_mask(PROBABILITY, 0.5), TARGET, (1.0, 4.0))
+    score = score_image(predicted_mask(PROBABILITY, 0.5), TARGET, (1.0, 4.0))
     line = score_html(score, "image 1 of 2: a<b>")
     for words in ("image 1 of 2: a&lt;b&gt;", "Dice <b>0.500", "IoU <b>0.333", "<b>1 of 2</b>"):
         assert words in line
@@ -242,10 +242,10 @@ def test_live_line_says_it_in_words():
     assert "sections found <b>1 of 2</b>" in line
     assert "section 1: 2.3 mm, predicted 2.3 mm" in sections_html(score, "mm")
     assert "section 2: 2.3 mm, missed" in sections_html(score, "mm")
-    everything = score_image_stones(np.ones((8, 8), bool), TARGET)
+    everything = score_image(np.ones((8, 8), bool), TARGET)
     assert "found <b>0 of 2</b>" in score_html(everything, "") and "alarms <b>1" in score_html(everything, "")
     assert "section 2: 1.1 px, touched, but missed" in sections_html(everything, "px")
-    nothing = score_image_stones(np.zeros((4, 4), bool), np.zeros((4, 4), bool))
+    nothing = score_image(np.zeros((4, 4), bool), np.zeros((4, 4), bool))
     assert "Dice <b>none</b>" in score_html(nothing, "") and "no stone" in sections_html(nothing, "px")
 
 

@@ -28,7 +28,7 @@ from unet_helpers.pictures.rendering import (
     to_grey,
 )
 from unet_helpers.plotting import contact_sheet, figure_png
-from unet_helpers.scores.records import pixel_sizes, score_image_stones
+from unet_helpers.scores.records import pixel_sizes, score_image
 
 __all__ = ["BY_HAND", "WHOLE", "Inspector", "RenderSettings", "render"]
 
@@ -253,7 +253,7 @@ class Inspector:
             self._drawn = image, settings
         scored = image, settings.threshold, self.index.value
         if scored != self._scored:
-            score = score_image_stones(self._predicted(image), self._targets[image], self._sizes[image])
+            score = score_image(self._predicted(image), self._targets[image], self._sizes[image])
             name = f": {self._names[image]}" if self._names[image] else ""
             self.score.value = score_html(score, f"image {self.index.value} of {len(self._images)}{name}")
             self.sections.value = sections_html(score, self._unit)
