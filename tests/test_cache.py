@@ -14,9 +14,10 @@ from unet_helpers.checkpoint import load_state
 from unet_helpers.data import Pair
 from unet_helpers.engine import cache
 from unet_helpers.engine.cache import decoded_bytes, open_cache
+from unet_helpers.engine.stack import brightness_of_stones
 from unet_helpers.model import UNet
 from unet_helpers.training import TrainConfig, fit, load_arrays
-from unet_helpers.transforms import PatchSampler, brightness_of_stones
+from unet_helpers.transforms import PatchSampler
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(n_steps=4, steps_per_epoch=2, batch_size=4, patch_size=32)
@@ -65,7 +66,7 @@ def test_training_from_the_cache_ends_in_the_same_weights(pairs, tmp_path: Path,
     memory = train("memory")
     assert not (tmp_path / "home").exists()
     monkeypatch.setattr(training, "CACHE_ABOVE_BYTES", 0)
-    monkeypatch.setattr(training, "_read", None)
+    monkeypatch.setattr(training, "load_hashed", None)
     stored = train("stored")
     assert len(folders(tmp_path)) == 2  # training and validation
     for key, values in memory["model"].items():

@@ -14,18 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from unet_helpers.checkpoint import save_state
-from unet_helpers.data import Pair, image_hash, load_image
+from unet_helpers.data import Pair, image_hashes, load_arrays, load_hashed
 from unet_helpers.engine import distributed
-from unet_helpers.engine.cache import CACHE_ABOVE_BYTES, decoded_bytes, load_shrunk, open_cache
+from unet_helpers.engine.cache import CACHE_ABOVE_BYTES, decoded_bytes, open_cache
 from unet_helpers.engine.compiling import compiled, is_compiler_error, wants_compiling
 from unet_helpers.engine.config import TrainConfig, choose_device, default_config, learning_rate_factor
 from unet_helpers.engine.files import remove_scratch, write_json
-from unet_helpers.engine.progress import TrainingBar, progress_bar, say
+from unet_helpers.engine.progress import TrainingBar, say
 from unet_helpers.engine.run_folder import RunStatus, remove_results, run_lock, run_status
 from unet_helpers.engine.run_state import RunState, open_run
 from unet_helpers.engine.snapshots import Snapshots
 from unet_helpers.engine.steps import batch_gradient, halving
-from unet_helpers.inference import MAX_SIZE, predict_all
+from unet_helpers.inference import predict_all
 from unet_helpers.metrics import dice
 from unet_helpers.transforms import PatchSampler, augment, normalise
 
@@ -59,30 +59,6 @@ class Interrupted(KeyboardInterrupt):
             f"stopped at step {step}; everything is saved" if step else "stopped before the first step"
         )
         self.step, self.signal_number = step, signal_number
-
-
-def load_arrays(
-    pairs: list[Pair], max_size: int = MAX_SIZE, progress: bool = False
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Read pairs into memory, shrunk so that the longer side is at most `max_size` pixels.
-
-    Returns:
-        Uint8 images (H, W) and bool masks (H, W), in the order of `pairs`.
-
-    Raises:
-        ValueError: If a file is broken, see `data.load_pair`.
-    """
-    images, masks, _ = _read(pairs, max_size, progress)
-    return images, masks
-
-
-def _read(
-    pairs: list[Pair], max_size: int = MAX_SIZE, progress: bool = False
-) -> tuple[list[np.ndarray], list[np.ndarray], list[str]]:
-    """Images and masks as `load_arrays`, and the hash of each image at its full size."""
-    bar = progress_bar(pairs, desc="reading pairs", unit="pair", disable=not progress)
-    arrays = [load_shrunk(pair, max_size) for pair in bar]
-    return [image for image, *_ in arrays], [mask for _, mask, _ in arrays], [name for *_, name in arrays]
 
 
 def mean_positive_dice(
@@ -286,12 +262,6 @@ def _check_groups(split: dict[str, list[str]]) -> None:
         )
 
 
-def _hashes(pairs: list[Pair], progress: bool) -> list[str]:
-    """Hashes of the images without their masks, in process 0."""
-    bar = progress_bar(pairs, desc="comparing images", unit="image", disable=not progress)
-    return [image_hash(load_image(pair.image_path)) for pair in bar] if _is_main() else []
-
-
 def _read_data(
     run: RunState, train_pairs: list[Pair], val_pairs: list[Pair], run_dir: Path, progress: bool
 ) -> tuple[PatchSampler | None, tuple[Sequence[np.ndarray], Sequence[np.ndarray]]]:
@@ -300,7 +270,8 @@ def _read_data(
     Of a finished run, which needs neither, only the images are compared with those it was trained on.
     """
     if run.progress >= 1:
-        run.take_images(_hashes(train_pairs, progress), _hashes(val_pairs, progress), run_dir)
+        hashes = (image_hashes(pairs, progress) if _is_main() else [] for pairs in (train_pairs, val_pairs))
+        run.take_images(*hashes, run_dir)
         return None, ((), ())
     distributed.same_start(run.model)
     sampler, train_hashes = _sampler(train_pairs, run.config, run.device)
@@ -321,7 +292,7 @@ def _sampler(pairs: list[Pair], config: TrainConfig, device: torch.device) -> tu
     """Patches from memory, or from a cache on disk when the data set is large; and the images' hashes."""
     options = (config.patch_size, config.stone_fraction, config.lookalike_fraction, device)
     if decoded_bytes(pairs) <= CACHE_ABOVE_BYTES:
-        images, masks, hashes = _read(pairs)
+        images, masks, hashes = load_hashed(pairs)
         return PatchSampler(images, masks, *options), hashes
     with distributed.main_first():
         cache = open_cache(pairs, min_side=config.patch_size, progress=_is_main())
@@ -330,7 +301,7 @@ def _sampler(pairs: list[Pair], config: TrainConfig, device: torch.device) -> tu
 
 def _whole_images(pairs: list[Pair]) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray], list[str]]:
     if decoded_bytes(pairs) <= CACHE_ABOVE_BYTES:
-        return _read(pairs)
+        return load_hashed(pairs)
     cache = open_cache(pairs)
     return cache.images, cache.masks, cache.hashes
 

@@ -21,20 +21,12 @@ import torch
 from PIL import Image
 
 from unet_helpers import data, transforms
-from unet_helpers.data import Pair, home, image_hash, load_pair
+from unet_helpers.data import MAX_SIZE, Pair, home, load_shrunk
 from unet_helpers.engine.progress import progress_bar
-from unet_helpers.inference import MAX_SIZE
-from unet_helpers.transforms import (
-    PatchSampler,
-    anchors_of,
-    brightness_of_stones,
-    lookalikes_of,
-    resize_image,
-    resize_mask,
-    shrink_size,
-)
+from unet_helpers.engine.stack import Stack, anchors_of, brightness_of_stones, lookalikes_of
+from unet_helpers.transforms import PatchSampler, shrink_size
 
-__all__ = ["CACHE_ABOVE_BYTES", "Cache", "decoded_bytes", "load_shrunk", "open_cache"]
+__all__ = ["CACHE_ABOVE_BYTES", "Cache", "decoded_bytes", "open_cache"]
 
 CACHE_ABOVE_BYTES = 2 * 2**30  # images and masks together; smaller sets are simply kept in memory
 
@@ -83,16 +75,9 @@ class Cache:
         """A sampler as `PatchSampler` makes it from lists, that cuts from the files and sends to `device`."""
         images, masks = (torch.from_numpy(stack) for stack in self._stacks)
         anchors = self._anchors["stones"], self._anchors["lookalikes"]
-        sampler = PatchSampler.from_stack(
-            images,
-            masks,
-            torch.from_numpy(self._sizes),
-            *anchors,
-            patch_size,
-            stone_fraction,
-            lookalike_fraction,
-            device,
-        )
+        stack = Stack(images, masks, torch.from_numpy(self._sizes), *anchors)
+        shares = stone_fraction, lookalike_fraction
+        sampler = PatchSampler(self.images, self.masks, patch_size, *shares, device, stack)
         sampler.after_draws = self.release
         return sampler
 
@@ -107,22 +92,6 @@ def _read_anchors(path: Path) -> torch.Tensor:
     n = path.stat().st_size // 12
     shape = (n, 3)
     return torch.from_numpy(np.memmap(path, np.int32, "c", shape=shape) if n else np.empty(shape, np.int32))
-
-
-def load_shrunk(pair: Pair, max_size: int = MAX_SIZE) -> tuple[np.ndarray, np.ndarray, str]:
-    """Read a pair, shrunk so that the longer side is at most `max_size` pixels.
-
-    Returns:
-        Uint8 image (H, W), bool mask (H, W), and `data.image_hash` of the image at its full size.
-
-    Raises:
-        ValueError: If a file is broken, see `data.load_pair`.
-    """
-    image, mask = load_pair(pair)
-    name, size = image_hash(image), shrink_size(image.shape, max_size)
-    if size == image.shape:
-        return image, mask, name
-    return resize_image(image, size), resize_mask(mask, size), name
 
 
 def _sizes(pairs: Sequence[Pair], max_size: int) -> np.ndarray:
@@ -216,8 +185,7 @@ def _write(
     np.save(folder / "sizes.npy", sizes)
     (folder / "hashes.txt").write_text("\n".join(hashes), "ascii")
     (folder / "lookalikes.bin").touch()
-    if greys.any():
-        _write_lookalikes(folder, brightness_of_stones(greys))
+    _write_lookalikes(folder, brightness_of_stones(greys))
 
 
 def _write_lookalikes(folder: Path, brightness: float) -> None:
