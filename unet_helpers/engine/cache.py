@@ -14,29 +14,57 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
 from unet_helpers import data, transforms
-from unet_helpers.data import Pair, home, image_hash, load_pair
+from unet_helpers.data import Pair, home
 from unet_helpers.engine.progress import progress_bar
+from unet_helpers.engine.reading import load_shrunk
 from unet_helpers.inference import MAX_SIZE
 from unet_helpers.transforms import (
     PatchSampler,
     anchors_of,
     brightness_of_stones,
     lookalikes_of,
-    resize_image,
-    resize_mask,
     shrink_size,
 )
 
-__all__ = ["CACHE_ABOVE_BYTES", "Cache", "decoded_bytes", "load_shrunk", "open_cache"]
+__all__ = ["CACHE_ABOVE_BYTES", "Cache", "InMemory", "decoded_bytes", "open_cache", "open_images"]
 
 CACHE_ABOVE_BYTES = 2 * 2**30  # images and masks together; smaller sets are simply kept in memory
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """Images (uint8), masks (bool) and hashes of pairs, as `Cache` has them for data above the memory."""
+
+    images: list[np.ndarray]
+    masks: list[np.ndarray]
+    hashes: list[str]
+
+    def sampler(self, *settings: Any) -> PatchSampler:
+        """A sampler; the settings are those of `Cache.sampler`."""
+        return PatchSampler(self.images, self.masks, *settings)
+
+
+def open_images(pairs: Sequence[Pair], min_side: int = 1, progress: bool = False) -> InMemory | Cache:
+    """Read pairs into memory, or through a cache on disk if they take more than `CACHE_ABOVE_BYTES`.
+
+    Args:
+        pairs: Pairs; the longer side of an image is shrunk to `MAX_SIZE`.
+        min_side: As for `open_cache`, like `progress` and the errors.
+        progress: Whether a cache that has to be written shows a bar.
+    """
+    if decoded_bytes(pairs) > CACHE_ABOVE_BYTES:
+        return open_cache(pairs, min_side=min_side, progress=progress)
+    arrays = [load_shrunk(pair) for pair in pairs]
+    return InMemory([a[0] for a in arrays], [a[1] for a in arrays], [a[2] for a in arrays])
 
 
 class _Views(Sequence[np.ndarray]):
@@ -107,22 +135,6 @@ def _read_anchors(path: Path) -> torch.Tensor:
     n = path.stat().st_size // 12
     shape = (n, 3)
     return torch.from_numpy(np.memmap(path, np.int32, "c", shape=shape) if n else np.empty(shape, np.int32))
-
-
-def load_shrunk(pair: Pair, max_size: int = MAX_SIZE) -> tuple[np.ndarray, np.ndarray, str]:
-    """Read a pair, shrunk so that the longer side is at most `max_size` pixels.
-
-    Returns:
-        Uint8 image (H, W), bool mask (H, W), and `data.image_hash` of the image at its full size.
-
-    Raises:
-        ValueError: If a file is broken, see `data.load_pair`.
-    """
-    image, mask = load_pair(pair)
-    name, size = image_hash(image), shrink_size(image.shape, max_size)
-    if size == image.shape:
-        return image, mask, name
-    return resize_image(image, size), resize_mask(mask, size), name
 
 
 def _sizes(pairs: Sequence[Pair], max_size: int) -> np.ndarray:
