@@ -1,7 +1,7 @@
 """Training: patches in, the best weights out.
 
-`train_step` is done once, `fit` repeats it, validates, saves, and goes on where it was stopped. `engine` has the
-rest: the run's folder, and what few trainings need (too little memory, a compiler, several GPUs).
+`train_step` is done once, `fit` repeats it, validates, saves, and goes on where it was stopped. The rest is
+in `engine`: the run's folder, and what few trainings need (too little memory, a compiler, several GPUs).
 """
 
 from __future__ import annotations
@@ -154,6 +154,7 @@ class Run:
         self.snapshots: Snapshots | None = None
         self.moments: list[dict[str, Any]] = []  # what the snapshots show
         self.unread: list[tuple[int, float, Tensor, Tensor, Tensor]] = []  # losses that lie on the device
+        self.reads_late = device.type != "cpu"  # which would have to wait for a loss, and can compute on
         self.rank, self.world_size = 0, 1  # number of this process, and how many there are
         self.part_size = config.batch_size  # patches in memory at once
         self.may_compile = config.compile == "on" or (config.compile == "auto" and device.type == "cuda")
@@ -257,10 +258,10 @@ def fit(
     """Train a network on patches, validate it on whole images, and keep the best weights.
 
     Writes `last.pt` (before the first step, every epoch and at least every minute) and, from the first
-    validation on, `best.pt` (best validation Dice), `history.json` and `snapshots.png` into `run_dir`. Ctrl-C,
-    the stop button of a notebook or SIGTERM ends it after the current step, with everything saved; the same
-    call goes on, with the run's own settings and on any device. Only its length can be raised, even when it is
-    finished: the learning rate is from then on that of a run of the new length at this step.
+    validation on, `best.pt` (best validation Dice), `history.json` and `snapshots.png` into `run_dir`.
+    Ctrl-C, the stop button of a notebook or SIGTERM ends it after the current step, with everything saved;
+    the same call goes on, with the run's own settings and on any device. Only its length can be raised, even
+    when it is finished: the rate is from then on that of a run of the new length at this step.
 
     Args:
         train_pairs: Pairs to learn from.
@@ -333,7 +334,7 @@ def _steps(
             run.seconds, stop = agree(time.perf_counter() - started, received())  # the same in all processes
             epoch_ends = run.epoch_steps == run.steps_per_epoch or run.progress >= 1
             save_now = epoch_ends or stop or time.perf_counter() - saved_at > SAVE_EVERY_SECONDS
-            if save_now or bar.is_due() or run.device.type == "cpu":
+            if save_now or bar.is_due() or not run.reads_late:
                 read_losses(run)  # before anything is saved: weights gone wrong never reach a file
             if epoch_ends:
                 with bar.pause():
