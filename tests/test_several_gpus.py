@@ -71,7 +71,8 @@ with several_gpus.process_group(CPU):
     k, n = several_gpus.rank_and_world_size()
     run = training.Run(CONFIG, shared(small_model(seed=k)), CPU)  # process 1 starts elsewhere
     several_gpus.share(run)
-    apart = max((a - b).abs().max().item() for a, b in zip(run.model.parameters(), small_model().parameters()))
+    pairs_of_weights = zip(run.model.parameters(), small_model().parameters())
+    apart = max((a - b).abs().max().item() for a, b in pairs_of_weights)
     images, masks = make_batch()
     loss = run.loss(run.network(images[k::n]), masks[k::n])
     loss.backward()
