@@ -214,7 +214,7 @@ def test_ctrl_c_while_the_images_are_read_is_one_sentence(data: Path, tmp_path: 
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cache, "load_shrunk", stop)
+    monkeypatch.setattr(cache, "load_hashed", stop)
     assert call("train", data, "--out", tmp_path / "run", *TRAIN) == 130
     out, err = capsys.readouterr()
     assert out.endswith("Stopped before the first step; there is nothing to save.\n") and err == ""

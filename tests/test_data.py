@@ -1,6 +1,8 @@
 """Real folders of strangers: finding, grouping, splitting and reading image-mask pairs."""
 
 import shutil
+import subprocess
+import sys
 import unicodedata
 import warnings
 from collections.abc import Callable
@@ -10,10 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from unet_helpers import data
 from unet_helpers.data import (
     Pair,
     brightest_channel,
     find_pairs,
+    image_hash,
+    image_hashes,
+    load_arrays,
+    load_hashed,
     load_image,
     load_mask,
     load_pair,
@@ -44,6 +51,28 @@ def kaggle_stem(second: int, serial: int = 1, version: str = "a" * 32) -> str:
 
 def groups_of(folder: Path) -> dict[str, str]:
     return {pair.image_path.stem: pair.group for pair in scan_folder(folder).pairs}
+
+
+# ------------------------------------------------------------------------------------------ doors
+def test_reading_files_loads_neither_the_rooms_nor_torch():
+    program = "import sys, unet_helpers.data; print(*sorted(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = found.stdout.split()
+    assert [name for name in loaded if name.startswith("unet_helpers")] == [
+        "unet_helpers",
+        "unet_helpers.data",
+        "unet_helpers.engine",
+        "unet_helpers.engine.progress",
+    ]
+    assert "torch" not in loaded
+
+
+def test_every_door_opens_and_others_do_not_exist():
+    for name in data.__all__:
+        assert getattr(data, name) is not None and name in dir(data)
+    assert data.find_pairs is find_pairs
+    with pytest.raises(AttributeError, match="module 'unet_helpers.data' has no attribute 'find_pears'"):
+        data.find_pears  # noqa: B018
 
 
 # ------------------------------------------------------------------------------------ two layouts
@@ -573,6 +602,52 @@ def test_a_mask_of_another_size_is_refused(tmp_path: Path):
     message = r"a_mask\.png must have the size of its image a\.jpg, \(6, 8\), got \(6, 7\)"
     with pytest.raises(ValueError, match=message):
         load_pair(pair)
+
+
+# ---------------------------------------------------------------------------------------- many pairs
+def write_wide(folder: Path) -> list[Pair]:
+    """Three images of 30 x 60 pixels and one of 8 x 6, each with a bright stone where its mask is."""
+    rng = np.random.default_rng(0)
+    pairs = []
+    for stem, shape in zip("abcd", [(30, 60)] * 3 + [(8, 6)], strict=True):
+        image, mask = rng.integers(0, 90, shape, np.uint8), np.zeros(shape, np.uint8)
+        row, column = shape[0] // 2, shape[1] // 2
+        image[row:, column:], mask[row:, column:] = 250, 255
+        paths = write(folder / f"{stem}.png", image), write(folder / f"{stem}_mask.png", mask)
+        pairs.append(Pair(*paths, stem))
+    return pairs
+
+
+def test_arrays_are_shrunk_alike_in_the_order_of_the_pairs(tmp_path: Path, capsys):
+    pairs = write_wide(tmp_path)
+    images, masks = load_arrays(pairs[::-1], max_size=20)
+    assert [image.shape for image in images] == [(8, 6), (10, 20), (10, 20), (10, 20)]
+    for image, mask in zip(images, masks, strict=True):
+        assert image.dtype == np.uint8 and mask.dtype == bool and image.shape == mask.shape
+        assert np.array_equal(image > 150, mask)
+    whole, _ = load_arrays(pairs)
+    assert all(np.array_equal(one, load_image(p.image_path)) for one, p in zip(whole, pairs, strict=True))
+    assert capsys.readouterr().out == ""
+    load_arrays(pairs, progress=True)
+    assert "reading pairs" in capsys.readouterr().out
+
+
+def test_images_longer_than_512_pixels_are_shrunk_unless_told_otherwise(tmp_path: Path):
+    write(tmp_path / "a.png", np.zeros((4, 1024), np.uint8))
+    pair = Pair(tmp_path / "a.png", tmp_path / "a.png", "a")
+    assert load_arrays([pair])[0][0].shape == (2, 512)
+    assert load_arrays([pair], max_size=sys.maxsize)[0][0].shape == (4, 1024)
+
+
+def test_an_image_is_known_by_its_greys_at_the_size_of_its_file(tmp_path: Path):
+    pairs = write_wide(tmp_path)
+    expected = [image_hash(load_image(pair.image_path)) for pair in pairs]
+    assert len(set(expected)) == 4 and image_hashes(pairs) == expected
+    images, masks, hashes = load_hashed(pairs, max_size=20)
+    assert hashes == expected and len(images) == len(masks) == 4
+    same = write(tmp_path / "other.bmp", load_image(pairs[0].image_path), "RGB")
+    assert image_hash(load_image(same)) == expected[0]
+    assert image_hash(np.zeros((2, 3), np.uint8)) != image_hash(np.zeros((3, 2), np.uint8))
 
 
 # ------------------------------------------------------------------------------------------- pixel size

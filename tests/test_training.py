@@ -112,7 +112,7 @@ def test_the_saved_weights_score_what_the_history_says(whole: tuple[Path, list[d
 
 
 def test_a_finished_run_is_returned_at_once(whole, pairs: Pairs, monkeypatch, capsys):
-    monkeypatch.setattr(cache, "load_shrunk", None)  # reading images with their masks again would fail
+    monkeypatch.setattr(cache, "load_hashed", None)  # reading images with their masks again would fail
     model = small_model(seed=5)
     assert train(pairs, whole[0], model=model) == whole[1]
     assert "finished at step 6" in capsys.readouterr().out
@@ -403,7 +403,7 @@ def test_the_learning_rate_climbs_then_falls():
 
 # ------------------------------------------------------------------------------------- data of all sizes
 def test_images_smaller_than_a_patch_and_larger_than_the_limit(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(cache, "load_shrunk", partial(cache.load_shrunk, max_size=70))
+    monkeypatch.setattr(cache, "load_hashed", partial(cache.load_hashed, max_size=70))
     mixed = tiny_pairs(tmp_path / "data", sizes=((9, 20), (100, 130), (64, 64)))
     assert len(train(mixed, tmp_path / "run", replace(CONFIG, n_steps=2))) == 1
 
@@ -671,21 +671,21 @@ def test_a_run_is_there_from_before_the_first_step_on(pairs: Pairs, tmp_path: Pa
     assert str(run_status(tmp_path)) == "unfinished at step 0 of 6"
 
 
-@pytest.mark.parametrize("name", ["load_shrunk", "image_hash"])
+@pytest.mark.parametrize("name", ["load_hashed", "image_hashes"])
 def test_ctrl_c_while_images_are_read_leaves_the_run_as_it_was(
     whole, pairs: Pairs, tmp_path: Path, monkeypatch, capsys, name: str
 ):
     def stop(*_):
         raise KeyboardInterrupt
 
-    folder = {"load_shrunk": tmp_path, "image_hash": whole[0]}[name]  # a new run, and a finished one
-    monkeypatch.setattr({"load_shrunk": cache, "image_hash": resuming}[name], name, stop)
-    assert train(pairs, folder) == {"load_shrunk": [], "image_hash": whole[1]}[name]
+    folder = {"load_hashed": tmp_path, "image_hashes": whole[0]}[name]  # a new run, and a finished one
+    monkeypatch.setattr({"load_hashed": cache, "image_hashes": resuming}[name], name, stop)
+    assert train(pairs, folder) == {"load_hashed": [], "image_hashes": whole[1]}[name]
     assert "Run the same call again to continue" in capsys.readouterr().out
     with pytest.raises(Interrupted) as caught:
         train(pairs, folder, raise_interrupt=True)
     assert caught.value.signal_number == 2
-    assert str(run_status(folder)) == {"load_shrunk": "absent", "image_hash": "finished at step 6"}[name]
+    assert str(run_status(folder)) == {"load_hashed": "absent", "image_hashes": "finished at step 6"}[name]
 
 
 def test_ctrl_c_in_the_validation_ends_it_whole(whole, pairs: Pairs, tmp_path: Path, monkeypatch):
@@ -844,7 +844,7 @@ def test_other_images_under_the_same_names_are_refused(
 
 
 def test_images_are_hashed_before_they_are_shrunk(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(cache, "load_shrunk", partial(cache.load_shrunk, max_size=24))
+    monkeypatch.setattr(cache, "load_hashed", partial(cache.load_hashed, max_size=24))
     own = tiny_pairs(tmp_path / "data")
     train(own, tmp_path / "run", replace(CONFIG, n_steps=1))
     assert load_state(tmp_path / "run" / "last.pt")["images"]["val"] == [
@@ -872,7 +872,7 @@ def test_a_run_of_version_1_goes_on(whole, pairs: Pairs, tmp_path: Path, monkeyp
 
 # ------------------------------------------------------------------------------- folders with a past
 def test_a_folder_that_is_a_file_is_told_before_anything_is_read(pairs: Pairs, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(cache, "load_shrunk", None)
+    monkeypatch.setattr(cache, "load_hashed", None)
     (tmp_path / "run").write_text("mine")
     for folder in (tmp_path / "run", tmp_path / "run" / "deeper"):
         with pytest.raises(OSError, match="could not be written: .* A file stands where a folder is needed"):
@@ -906,7 +906,7 @@ def test_a_run_that_is_started_again_and_stopped_shows_nothing_of_the_old_one(
 ):
     run = shutil.copytree(whole[0], tmp_path / "run")
     with monkeypatch.context() as patch, pytest.raises(TypeError):
-        patch.setattr(cache, "load_shrunk", None)
+        patch.setattr(cache, "load_hashed", None)
         train(pairs, run, resume=False)
     assert run_status(run).finished  # nothing is deleted before the images are read
     stop_in_step(monkeypatch)

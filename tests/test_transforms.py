@@ -12,9 +12,21 @@ from unet_helpers.transforms import (
     resize_mask,
     shrink_size,
     to_tensor,
+    window,
 )
 
 RNG = np.random.default_rng(0)
+
+
+# --------------------------------------------------------------------------------------------- greys
+def test_a_window_maps_its_ends_to_black_and_white_and_clips():
+    image_hu = np.array([[-1000.0, -160.0, -60.0, 240.0, 3000.0]], np.float32)
+    grey = window(image_hu, level=40, width=400)
+    assert grey.dtype == np.uint8 and grey.tolist() == [[0, 0, 64, 255, 255]]
+    assert window(np.array([0, 20, 40, 60, 80, 100]), 50, 100).tolist() == [0, 51, 102, 153, 204, 255]
+    for width in (0, -1, float("nan")):
+        with pytest.raises(ValueError, match=f"width must be positive, got {width}"):
+            window(image_hu, 40, width)
 
 
 # ------------------------------------------------------------------------------------------ resizing
@@ -140,6 +152,41 @@ def test_shares_are_rounded_into_the_batch(stones: float, lookalikes: float, n: 
         PatchSampler([image], [mask], 16, 0.8, 0.3)
 
 
+def test_half_of_a_batch_shows_stones_and_a_quarter_look_alikes():
+    image, mask = np.zeros((400, 400), np.uint8), np.zeros((400, 400), bool)
+    image[20:23, 20:23], mask[20:23, 20:23] = 200, True
+    image[300:304, 300:304] = 220
+    patches, masks, _ = draw(PatchSampler([image], [mask], 16), 32)
+    with_stone, with_bone = masks.any((1, 2, 3)), (patches == 220).any((1, 2, 3))
+    assert with_stone[:16].all() and with_bone[16:24].all()
+    assert with_stone.sum() <= 17 and with_bone.sum() <= 9  # the rest lies anywhere in 400 x 400 pixels
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_the_shares_of_n_processes_are_one_batch(n: int):
+    sampler, *_ = make_sampler()
+
+    def share(part: tuple[int, int]):
+        generator = torch.Generator().manual_seed(5)
+        patches, masks, which = sampler.sample(6, generator, part)
+        return *augment(normalise(patches), masks, generator, part), which
+
+    images, masks, which = share((0, 1))
+    for k in range(n):
+        my_images, my_masks, all_which = share((k, n))
+        assert torch.equal(all_which, which)
+        assert torch.equal(my_images, images[k::n]) and torch.equal(my_masks, masks[k::n])
+
+
+def test_after_every_64th_batch_somebody_is_called():
+    sampler, *_ = make_sampler()
+    calls = []
+    sampler.after_draws = lambda: calls.append(1)
+    for _ in range(130):
+        draw(sampler, 1)
+    assert len(calls) == 2
+
+
 def test_the_same_generator_gives_the_same_patches():
     sampler, *_ = make_sampler()
     first, again, other = draw(sampler, 16), draw(sampler, 16), draw(sampler, 16, seed=1)
@@ -176,10 +223,67 @@ def test_image_and_mask_move_together_and_every_mirror_occurs():
     assert set(centres) == {(False, False), (False, True), (True, False), (True, True)}
 
 
-def test_grey_values_change_within_their_range_and_by_patch():
-    images, _ = augment(torch.ones(500, 1, 8, 8), torch.zeros(500, 1, 8, 8), torch.Generator().manual_seed(0))
-    values = images.mean((1, 2, 3))
-    assert 0.6 <= values.min() < 0.75 and 1.25 < values.max() <= 1.4 and len(values.unique()) > 400
+def moved(shape: torch.Tensor, n: int = 400) -> torch.Tensor:
+    """A mask (P, P) after n augmentations: bool (n, P, P)."""
+    masks = shape.expand(n, 1, -1, -1)
+    return augment(torch.zeros(masks.shape), masks, torch.Generator().manual_seed(0))[1][:, 0]
+
+
+def spread(mask: torch.Tensor) -> np.ndarray:
+    """Covariance (2, 2) of the rows and columns of the pixels of a mask."""
+    return np.cov(mask.nonzero().T.numpy())
+
+
+def test_scales_are_0_8_to_1_25_and_the_same_along_both_axes():
+    steps = torch.arange(64) - 31.5
+    disc = steps[:, None] ** 2 + steps**2 < 20**2
+    masks = moved(disc)
+    scales = (masks.sum((1, 2)) / disc.sum()).sqrt()
+    assert 0.79 < scales.min() < 0.82 and 1.22 < scales.max() < 1.26
+    assert 0.45 < (scales < 1).float().mean() < 0.55  # half of them shrink: uniform in the logarithm
+    for mask in masks[:100]:
+        small, large = np.linalg.eigvalsh(spread(mask))
+        assert large / small < 1.05  # still a disc
+
+
+def test_turns_reach_15_degrees_to_both_sides():
+    bar = torch.zeros(64, 64, dtype=torch.bool)
+    bar[30:34, 12:52] = True
+    degrees = []
+    for mask in moved(bar):
+        (rows, both), (_, columns) = spread(mask)
+        degrees.append(np.degrees(np.arctan2(2 * both, columns - rows)) / 2)  # of the long axis, to the row
+    assert -16 < min(degrees) < -14 and 14 < max(degrees) < 16
+    assert np.mean(np.abs(degrees)) == pytest.approx(7.5, abs=0.7)  # uniform
+
+
+def test_what_comes_in_from_outside_repeats_the_edge():
+    images = torch.full((200, 1, 16, 16), -1.0)
+    masks = torch.ones(200, 1, 16, 16, dtype=torch.bool)
+    assert augment(images, masks, torch.Generator().manual_seed(0))[1].all()
+
+
+def test_brightness_moves_by_0_15_and_contrast_by_a_fifth():
+    sides = torch.ones(400, 1, 64, 64)
+    sides[..., :32] = -1
+    images, _ = augment(sides, sides > 0, torch.Generator().manual_seed(0))
+    left, right = images[..., :12].mean((1, 2, 3)), images[..., 52:].mean((1, 2, 3))
+    brightness, contrast = (left + right) / 2, (left - right).abs() / 2
+    assert -0.16 < brightness.min() < -0.14 and 0.14 < brightness.max() < 0.16
+    assert 0.79 < contrast.min() < 0.81 and 1.19 < contrast.max() < 1.21
+    assert abs(np.corrcoef(brightness, contrast)[0, 1]) < 0.15  # drawn one by one
+
+
+def test_noise_is_fresh_in_every_pixel_and_of_another_strength_in_every_patch():
+    grey = torch.zeros(300, 1, 32, 32)
+    images, _ = augment(grey, grey > 1, torch.Generator().manual_seed(0))
+    noise = images - images.mean((2, 3), keepdim=True)
+    strength = noise.std((1, 2, 3))
+    assert strength.min() < 0.005 and 0.075 < strength.max() < 0.085
+    assert strength.mean() == pytest.approx(0.04, abs=0.004)
+    strong = noise[strength > 0.04]
+    for shifted in (strong.roll(1, 2), strong.roll(1, 3), strong.roll(1, 0)):
+        assert abs(float((strong * shifted).mean() / strong.var())) < 0.02  # neighbours know nothing of it
 
 
 def test_augmentation_leaves_its_input_alone_and_repeats():

@@ -1,19 +1,35 @@
-"""Image-mask pairs: find them, read them, and split them so that no exam lands on both sides."""
+"""Image-mask pairs: read them, shrink them, and split them so that no exam lands on both sides.
+
+How pairs are found in a folder, where data sets come from, and what a network has seen of them stands in
+`unet_helpers.folders`; the names are here too, as doors that load those rooms when they are first used.
+"""
 
 from __future__ import annotations
 
-import csv
-import math
+import hashlib
+import importlib
+import os
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from unet_helpers.folders.finding import SUFFIXES, FolderScan, find_pairs, scan_folder
-from unet_helpers.folders.seen import parts_seen, unseen_pairs
-from unet_helpers.folders.sources import home, kaggle_dataset, open_dataset, phantom_dataset, unpack
-from unet_helpers.folders.splits import folds_by_group, split_by_group, stone_strata
-from unet_helpers.pairs import Pair, brightest_channel, image_hash, load_image, load_mask, load_pair
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from unet_helpers.engine.progress import progress_bar
+
+if TYPE_CHECKING:  # the doors, see `__getattr__` at the end
+    from unet_helpers.folders.finding import FolderScan, find_pairs, scan_folder
+    from unet_helpers.folders.seen import parts_seen, unseen_pairs
+    from unet_helpers.folders.sources import home, kaggle_dataset, open_dataset, phantom_dataset, unpack
+    from unet_helpers.folders.splits import folds_by_group
+    from unet_helpers.folders.tables import known_stones, spacings
 
 __all__ = [
+    "MAX_SIZE",
+    "SHARES",
     "SUFFIXES",
     "FolderScan",
     "KnownStone",
@@ -23,11 +39,15 @@ __all__ = [
     "folds_by_group",
     "home",
     "image_hash",
+    "image_hashes",
     "kaggle_dataset",
     "known_stones",
+    "load_arrays",
+    "load_hashed",
     "load_image",
     "load_mask",
     "load_pair",
+    "load_shrunk",
     "open_dataset",
     "parts_seen",
     "phantom_dataset",
@@ -39,8 +59,20 @@ __all__ = [
     "unseen_pairs",
 ]
 
+SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}  # of image files
+MAX_SIZE = 512  # longer sides are shrunk to this many pixels, in training and prediction alike
+SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 
-# ------------------------------------------------------------------------------ what tables beside them say
+
+@dataclass(frozen=True)
+class Pair:
+    """One image, its mask, and the group (exam, patient or source image) that a split must not tear apart."""
+
+    image_path: Path
+    mask_path: Path
+    group: str
+
+
 @dataclass(frozen=True)
 class KnownStone:
     """A stone that a slice shows: its name, its place there in pixels, its longest extent in the body."""
@@ -51,89 +83,202 @@ class KnownStone:
     diameter_mm: float
 
 
-def spacings(pairs: list[Pair]) -> list[tuple[float, float]] | None:
-    """Pixel size of each image file in millimetres, as far as the data set knows it.
-
-    It is read from a `slices.csv` (columns `stem` and `spacing_mm`) beside the images or in the folder above.
-    Plain PNG and JPEG files do not know their pixel size. Of an image that is shrunk to half its size, the
-    pixels are twice as large.
-
-    Returns:
-        Height and width of a pixel of each image, in the order of `pairs`; None if it is unknown for any.
-
-    Raises:
-        ValueError: If a spacing is no positive number.
-    """
-    rows = [(path, row) for path, rows in _rows_beside(pairs, "slices.csv") for row in rows[-1:] or [{}]]
-    if not all(row.get("spacing_mm") for _, row in rows):
-        return None
-    return [(_number(path, row, "spacing_mm"),) * 2 for path, row in rows]
-
-
-def known_stones(pairs: list[Pair]) -> list[list[KnownStone]] | None:
-    """The stones that each image shows, as far as the data set knows which sections are of one stone.
-
-    They are read from a `stones.csv` beside the images or in the folder above, a row a stone and slice:
-    `stem`, `stone` (a name that is unique in the data set), `row` and `column` (in pixels of the file) and
-    `diameter_mm` (longest extent in the body). Other columns are ignored, and so is a table without `stone`.
-
-    Returns:
-        A list an image, in the order of `pairs`, empty for images that the table does not name; None if there
-        is no such table.
-
-    Raises:
-        ValueError: If a place or a diameter is no number.
-    """
-    tables = _rows_beside(pairs, "stones.csv")
-    if not any(row.get("stone") for _, rows in tables for row in rows):
-        return None
-    return [
-        [
-            KnownStone(
-                row["stone"],
-                _number(path, row, "row", False),
-                _number(path, row, "column", False),
-                _number(path, row, "diameter_mm"),
-            )
-            for row in rows
-            if row.get("stone")
-        ]
-        for path, rows in tables
-    ]
-
-
-def _rows_beside(pairs: list[Pair], name: str) -> list[tuple[Path, list[dict[str, str]]]]:
-    """For each image the table of that name beside it, or else in the folder above, and its rows there."""
-    folders = {folder for pair in pairs for folder in (pair.image_path.parent, pair.image_path.parent.parent)}
-    known = {folder: _rows_by_stem(folder / name) for folder in folders}
-    places = [
-        folder if known[folder] else folder.parent for folder in (pair.image_path.parent for pair in pairs)
-    ]
-    return [
-        (place / name, known[place].get(pair.image_path.stem, []))
-        for place, pair in zip(places, pairs, strict=True)
-    ]
-
-
-def _rows_by_stem(path: Path) -> dict[str, list[dict[str, str]]]:
-    if not path.is_file():
-        return {}
-    rows: dict[str, list[dict[str, str]]] = {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        for row in csv.DictReader(file):
-            rows.setdefault(row.get("stem") or "", []).append(row)
-    return rows
-
-
-def _number(path: Path, row: dict[str, str], column: str, positive: bool = True) -> float:
-    text = row.get(column)
+# ------------------------------------------------------------------------------------------ reading
+def _decode(path: Path) -> Image.Image:
+    """Decode a file; what is neither grey nor plain colour (palette, CMYK, ...) becomes RGBA."""
     try:
-        value = float(text or "")
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value) or (positive and value <= 0):
+        with Image.open(path) as file:
+            n_pages = getattr(file, "n_frames", 1)
+            file.load()
+        plain = file.mode in ("1", "L", "RGB", "RGBA") or file.mode.startswith(("I", "F"))
+        picture: Image.Image = file if plain else file.convert("RGBA")
+    except Exception as error:  # Pillow's decoders raise more than OSError on damaged bytes
+        raise ValueError(f"{path} must be a readable image, got: {error}. Download it again.") from error
+    if n_pages > 1:
+        raise ValueError(f"{path} must hold one slice, got {n_pages} pages. Save every slice as a file.")
+    return picture
+
+
+def load_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+    """Read an 8-bit image as grey values (H, W); colour and palette images are converted.
+
+    Raises:
+        ValueError: If the file cannot be read or has more than 8 bits a pixel.
+    """
+    picture = _decode(Path(path))
+    if picture.mode.startswith(("I", "F")):
+        values = np.asarray(picture)
         raise ValueError(
-            f"{path} must hold {'positive ' if positive else ''}numbers in the column {column}, "
-            f"got {text!r} for {row['stem']}."
+            f"{path} must have 8 bits a pixel, got {picture.mode} with values {values.min()} to "
+            f"{values.max()}. Apply a CT window first: transforms.window(image_hu, level=40, width=400)."
         )
-    return value
+    return np.array(picture.convert("L"))
+
+
+def brightest_channel(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """Values of a mask file before they are binarised: the largest of red, green and blue, seen on black.
+
+    Returns:
+        Array (H, W): uint8, or what a file with more than 8 bits holds.
+
+    Raises:
+        ValueError: If the file cannot be read.
+    """
+    picture = _decode(Path(path))
+    if picture.mode == "L" or picture.mode.startswith(("I", "F")):
+        return np.asarray(picture)
+    red, green, blue, alpha = np.moveaxis(np.asarray(picture.convert("RGBA"), np.uint16), -1, 0)
+    values: NDArray[np.uint16] = np.maximum(np.maximum(red, green), blue) * alpha // 255
+    return values.astype(np.uint8)
+
+
+def load_mask(path: str | os.PathLike[str]) -> NDArray[np.bool_]:
+    """Read a mask as bool (H, W): a pixel is stone where its brightest channel is above 127.
+
+    Raises:
+        ValueError: If the file cannot be read.
+    """
+    mask: NDArray[np.bool_] = brightest_channel(path) > 127
+    return mask
+
+
+def load_pair(pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Read an image and its mask, uint8 (H, W) and bool (H, W).
+
+    Raises:
+        ValueError: If a file cannot be read or the sizes differ.
+    """
+    image, mask = load_image(pair.image_path), load_mask(pair.mask_path)
+    if image.shape != mask.shape:
+        raise ValueError(
+            f"{pair.mask_path} must have the size of its image {pair.image_path.name}, {image.shape}, got "
+            f"{mask.shape}. Export the mask again at the image's size."
+        )
+    return image, mask
+
+
+def load_arrays(
+    pairs: Sequence[Pair], max_size: int = MAX_SIZE, progress: bool = False
+) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.bool_]]]:
+    """Read pairs into memory, shrunk so that the longer side is at most `max_size` pixels.
+
+    Returns:
+        Uint8 images (H, W) and bool masks (H, W), in the order of `pairs`.
+
+    Raises:
+        ValueError: If a file is broken, see `load_pair`.
+    """
+    images, masks, _ = load_hashed(pairs, max_size, progress)
+    return images, masks
+
+
+def load_hashed(
+    pairs: Sequence[Pair], max_size: int = MAX_SIZE, progress: bool = False
+) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.bool_]], list[str]]:
+    """As `load_arrays`, and the hash of each image at the size of its file."""
+    bar = progress_bar(pairs, desc="reading pairs", unit="pair", disable=not progress)
+    rows = [load_shrunk(pair, max_size) for pair in bar]
+    return [image for image, _, _ in rows], [mask for _, mask, _ in rows], [key for _, _, key in rows]
+
+
+def load_shrunk(pair: Pair, max_size: int = MAX_SIZE) -> tuple[NDArray[np.uint8], NDArray[np.bool_], str]:
+    """Read one pair as `load_arrays` does, and the hash of the image at the size of its file."""
+    from unet_helpers import transforms  # here, so that whoever only reads files waits for no torch
+
+    image, mask = load_pair(pair)
+    key, size = image_hash(image), transforms.shrink_size(image.shape, max_size)
+    if size != image.shape:
+        image, mask = transforms.resize_image(image, size), transforms.resize_mask(mask, size)
+    return image, mask, key
+
+
+def image_hash(image: NDArray[np.uint8]) -> str:
+    """What an image is, whatever its file is called: a hash of its size and grey values.
+
+    Args:
+        image: Uint8 array (H, W) at the size of the file, see `load_image`.
+
+    Returns:
+        16 hexadecimal digits; equal for two files that decode to the same greys.
+    """
+    return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()[:16]
+
+
+def image_hashes(pairs: Sequence[Pair], progress: bool = False) -> list[str]:
+    """The `image_hash` of each image file; its mask is not read."""
+    bar = progress_bar(pairs, desc="recognising images", unit="image", disable=not progress)
+    return [image_hash(load_image(pair.image_path)) for pair in bar]
+
+
+# ---------------------------------------------------------------------------------------- splitting
+def stone_strata(pairs: Sequence[Pair], progress: bool = False) -> list[int]:
+    """How much stone each mask holds, as labels whose shares `split_by_group` balances.
+
+    Returns:
+        One number an image: 0 without a stone; 1, 2 and 3 for the lower half of the stone-bearing images by
+        number of stone pixels, those up to nine in ten, and the tenth with the most.
+
+    Raises:
+        ValueError: If a mask cannot be read.
+    """
+    bar = progress_bar(pairs, desc="looking for stones", unit="mask", disable=not progress)
+    n_pixels = np.array([np.count_nonzero(load_mask(pair.mask_path)) for pair in bar], int)
+    if not n_pixels.any():
+        return [0] * len(pairs)
+    middle, high = np.quantile(n_pixels[n_pixels > 0], (0.5, 0.9))
+    return [int(n > 0) + int(n > middle) + int(n > high) for n in n_pixels]
+
+
+def split_by_group(
+    pairs: Sequence[Pair], seed: int = 0, strata: Sequence[Hashable] | None = None
+) -> dict[str, list[Pair]]:
+    """Split pairs by whole groups into training, validation and test: 70 / 10 / 20 % or near.
+
+    The groups are put into an order by a hash of seed and name, and cut where 70 and 80 % of the images are
+    reached; then groups change places between two parts while that brings the images, and next the share of
+    each stratum, nearer to what is wanted. So the split depends neither on the order of the pairs nor on the
+    version of a random number generator. Every part gets a stone, if the groups that bear one suffice.
+
+    Warns (UserWarning), with numbers, if the groups allow no split near to these shares, and if validation or
+    test holds no stone.
+
+    Args:
+        pairs: Pairs of at least 3 groups.
+        seed: Another seed gives another split, where the groups allow one that is as good.
+        strata: One label an image, see `stone_strata`; 0 stands for an image without a stone. None balances
+            the images alone.
+
+    Returns:
+        Dict with the keys "train", "val" and "test", each in the order of `pairs`; no group is in two of
+        them, and none is empty.
+
+    Raises:
+        ValueError: If there are fewer than 3 groups, or not one label an image.
+    """
+    from unet_helpers.folders import splits
+
+    split = splits.divide(pairs, SHARES, str(seed), strata)
+    splits.warn_of_shares(split, SHARES)
+    splits.warn_of_stones(pairs, strata, split)
+    return split
+
+
+# -------------------------------------------------------------------------------- doors to folders/
+_DOORS = {
+    "finding": ("FolderScan", "find_pairs", "scan_folder"),
+    "seen": ("parts_seen", "unseen_pairs"),
+    "sources": ("home", "kaggle_dataset", "open_dataset", "phantom_dataset", "unpack"),
+    "splits": ("folds_by_group",),
+    "tables": ("known_stones", "spacings"),
+}
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        for room, names in _DOORS.items():
+            if name in names:
+                return getattr(importlib.import_module(f"unet_helpers.folders.{room}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted(__all__)

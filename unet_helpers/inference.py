@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from unet_helpers.data import MAX_SIZE
 from unet_helpers.engine.progress import progress_bar
 from unet_helpers.transforms import normalise, resize_image, shrink_size
 
@@ -21,8 +22,6 @@ __all__ = [
     "predict_all",
     "sixteen_bit_type",
 ]
-
-MAX_SIZE = 512  # longer sides are shrunk to this many pixels, in training and prediction alike
 
 MIRRORINGS = ((), (-1,), (-2,), (-2, -1))  # axes: as it is, left-right, upside down, both
 

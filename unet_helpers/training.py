@@ -19,10 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unet_helpers.data import Pair
+from unet_helpers.data import Pair, load_arrays
 from unet_helpers.engine.files import write_json
 from unet_helpers.engine.progress import TrainingBar
-from unet_helpers.engine.reading import load_arrays
 from unet_helpers.inference import choose_device, fast_precision, predict_all, sixteen_bit_type
 from unet_helpers.losses import bce_dice_loss
 from unet_helpers.metrics import dice
@@ -46,6 +45,7 @@ __all__ = [
 ]
 
 History = list[dict[str, float]]
+Network = Callable[[Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
 Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
@@ -131,10 +131,10 @@ class Run:
 
     def __init__(self, config: TrainConfig, model: nn.Module, device: torch.device) -> None:
         self.config, self.device = config, device
-        self.model = model.to(device, memory_format=torch.channels_last)  # faster: pixel by pixel in memory
+        self.model = model.to(device).to(memory_format=torch.channels_last)  # faster: pixel by pixel
         # what batches go through: the model itself, or a form of it, compiled, shared out, or in parts
-        self.network: Callable[[Tensor], Tensor] = self.model
-        self.plain_network = self.network  # the same, not compiled
+        self.network: Network = self.model
+        self.plain_network: Network = self.model  # the same, not compiled
         self.loss: Loss = bce_dice_loss
         self.augment: Augment | None = augment
         fused = device.type in ("cpu", "cuda") or None  # faster, and needs no answer from the GPU
@@ -183,7 +183,8 @@ def train_step(run: Run, sampler: PatchSampler) -> None:
     with fast_precision(run.device):  # the convolutions in 16 bits, where the device is fast at them
         logits = run.network(images.contiguous(memory_format=torch.channels_last))  # (B, 1, P, P)
     loss = run.loss(logits, masks)  # a scalar in float32: 16 bits are too few for a sum over pixels
-    run.scaler.scale(loss).backward()  # float16 would round small gradients to 0; elsewhere the scale is 1
+    scaled = run.scaler.scale(loss)  # float16 would round small gradients to 0; elsewhere the scale is 1
+    scaled.backward()  # type: ignore[no-untyped-call]  # a gradient for every weight
 
     # clip and step
     run.scaler.unscale_(run.optimiser)  # first: the limit is for the gradient, not for the scaled one
@@ -203,12 +204,12 @@ def run_status(run_dir: str | os.PathLike[str]) -> RunStatus:
 
 def validate(run: Run) -> float:
     """Mean Dice of the whole validation images that hold a stone, at threshold 0.5."""
-    (images, masks), scores = run.val, []
+    (images, masks), scores = run.val, list[float]()
     for first in range(0, len(images), VALIDATION_CHUNK):
         some = range(first, min(first + VALIDATION_CHUNK, len(images)))
         probabilities = predict_all(run.model, [images[i] for i in some])  # float32 (H, W) each
         answers = zip(some, probabilities, strict=True)
-        scores += [dice(p >= 0.5, masks[i]) for i, p in answers if masks[i].any()]
+        scores += [float(dice(p >= 0.5, masks[i])) for i, p in answers if masks[i].any()]
         if run.snapshots:
             run.snapshots.take(run.step, first, probabilities)
     return float(np.mean(scores))

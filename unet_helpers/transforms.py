@@ -1,66 +1,72 @@
-"""From files to what a network eats: resizing, normalising, tensors, patches and their augmentation."""
+"""From files to what a network eats: windows, sizes, tensors, patches and their augmentation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from unet_helpers.metrics import label_stones
+if TYPE_CHECKING:
+    from unet_helpers.engine.stack import Stack
 
 __all__ = [
     "PatchSampler",
-    "anchors_of",
     "augment",
-    "brightness_of_stones",
-    "lookalikes_of",
     "normalise",
     "resize_image",
     "resize_mask",
     "shrink_size",
     "to_device",
     "to_tensor",
+    "window",
 ]
 
+Greys = TypeVar("Greys", NDArray[Any], Tensor)
 
-def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize grey values with bilinear interpolation, averaging over the pixels that a smaller image merges.
+
+# -------------------------------------------------------------------------------- greys and sizes
+def window(image_hu: NDArray[Any], level: float, width: float) -> NDArray[np.uint8]:
+    """Map level - width / 2 to 0 and level + width / 2 to 255 and clip: the picture a radiologist sees.
 
     Args:
-        image: Uint8 or float32 array (H, W).
-        size: New (height, width) in pixels.
+        image_hu: Array of any shape, in Hounsfield units.
+        level: Middle of the window in HU.
+        width: Width of the window in HU.
 
-    Returns:
-        Array of the same type, of shape `size`.
+    Raises:
+        ValueError: If the width is not positive.
+    """
+    if not width > 0:
+        raise ValueError(f"width must be positive, got {width}.")
+    return np.rint(np.clip((image_hu - (level - width / 2)) * (255 / width), 0, 255)).astype(np.uint8)
+
+
+def resize_image(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Resize a uint8 or float32 image (H, W) to `size` with bilinear interpolation.
+
+    A smaller image averages over the pixels that it merges.
     """
     return np.array(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
-def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a mask with nearest-neighbour interpolation, which invents no value between 0 and 1.
-
-    Args:
-        mask: Bool array (H, W).
-        size: New (height, width) in pixels.
-
-    Returns:
-        Bool array of shape `size`.
-    """
+def resize_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Resize a mask (H, W) with nearest-neighbour interpolation, which invents no value between 0 and 1."""
     return np.array(Image.fromarray(mask).resize(size[::-1], Image.Resampling.NEAREST))
 
 
-def shrink_size(size: tuple[int, int], max_size: int) -> tuple[int, int]:
+def shrink_size(size: tuple[int, ...], max_size: int) -> tuple[int, int]:
     """Height and width after shrinking the longer side to at most `max_size` pixels; smaller images stay."""
     scale = min(1.0, max_size / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def normalise(image: np.ndarray | Tensor) -> np.ndarray | Tensor:
+def normalise(image: Greys) -> Greys:
     """Map grey values 0..255 to float32 in [-1, 1], the same way for every image.
 
     A fixed rule keeps the meaning of a grey value: a stone stays near 1 whether or not the image holds bone.
@@ -69,7 +75,7 @@ def normalise(image: np.ndarray | Tensor) -> np.ndarray | Tensor:
     return values / 127.5 - 1
 
 
-def to_tensor(image: np.ndarray) -> Tensor:
+def to_tensor(image: NDArray[np.uint8]) -> Tensor:
     """Turn a uint8 image (H, W) into a float32 tensor (1, H, W) in [-1, 1]."""
     return torch.from_numpy(normalise(image))[None]
 
@@ -81,6 +87,7 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device)
 
 
+# ----------------------------------------------------------------------------------------- patches
 class PatchSampler:
     """Cuts random patches from a stack of images, most of them placed on a stone or on a look-alike.
 
@@ -93,10 +100,11 @@ class PatchSampler:
     Args:
         images: Uint8 arrays (H, W), sizes may differ.
         masks: Bool arrays of the same shapes.
-        patch_size: Side of the square patches in pixels.
+        patch_size: Side P of the square patches in pixels.
         stone_fraction: Share of a batch in [0, 1].
         lookalike_fraction: Share of a batch in [0, 1]; both together at most 1.
-        device: Where the stack is kept and the patches are cut.
+        device: Where the patches go. The stack of images is kept and cut there too, unless one is given.
+        stack: The same images and masks, stacked already (in files, say): cut where it lies, and not copied.
 
     Raises:
         ValueError: If there are no images, no mask has a pixel, or the shares sum to more than 1.
@@ -104,94 +112,35 @@ class PatchSampler:
 
     def __init__(
         self,
-        images: Sequence[np.ndarray],
-        masks: Sequence[np.ndarray],
+        images: Sequence[NDArray[np.uint8]],
+        masks: Sequence[NDArray[np.bool_]],
         patch_size: int = 160,
         stone_fraction: float = 0.5,
         lookalike_fraction: float = 0.25,
         device: torch.device | str = "cpu",
+        stack: Stack | None = None,
     ) -> None:
+        from unet_helpers.engine.stack import stack_up
+
         if not len(images) or len(images) != len(masks):
             raise ValueError(
                 f"images and masks must be equally many and at least one, got {len(images)} and {len(masks)}."
-            )
-        sizes = torch.tensor([image.shape for image in images])
-        # smaller images are padded with black
-        shape = (len(images), *sizes.amax(0).clamp(min=patch_size).tolist())
-        stack, mask_stack = np.zeros(shape, np.uint8), np.zeros(shape, bool)
-        for i, (image, mask) in enumerate(zip(images, masks, strict=True)):
-            stack[i, : image.shape[0], : image.shape[1]] = image
-            mask_stack[i, : mask.shape[0], : mask.shape[1]] = mask
-        self._take(
-            torch.from_numpy(stack).to(device),
-            torch.from_numpy(mask_stack).to(device),
-            sizes,
-            _anchors(masks),
-            _anchors(_lookalikes(images, masks)),
-            patch_size,
-            stone_fraction,
-            lookalike_fraction,
-            device,
-        )
-
-    @classmethod
-    def from_stack(
-        cls,
-        images: Tensor,
-        masks: Tensor,
-        sizes: Tensor,
-        stones: Tensor,
-        lookalikes: Tensor,
-        patch_size: int,
-        stone_fraction: float,
-        lookalike_fraction: float,
-        device: torch.device | str = "cpu",
-    ) -> PatchSampler:
-        """A sampler on arrays that are prepared already, for example in files; nothing is copied.
-
-        Args:
-            images: Uint8 tensor (N, H, W), sides at least `patch_size`, black outside the sizes.
-            masks: Bool tensor of the same shape.
-            sizes: Int64 tensor (N, 2), height and width of each image.
-            stones: Int tensor (n, 3): image, row and column of each stone.
-            lookalikes: The same of the look-alikes.
-            patch_size: As for the class, like the arguments that follow.
-            stone_fraction: Share of a batch.
-            lookalike_fraction: Share of a batch.
-            device: Where the patches go; the arrays stay where they are.
-        """
-        sampler = cls.__new__(cls)
-        sampler._take(
-            images, masks, sizes, stones, lookalikes, patch_size, stone_fraction, lookalike_fraction, device
-        )
-        return sampler
-
-    def _take(
-        self,
-        images: Tensor,
-        masks: Tensor,
-        sizes: Tensor,
-        stones: Tensor,
-        lookalikes: Tensor,
-        patch_size: int,
-        stone_fraction: float,
-        lookalike_fraction: float,
-        device: torch.device | str,
-    ) -> None:
-        if not len(stones):
-            raise ValueError(
-                "masks must hold at least one stone, got none above the threshold of 127. "
-                "If they hold 0 and 1, multiply them by 255."
             )
         if not 0 <= stone_fraction <= stone_fraction + lookalike_fraction <= 1:
             raise ValueError(
                 "stone_fraction and lookalike_fraction must be shares that sum to at most 1, "
                 f"got {stone_fraction} and {lookalike_fraction}."
             )
+        stack = stack or stack_up(images, masks, patch_size, device)
+        self.images, self.masks, sizes, self.stones, self.lookalikes = stack
+        if not len(self.stones):
+            raise ValueError(
+                "masks must hold at least one stone, got none above the threshold of 127. "
+                "If they hold 0 and 1, multiply them by 255."
+            )
+        self.sizes = sizes.clamp(min=patch_size)  # a smaller image is cut with its padding
         self.patch_size, self.device = patch_size, torch.device(device)
         self.stone_fraction, self.lookalike_fraction = stone_fraction, lookalike_fraction
-        self.images, self.masks, self.sizes = images, masks, sizes.clamp(min=patch_size)
-        self.stones, self.lookalikes = stones, lookalikes  # (n, 3): image, row, column
         self.after_draws: Callable[[], None] | None = None  # called after every 64th batch
         self._n_draws = 0
 
@@ -206,7 +155,7 @@ class PatchSampler:
         """Draw one batch.
 
         Args:
-            batch_size: Number of patches.
+            batch_size: Number of patches B.
             generator: CPU generator that makes the draw repeatable.
             part: (k, n) cuts every n-th patch of the batch, from patch k on: the share of process k of n.
 
@@ -214,64 +163,40 @@ class PatchSampler:
             Images uint8 (B / n, 1, P, P), masks bool (B / n, 1, P, P) on `device`, and on the CPU the int64
             index (B,) of the image that each patch of the whole batch comes from.
         """
-        side = self.patch_size
-        which = torch.randint(len(self.sizes), (batch_size,), generator=generator)
-        anywhere = (torch.rand(batch_size, 2, generator=generator) * self.sizes[which]).long()
-        anchors = torch.cat([which[:, None], anywhere], 1)  # (B, 3)
-        n_stone = round(batch_size * self.stone_fraction)
-        n_bright = min(round(batch_size * self.lookalike_fraction), batch_size - n_stone)
-        n_bright = n_bright if len(self.lookalikes) else 0
-        for known, start, stop in ((self.stones, 0, n_stone), (self.lookalikes, n_stone, n_stone + n_bright)):
-            if stop > start:
-                anchors[start:stop] = known[torch.randint(len(known), (stop - start,), generator=generator)]
+        side, (first, every) = self.patch_size, part
+        anchors = self._draw_anchors(batch_size, generator)  # (B, 3): image, row, column
         # the anchor lands anywhere in the patch but its outermost eighth, unless the image ends there
-        offset = side / 8 + torch.rand(batch_size, 2, generator=generator) * (side * 3 / 4)
-        room = self.sizes[anchors[:, 0]] - side
-        corner = torch.minimum((anchors[:, 1:] - offset).round().long().clamp(min=0), room)
-        places = torch.cat([anchors[:, :1], corner], 1)[part[0] :: part[1]]  # (B / n, 3)
-        image, row, column = to_device(places, self.images.device).T[:, :, None, None]
-        steps = torch.arange(side, device=self.images.device)
-        index = (image, row + steps[:, None], column + steps)
-        images, masks = (to_device(stack[index][:, None], self.device) for stack in (self.images, self.masks))
+        offset = side / 8 + torch.rand(batch_size, 2, generator=generator) * (side * 3 / 4)  # (B, 2)
+        corners = (anchors[:, 1:] - offset).round().long().clamp(min=0)
+        corners = torch.minimum(corners, self.sizes[anchors[:, 0]] - side)  # (B, 2): row, column
+        images, masks = self._cut(torch.cat([anchors[:, :1], corners], 1)[first::every])
         self._n_draws += 1
         if self.after_draws and self._n_draws % 64 == 0:
             self.after_draws()
         return images, masks, anchors[:, 0]
 
+    def _draw_anchors(self, batch_size: int, generator: torch.Generator) -> Tensor:
+        """Image, row, column (B, 3): the first are stones, the next look-alikes, the others any pixel."""
+        which = torch.randint(len(self.sizes), (batch_size,), generator=generator)  # (B,)
+        pixel = (torch.rand(batch_size, 2, generator=generator) * self.sizes[which]).long()  # (B, 2)
+        anchors = torch.cat([which[:, None], pixel], 1)
+        n_stones = round(batch_size * self.stone_fraction)
+        n_lookalikes = min(round(batch_size * self.lookalike_fraction), batch_size - n_stones)
+        for known, start, n in ((self.stones, 0, n_stones), (self.lookalikes, n_stones, n_lookalikes)):
+            if n and len(known):
+                anchors[start : start + n] = known[torch.randint(len(known), (n,), generator=generator)]
+        return anchors
 
-def anchors_of(i: int, mask: np.ndarray) -> np.ndarray:
-    """Image number `i`, row and column of the middle of every connected region of a mask: int64 (n, 3)."""
-    labels, n_regions = label_stones(mask)
-    middles = ndimage.center_of_mass(mask, labels, range(1, n_regions + 1))
-    places = [(i, round(row), round(column)) for row, column in middles]
-    return np.array(places, np.int64).reshape(-1, 3)
-
-
-def _anchors(masks: Iterable[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.concatenate([anchors_of(i, mask) for i, mask in enumerate(masks)]))
-
-
-def brightness_of_stones(histogram: np.ndarray) -> float:
-    """Grey value that nine in ten stone pixels reach, from the number of stone pixels of each grey (256,)."""
-    return float(np.percentile(np.repeat(np.arange(256, dtype=np.uint8), histogram), 10))
-
-
-def lookalikes_of(image: np.ndarray, mask: np.ndarray, brightness: float) -> np.ndarray:
-    """Regions of an image that reach a grey value and touch no stone, as a mask."""
-    labels, n_regions = label_stones(image >= brightness)
-    other = ~np.isin(np.arange(n_regions + 1), [0, *np.unique(labels[mask])])
-    return other[labels]
+    def _cut(self, corners: Tensor) -> tuple[Tensor, Tensor]:
+        """Patches (b, 1, P, P) of images and masks, from image, row and column (b, 3) of their corners."""
+        image, row, column = to_device(corners, self.images.device).T[:, :, None, None]  # (b, 1, 1) each
+        steps = torch.arange(self.patch_size, device=self.images.device)  # (P,)
+        index = image, row + steps[:, None], column + steps  # together (b, P, P)
+        images, masks = self.images[index][:, None], self.masks[index][:, None]
+        return to_device(images, self.device), to_device(masks, self.device)
 
 
-def _lookalikes(images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-    pairs = zip(images, masks, strict=True)
-    histogram = sum(np.bincount(image[mask], minlength=256) for image, mask in pairs)
-    if not np.any(histogram):
-        return (mask for mask in masks)  # no stone to look like; the sampler refuses such masks
-    brightness = brightness_of_stones(histogram)
-    return (lookalikes_of(image, mask, brightness) for image, mask in zip(images, masks, strict=True))
-
-
+# ------------------------------------------------------------------------------------ augmentation
 def augment(
     images: Tensor, masks: Tensor, generator: torch.Generator, part: tuple[int, int] = (0, 1)
 ) -> tuple[Tensor, Tensor]:
@@ -290,24 +215,23 @@ def augment(
     Returns:
         New tensors of the same shapes and types.
     """
-    (first, every), device = part, images.device
-    n = len(images) * every
-    flip = torch.randint(0, 2, (2, n), generator=generator) * 2 - 1
-    turn, scale, contrast, brightness, noise = torch.rand(5, n, generator=generator)
-    turn, scale = (turn - 0.5) * torch.pi / 6, 0.8 * (1.25 / 0.8) ** scale
+    (first, every), n = part, len(images) * part[1]
+    flip = torch.randint(0, 2, (2, n), generator=generator) * 2 - 1  # -1 mirrors: (2, n) for both axes
+    turn, scale, contrast, brightness, noise = torch.rand(5, n, generator=generator)  # (n,) each, 0 to 1
+
+    # geometry: where in the old patch every pixel of the new one comes from, the same for image and mask
+    turn, scale = (turn - 0.5) * torch.pi / 6, 0.8 * (1.25 / 0.8) ** scale  # +-15 degrees, 0.8 to 1.25
     cos, sin, zero = turn.cos() / scale, turn.sin() / scale, torch.zeros(n)
-    matrix = torch.stack(
-        [
-            torch.stack([cos * flip[0], -sin * flip[1], zero], 1),
-            torch.stack([sin * flip[0], cos * flip[1], zero], 1),
-        ],
-        1,
-    )  # (n B, 2, 3)
-    grid = affine_grid(to_device(matrix[first::every], device), list(images.shape), align_corners=False)
+    row_x = torch.stack([cos * flip[0], -sin * flip[1], zero], 1)  # (n, 3)
+    row_y = torch.stack([sin * flip[0], cos * flip[1], zero], 1)
+    matrix = to_device(torch.stack([row_x, row_y], 1)[first::every], images.device)  # (B, 2, 3)
+    grid = affine_grid(matrix, list(images.shape), align_corners=False)  # (B, P, P, 2): x, y in [-1, 1]
     images = grid_sample(images, grid, padding_mode="border", align_corners=False)
     masks = grid_sample(masks.float(), grid, padding_mode="border", align_corners=False) > 0.5
+
+    # greys: of the image alone
     greys = torch.stack([0.8 + 0.4 * contrast, 0.3 * brightness - 0.15, 0.08 * noise])[:, first::every]
-    factor, offset, strength = to_device(greys, device)[..., None, None, None]  # (B, 1, 1, 1) each
+    factor, offset, strength = to_device(greys, images.device)[..., None, None, None]  # (B, 1, 1, 1) each
     return images * factor + offset + _grain(images, generator, part) * strength, masks
 
 

@@ -23,17 +23,10 @@ import torch
 from PIL import Image
 
 from unet_helpers import data, transforms
-from unet_helpers.data import Pair, home
+from unet_helpers.data import MAX_SIZE, Pair, home, load_hashed, load_shrunk
 from unet_helpers.engine.progress import progress_bar
-from unet_helpers.engine.reading import load_shrunk
-from unet_helpers.inference import MAX_SIZE
-from unet_helpers.transforms import (
-    PatchSampler,
-    anchors_of,
-    brightness_of_stones,
-    lookalikes_of,
-    shrink_size,
-)
+from unet_helpers.engine.stack import Stack, anchors_of, brightness_of_stones, lookalikes_of
+from unet_helpers.transforms import PatchSampler, shrink_size
 
 __all__ = ["CACHE_ABOVE_BYTES", "Cache", "InMemory", "decoded_bytes", "open_cache", "open_images"]
 
@@ -63,8 +56,7 @@ def open_images(pairs: Sequence[Pair], min_side: int = 1, progress: bool = False
     """
     if decoded_bytes(pairs) > CACHE_ABOVE_BYTES:
         return open_cache(pairs, min_side=min_side, progress=progress)
-    arrays = [load_shrunk(pair) for pair in pairs]
-    return InMemory([a[0] for a in arrays], [a[1] for a in arrays], [a[2] for a in arrays])
+    return InMemory(*load_hashed(pairs))
 
 
 class _Views(Sequence[np.ndarray]):
@@ -76,7 +68,7 @@ class _Views(Sequence[np.ndarray]):
     def __len__(self) -> int:
         return len(self._sizes)
 
-    def __getitem__(self, i: int) -> np.ndarray:
+    def __getitem__(self, i: int) -> np.ndarray:  # type: ignore[override]  # by number only
         height, width = self._sizes[i]
         return self._stack[i, :height, :width]
 
@@ -111,16 +103,9 @@ class Cache:
         """A sampler as `PatchSampler` makes it from lists, that cuts from the files and sends to `device`."""
         images, masks = (torch.from_numpy(stack) for stack in self._stacks)
         anchors = self._anchors["stones"], self._anchors["lookalikes"]
-        sampler = PatchSampler.from_stack(
-            images,
-            masks,
-            torch.from_numpy(self._sizes),
-            *anchors,
-            patch_size,
-            stone_fraction,
-            lookalike_fraction,
-            device,
-        )
+        stack = Stack(images, masks, torch.from_numpy(self._sizes), *anchors)
+        shares = stone_fraction, lookalike_fraction
+        sampler = PatchSampler(self.images, self.masks, patch_size, *shares, device, stack)
         sampler.after_draws = self.release
         return sampler
 
@@ -228,8 +213,7 @@ def _write(
     np.save(folder / "sizes.npy", sizes)
     (folder / "hashes.txt").write_text("\n".join(hashes), "ascii")
     (folder / "lookalikes.bin").touch()
-    if greys.any():
-        _write_lookalikes(folder, brightness_of_stones(greys))
+    _write_lookalikes(folder, brightness_of_stones(greys))
 
 
 def _write_lookalikes(folder: Path, brightness: float) -> None:

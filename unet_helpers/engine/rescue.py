@@ -76,7 +76,7 @@ def in_parts(model: nn.Module, images: Tensor, part_size: int) -> Tensor:
     Returns:
         Logits (B, C, P, P).
     """
-    parts = images.split(part_size)
+    parts = torch.split(images, part_size)
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return _batch_norm_momentum(model, 1, 0), _batch_norm_momentum(model, len(parts), 1)
@@ -88,12 +88,12 @@ def in_parts(model: nn.Module, images: Tensor, part_size: int) -> Tensor:
 @contextmanager
 def _batch_norm_momentum(model: nn.Module, n_parts: int, strength: float) -> Iterator[None]:
     """Let the running averages move once a batch and not once a part, or (strength 0) not at all."""
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.momentum]
-    before = [norm.momentum for norm in norms]
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    before = {norm: norm.momentum for norm in norms if norm.momentum}
     try:
-        for norm, momentum in zip(norms, before, strict=True):
+        for norm, momentum in before.items():
             norm.momentum = strength * (1 - (1 - momentum) ** (1 / n_parts))
         yield
     finally:
-        for norm, momentum in zip(norms, before, strict=True):
+        for norm, momentum in before.items():
             norm.momentum = momentum

@@ -11,10 +11,9 @@ import torch
 from torch import nn
 
 from unet_helpers.checkpoint import build_network, load_weights, network_name, save_state
-from unet_helpers.data import Pair, image_hash, load_image
+from unet_helpers.data import Pair, image_hashes
 from unet_helpers.engine.cache import open_images
 from unet_helpers.engine.files import remove_scratch, write_json
-from unet_helpers.engine.progress import progress_bar
 from unet_helpers.engine.run_folder import holds_run, how_far, load_run, saved_config
 from unet_helpers.engine.settings import clashes, continued
 from unet_helpers.engine.several_gpus import agree, main_first, rank_and_world_size, share
@@ -149,7 +148,9 @@ def open_data(run: Run, split: Split, run_dir: Path, progress: bool) -> PatchSam
         ValueError: If the images are others than those of the run, or no validation image holds a stone.
     """
     if run.progress >= 1:
-        _compare_images(run, {part: _hashes(pairs, progress) for part, pairs in split.items()}, run_dir)
+        if run.rank == 0:
+            here = {part: image_hashes(pairs, progress) for part, pairs in split.items()}
+            _compare_images(run, here, run_dir)
         return None
     config = run.config
     with main_first():  # which writes the cache of a large data set
@@ -171,17 +172,9 @@ def open_data(run: Run, split: Split, run_dir: Path, progress: bool) -> PatchSam
     return sampler
 
 
-def _hashes(pairs: list[Pair], progress: bool) -> list[str]:
-    """Hashes of the images without their masks, in process 0."""
-    if rank_and_world_size()[0]:
-        return []
-    bar = progress_bar(pairs, desc="comparing images", unit="image", disable=not progress)
-    return [image_hash(load_image(pair.image_path)) for pair in bar]
-
-
 def _compare_images(run: Run, here: dict[str, list[str]], run_dir: Path) -> None:
     """Note the hashes of the images; ValueError if this run was trained on others."""
-    if run.hashes["train"] and run.rank == 0:
+    if run.hashes["train"]:
         now, before = ({part: Counter(images[part]) for part in here} for images in (here, run.hashes))
         new = {part: (now[part] - before[part]).total() for part in here}
         missing = sum((before[part] - now[part]).total() for part in here)

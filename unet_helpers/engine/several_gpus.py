@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from unet_helpers.transforms import augment
@@ -74,7 +75,7 @@ def process_group(device: torch.device) -> Iterator[None]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    store, rank, world_size = next(iter(dist.rendezvous("env://")))
+    store, rank, world_size = next(iter(rendezvous("env://")))
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=LONGEST_WAIT)
     try:
@@ -121,7 +122,8 @@ def share(run: Run) -> None:
     SyncBatchNorm is for GPUs.
     """
     if run.device.type == "cuda":
-        run.model = nn.SyncBatchNorm.convert_sync_batchnorm(run.model)  # the same weights by the same names
+        # the same weights by the same names
+        run.model = nn.SyncBatchNorm.convert_sync_batchnorm(run.model)  # type: ignore[no-untyped-call]
     run.network = run.plain_network = DistributedDataParallel(run.model, broadcast_buffers=False)
     run.loss = partial(_whole_batch_loss, run.loss)
     if run.augment is augment:  # each patch gets the changes that it would get in the whole batch

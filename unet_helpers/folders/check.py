@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from unet_helpers.data import brightest_channel, image_hash, load_image, load_mask, load_pair, scan_folder
+from unet_helpers.data import Pair, brightest_channel, image_hash, load_image, load_mask, load_pair
 from unet_helpers.engine.progress import progress_bar
+from unet_helpers.folders.finding import FolderScan, scan_folder
 
 __all__ = ["check_folder"]
-
-
-def _describe_values(values: np.ndarray) -> str:
-    if len(values) <= 4:
-        return ", ".join(map(str, values))
-    return f"{values[0]} to {values[-1]} ({len(values)} values)"
-
-
-def _spread(shares: list[float]) -> dict[str, float] | None:
-    return {"median": float(np.median(shares)), "min": min(shares), "max": max(shares)} if shares else None
 
 
 def check_folder(
@@ -43,32 +36,16 @@ def check_folder(
         FileNotFoundError, ValueError: As `scan_folder`.
     """
     scan = scan_folder(root, group_by)
-    values, sizes, shares, broken, seen = Counter(), Counter(), [], [], {}
-    repeated: list[str] = []
-    for pair in progress_bar(scan.pairs, desc="reading pairs", unit="pair", disable=not progress):
-        try:
-            image, mask = load_pair(pair)
-        except ValueError as error:
-            broken.append({"file": pair.image_path.name, "reason": str(error)})
-            continue
-        values[_describe_values(np.unique(brightest_channel(pair.mask_path)))] += 1
-        sizes[f"{image.shape[1]}x{image.shape[0]}"] += 1
-        shares.append(float(mask.mean()))
-        other = seen.setdefault(image_hash(image), pair)
-        if other.group != pair.group:
-            repeated.append(f"{pair.image_path.name} = {other.image_path.name}")
-    for read, paths in ((load_image, scan.images_without_mask), (load_mask, scan.masks_without_image)):
-        for path in paths:
-            try:
-                read(path)
-            except ValueError as error:
-                broken.append({"file": path.name, "reason": str(error)})
+    report = {"folder": str(root)} | _names(scan) | _contents(scan.pairs, progress)
+    report["broken"] += _unreadable(scan)
+    return report
+
+
+def _names(scan: FolderScan) -> dict[str, Any]:
+    """What the names of files and folders and groups.csv tell."""
     ((largest, n_largest),) = Counter(pair.group for pair in scan.pairs).most_common(1)
-    positive = [share for share in shares if share > 0]
     return {
-        "folder": str(root),
         "n_pairs": len(scan.pairs),
-        "n_positive": len(positive),
         "n_groups": len({pair.group for pair in scan.pairs}),
         "n_ungrouped": scan.n_ungrouped,
         "n_grouped_by_folder": scan.n_grouped_by_folder,
@@ -78,9 +55,53 @@ def check_folder(
         "group_rows_in_other_case": scan.group_rows.in_other_case,
         "images_without_mask": [path.name for path in scan.images_without_mask],
         "masks_without_image": [path.name for path in scan.masks_without_image],
+    }
+
+
+def _contents(pairs: Sequence[Pair], progress: bool) -> dict[str, Any]:
+    """What the pixels of the pairs tell."""
+    values: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    shares: list[float] = []
+    repeated: list[str] = []
+    broken: list[dict[str, str]] = []
+    first: dict[str, Pair] = {}  # by content
+    for pair in progress_bar(pairs, desc="reading pairs", unit="pair", disable=not progress):
+        try:
+            image, mask = load_pair(pair)
+        except ValueError as error:
+            broken.append({"file": pair.image_path.name, "reason": str(error)})
+            continue
+        values[_in_words(np.unique(brightest_channel(pair.mask_path)))] += 1
+        sizes[f"{image.shape[1]}x{image.shape[0]}"] += 1
+        shares += [float(mask.mean())] if mask.any() else []
+        other = first.setdefault(image_hash(image), pair)
+        if other.group != pair.group:
+            repeated.append(f"{pair.image_path.name} = {other.image_path.name}")
+    return {
+        "n_positive": len(shares),
         "mask_values": dict(values.most_common()),
         "sizes": dict(sizes.most_common()),
-        "foreground_share": _spread(positive),
+        "foreground_share": {"median": float(np.median(shares)), "min": min(shares), "max": max(shares)}
+        if shares
+        else None,
         "identical_images_in_two_groups": repeated,
         "broken": broken,
     }
+
+
+def _in_words(values: NDArray[Any]) -> str:
+    if len(values) <= 4:
+        return ", ".join(map(str, values))
+    return f"{values[0]} to {values[-1]} ({len(values)} values)"
+
+
+def _unreadable(scan: FolderScan) -> list[dict[str, str]]:
+    """Broken files among those without a partner."""
+    broken = []
+    for path in scan.images_without_mask + scan.masks_without_image:
+        try:
+            load_image(path) if path in scan.images_without_mask else load_mask(path)
+        except ValueError as error:
+            broken.append({"file": path.name, "reason": str(error)})
+    return broken

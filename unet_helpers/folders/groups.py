@@ -26,27 +26,12 @@ __all__ = [
 EXAM_SECONDS = re.compile(r"^1-3-46-670589-33-1-(\d{11})\d*-")
 EXAM_GAP_SECONDS = 60
 # folders that tell what is in them, not whose it is
-NO_PATIENT = {
-    "train",
-    "training",
-    "val",
-    "valid",
-    "validation",
-    "test",
-    "testing",
-    "image",
-    "images",
-    "mask",
-    "masks",
-    "label",
-    "labels",
-    "stone",
-    "stones",
-    "normal",
-    "positive",
-    "negative",
-}
-Rows = list[tuple[str, str]]
+NO_PATIENT = set(
+    "train training val valid validation test testing image images mask masks label labels "
+    "stone stones normal positive negative".split()
+)
+Rows = list[tuple[str, str]]  # stem and group
+Spelled = dict[str, list[tuple[int, str]]]  # kind of spelling and image, by spelling
 PATH, NAME, FOLDER = range(3)  # what a row of groups.csv names, the most exact first
 
 
@@ -167,23 +152,28 @@ def match_rows(tables: Iterable[tuple[Rows, Mapping[str, Mapping[str, int]]]]) -
     Args:
         tables: For each groups.csv its rows, and the spellings of each image that it may name.
     """
-    found: dict[str, dict[int, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
-    without_image, in_other_case = [], []
+    hits: dict[str, list[tuple[int, str]]] = defaultdict(list)  # kind of row and group, by image
+    without_image: list[str] = []
+    in_other_case: list[str] = []
     for rows, images in tables:
-        exact, folded = defaultdict(list), defaultdict(list)
-        for image, names in images.items():
-            for name, kind in names.items():
+        exact: Spelled = defaultdict(list)
+        folded: Spelled = defaultdict(list)
+        for image, kinds in images.items():
+            for name, kind in kinds.items():
                 exact[name].append((kind, image))
                 folded[name.casefold()].append((kind, image))
         for text, group in rows:
             row = _plain(text)
-            hits = exact.get(row) or exact.get(f"{row}/")
-            if not hits:
-                hits = folded.get(row.casefold()) or folded.get(f"{row}/".casefold()) or []
-                (in_other_case if hits else without_image).append(text)
-            for kind, image in hits:
-                found[image][kind][group] = None
-    groups = {image: list(kinds[min(kinds)]) for image, kinds in found.items()}
+            found = exact.get(row) or exact.get(f"{row}/")
+            if not found:
+                found = folded.get(row.casefold()) or folded.get(f"{row}/".casefold()) or []
+                (in_other_case if found else without_image).append(text)
+            for kind, image in found:
+                hits[image].append((kind, group))
+    groups = {
+        image: list(dict.fromkeys(group for kind, group in pairs if kind == min(pairs)[0]))
+        for image, pairs in hits.items()
+    }
     twice = [f"{image} ({', '.join(labels)})" for image, labels in sorted(groups.items()) if len(labels) > 1]
     return GroupRows(groups, without_image, twice, in_other_case)
 
@@ -202,10 +192,8 @@ def join_groups(stems: Iterable[str], *sources: Mapping[str, str | Sequence[str]
 
     def root(label: str) -> str:
         while label in parent:
-            above = parent[label]
-            if above in parent:
-                parent[label] = parent[above]  # a shorter way for the next one
-            label = above
+            parent[label] = parent.get(parent[label], parent[label])  # a shorter way for the next one
+            label = parent[label]
         return label
 
     groups = {}

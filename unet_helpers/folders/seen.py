@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from unet_helpers.engine.progress import progress_bar
-from unet_helpers.pairs import Pair, image_hash, load_image
+from unet_helpers.data import Pair, image_hashes
 
 __all__ = ["fold_parts", "parts_seen", "unseen_pairs"]
 
@@ -37,7 +36,7 @@ def parts_seen(
         ValueError: If an image cannot be read.
     """
     if any(images.values()):
-        parts = _by_content(pairs, _hashes(pairs, progress), images)
+        parts = _by_content(pairs, image_hashes(pairs, progress), images)
         return parts, _sentence(parts) + _namesakes(parts["test"], groups)
     names = {name: set(groups.get(name, ())) for name in ("train", "val")}
     parts = {name: [pair for pair in pairs if pair.group in names[name]] for name in names}
@@ -89,7 +88,7 @@ def fold_parts(
     Raises:
         ValueError: If an image cannot be read, or none is left.
     """
-    hashes = _hashes(pairs, progress)
+    hashes = image_hashes(pairs, progress)
     folds = [_by_content(pairs, hashes, seen) for seen in images]
     n_tests = {pair: 0 for pair in pairs}
     for pair in (pair for fold in folds for pair in fold["test"]):
@@ -110,11 +109,6 @@ def fold_parts(
             "other data, give one network: --checkpoint RUN/fold-1/best.pt."
         )
     return folds, sentence + "."
-
-
-def _hashes(pairs: list[Pair], progress: bool) -> list[str]:
-    bar = progress_bar(pairs, desc="recognising images", unit="image", disable=not progress)
-    return [image_hash(load_image(pair.image_path)) for pair in bar]
 
 
 def _by_content(pairs: list[Pair], hashes: list[str], images: Mapping[str, Sequence[str]]) -> Parts:
