@@ -29,15 +29,22 @@ from torch.nn.functional import conv2d, pad
 from torch.utils.flop_counter import FlopCounterMode
 
 from unet_helpers.checkpoint import load_state
-from unet_helpers.data import Pair, find_pairs, known_stones, open_dataset, split_by_group, stone_strata
-from unet_helpers.engine.config import TrainConfig
+from unet_helpers.data import (
+    Pair,
+    find_pairs,
+    known_stones,
+    load_arrays,
+    open_dataset,
+    split_by_group,
+    stone_strata,
+)
 from unet_helpers.evaluation import choose_threshold, compare, score_masks
 from unet_helpers.inference import predict_all, sixteen_bit_type
 from unet_helpers.metrics import predicted_mask
 from unet_helpers.model import n_parameters
 from unet_helpers.plotting import save_figure
 from unet_helpers.scores.records import image_record, score_image
-from unet_helpers.training import fit, load_arrays, mean_positive_dice
+from unet_helpers.training import TrainConfig, fit
 
 CPU = torch.device("cpu")
 Split = dict[str, list[Pair]]
@@ -128,7 +135,7 @@ def score(model: nn.Module, split: Split) -> Row:
         "min_pixels": min_pixels,
         "per_image": per_image,
         "groups": [pair.group for pair in split["test"]],
-        "val_dice": mean_positive_dice(val_probabilities, val_masks, threshold),
+        "val_dice": score_masks([p >= threshold for p in val_probabilities], val_masks)["dice_positive_mean"],
     }
 
 
@@ -148,10 +155,13 @@ def speed_row(model: nn.Module, side: int, n_images: int, seconds: float, dtype:
     }
 
 
-def train_with_fit(model: nn.Module, split: Split, config: TrainConfig, budget: float) -> Row:
-    """Train `model` in place for `budget` seconds with the package's own loop, validated at the end only."""
+def train_with_fit(model: nn.Module, split: Split, config: TrainConfig, budget: float, **options: Any) -> Row:
+    """Train `model` in place for `budget` seconds with the package's own loop, validated at the end only.
+
+    The options are those of `fit`, such as `loss`.
+    """
     with tempfile.TemporaryDirectory() as run:
-        fit(split["train"], split["val"], run, config, model, CPU, resume=False, progress=False)
+        fit(split["train"], split["val"], run, config, model, CPU, resume=False, progress=False, **options)
         state = load_state(Path(run) / "last.pt")
     dtype = sixteen_bit_type(CPU) or torch.float32
     row = speed_row(model, config.patch_size, config.batch_size * state["step"], state["seconds"], dtype)

@@ -21,12 +21,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
-from unet_helpers import training
 from unet_helpers.checkpoint import load_state
 from unet_helpers.data import Pair, find_pairs, load_pair, open_dataset, split_by_group, stone_strata
+from unet_helpers.engine import cache
 from unet_helpers.training import TrainConfig, fit
 
 
@@ -70,12 +69,12 @@ def measure(folder: Path, n: int, seconds: float, cached: bool) -> dict[str, flo
     pairs = find_pairs(open_dataset())
     split = split_by_group(pairs, strata=stone_strata(pairs))
     train_pairs, val_pairs = replicate(split["train"], n, folder), split["val"][:8]
-    training.CACHE_ABOVE_BYTES = 0 if cached else 2**60
+    cache.CACHE_ABOVE_BYTES = 0 if cached else 2**60
     config = TrainConfig(minutes=seconds / 60, steps_per_epoch=10**9)
     start, watch = time.perf_counter(), Watch()
     watch.start()
     if cached:
-        training._sampler(train_pairs, config, torch.device("cpu"))  # fit then finds the cache
+        cache.open_cache(train_pairs, min_side=config.patch_size)  # fit then finds it
     reading = time.perf_counter() - start if cached else float("nan")
     with tempfile.TemporaryDirectory() as run:
         fit(train_pairs, val_pairs, run, config, progress=False)

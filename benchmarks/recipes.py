@@ -12,10 +12,9 @@ from typing import Any
 
 import torch
 from contest import Row, Split, main, score, timed_config, train_with_fit
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from unet_helpers.engine import steps
 from unet_helpers.losses import bce_loss, dice_loss
 from unet_helpers.model import UNet
 
@@ -91,11 +90,7 @@ def build(variant: Variant) -> nn.Module:
 
 
 def run(variant: Variant, split: Split, seed: int, budgets: list[float]) -> list[Row]:
-    """One row a budget; each contestant has a process of its own, so nothing needs to be undone after it."""
-    if variant.bce != 1:
-        steps.bce_dice_loss = lambda logits, target: (
-            variant.bce * bce_loss(logits, target) + dice_loss(logits, target)
-        )
+    """One row a budget."""
     return [_one_run(variant, split, seed, budget) for budget in budgets]
 
 
@@ -105,7 +100,12 @@ def _one_run(variant: Variant, split: Split, seed: int, budget: float) -> Row:
     average = copy.deepcopy(model)
     if variant.ema:
         register_optimizer_step_post_hook(lambda *_: _follow(average, model, variant.ema))
-    row = train_with_fit(model, split, timed_config(budget, seed, **variant.config), budget)
+
+    def loss(logits: Tensor, target: Tensor) -> Tensor:
+        return variant.bce * bce_loss(logits, target) + dice_loss(logits, target)
+
+    config = timed_config(budget, seed, **variant.config)
+    row = train_with_fit(model, split, config, budget, loss=loss)
     return {**row, **score(average if variant.ema else model, split)}
 
 

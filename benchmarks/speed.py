@@ -12,21 +12,18 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import replace
-from unittest.mock import patch
 
 import torch
 from contest import Split, convolution_peak, operations_per_image, synchronise
+from torch import Tensor, nn
 
-from unet_helpers import inference, training
 from unet_helpers.data import find_pairs, open_dataset, split_by_group, stone_strata
-from unet_helpers.engine import run_state
-from unet_helpers.engine.compiling import compiled
-from unet_helpers.engine.config import TrainConfig, choose_device, default_config
-from unet_helpers.engine.run_state import RunState
+from unet_helpers.engine.stopping import read_losses
+from unet_helpers.inference import choose_device, sixteen_bit_type
 from unet_helpers.model import UNet
-from unet_helpers.training import fit, load_arrays
+from unet_helpers.training import Run, TrainConfig, default_config, fit, load_arrays, train_step
 from unet_helpers.transforms import PatchSampler
 
 VARIANTS = {  # True: makes sense on a GPU only
@@ -46,37 +43,38 @@ def ms_per_step(
     variant: str, arrays: tuple[list, list], config: TrainConfig, device: torch.device, n_steps: int
 ) -> float:
     """Milliseconds of a whole training step, patches and augmentation included."""
-    with ExitStack() as changes:
-        if variant == "float32 instead of 16 bits":
-            for place in (inference, run_state):
-                changes.enter_context(patch.object(place, "sixteen_bit_type", lambda device: None))
-        if variant == "loss read at every step":
-            changes.enter_context(patch.object(training, "_reads_late", lambda device: False))
-        torch.manual_seed(config.seed)
-        run = RunState(config, UNet(**_settings(variant)), device, {})
-        run.model.train()
-        sampler = PatchSampler(
-            *arrays,
-            config.patch_size,
-            config.stone_fraction,
-            config.lookalike_fraction,
-            "cpu" if variant == "images kept on the CPU" else device,
-        )
-        sampler.device = device  # where the patches go
-        if variant == "channels first":
-            run.model.to(memory_format=torch.contiguous_format)
-            run.network = lambda x: run.model(x.clone(memory_format=torch.contiguous_format))
-        if variant == "unfused optimiser":
-            run.optimiser = torch.optim.AdamW(run.model.parameters(), fused=False)
-        if variant == "with torch.compile":
-            run.network = compiled(run.model)
-        for step in range(n_steps + 5):
-            if step == 5:  # the first steps prepare what later ones use again
-                synchronise(device)
-                start = time.perf_counter()
-            training._train_step(run, sampler, str)
-        synchronise(device)
+    torch.manual_seed(config.seed)
+    run = Run(config, UNet(**_settings(variant)), device)
+    run.model.train()
+    shares = config.patch_size, config.stone_fraction, config.lookalike_fraction
+    sampler = PatchSampler(*arrays, *shares, "cpu" if variant == "images kept on the CPU" else device)
+    sampler.device = device  # where the patches go
+    if variant == "float32 instead of 16 bits":
+        run.network, run.scaler = _in_float32(run.model), torch.amp.GradScaler(device.type, enabled=False)
+    if variant == "channels first":
+        run.model.to(memory_format=torch.contiguous_format)
+        run.network = lambda images: run.model(images.clone(memory_format=torch.contiguous_format))
+    if variant == "unfused optimiser":
+        run.optimiser = torch.optim.AdamW(run.model.parameters(), fused=False)
+    if variant == "with torch.compile":
+        run.network = torch.compile(run.model, dynamic=False)
+    for step in range(n_steps + 5):
+        if step == 5:  # the first steps prepare what later ones use again
+            synchronise(device)
+            start = time.perf_counter()
+        train_step(run, sampler)
+        if variant == "loss read at every step" or not run.reads_late:
+            read_losses(run)
+    synchronise(device)
     return 1000 * (time.perf_counter() - start) / n_steps
+
+
+def _in_float32(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    def network(images: Tensor) -> Tensor:
+        with torch.autocast(images.device.type, enabled=False):
+            return model(images)
+
+    return network
 
 
 def _settings(variant: str) -> dict[str, int]:
@@ -85,7 +83,7 @@ def _settings(variant: str) -> dict[str, int]:
 
 def step_table(split: Split, config: TrainConfig, device: torch.device, n_steps: int) -> str:
     """Markdown: one line for each optimisation left out."""
-    arrays, dtype = load_arrays(split["train"]), inference.sixteen_bit_type(device) or torch.float32
+    arrays, dtype = load_arrays(split["train"]), sixteen_bit_type(device) or torch.float32
     peaks = {kind: convolution_peak(kind, device=device) for kind in {dtype, torch.float32}}
     rates = ", ".join(
         f"{peak / 1e12:.3g} TFLOP/s in {str(kind).removeprefix('torch.')}" for kind, peak in peaks.items()

@@ -9,7 +9,6 @@ import pytest
 import torch
 from tiny_data import tiny_pairs
 
-from unet_helpers import training
 from unet_helpers.checkpoint import load_state
 from unet_helpers.data import Pair
 from unet_helpers.engine import cache
@@ -65,8 +64,8 @@ def test_training_from_the_cache_ends_in_the_same_weights(pairs, tmp_path: Path,
 
     memory = train("memory")
     assert not (tmp_path / "home").exists()
-    monkeypatch.setattr(training, "CACHE_ABOVE_BYTES", 0)
-    monkeypatch.setattr(training, "load_hashed", None)
+    monkeypatch.setattr(cache, "CACHE_ABOVE_BYTES", 0)
+    monkeypatch.setattr(cache, "InMemory", None)
     stored = train("stored")
     assert len(folders(tmp_path)) == 2  # training and validation
     for key, values in memory["model"].items():

@@ -22,7 +22,7 @@ from unet_helpers.checkpoint import load_checkpoint, load_state, save_state, sto
 from unet_helpers.command_line import main as cli
 from unet_helpers.command_line.main import main
 from unet_helpers.data import load_image, load_mask
-from unet_helpers.engine import run_state
+from unet_helpers.engine import cache, resuming
 from unet_helpers.evaluation import evaluate
 from unet_helpers.training import TrainConfig
 
@@ -50,7 +50,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     small = TrainConfig(n_steps=4, steps_per_epoch=2, batch_size=4, patch_size=32, learning_rate=1e-2)
-    for module in (cli, run_state):
+    for module in (cli, resuming):
         monkeypatch.setattr(module, "default_config", lambda device: small)
 
 
@@ -178,11 +178,11 @@ def test_train_again_needs_resume_and_the_same_settings(run: Path, data: Path, t
 
 def test_resume_alone_keeps_every_setting_of_the_run(data: Path, tmp_path: Path, monkeypatch, capsys):
     folder, options = tmp_path / "run", ("--device", "cpu", "--seed", 3, "--base-channels", 2, "--epochs", 2)
-    real = training.augment
-    monkeypatch.setattr(training, "augment", lambda *a: (signal.raise_signal(signal.SIGINT), real(*a))[1])
+    real = training.normalise
+    monkeypatch.setattr(training, "normalise", lambda *a: (signal.raise_signal(signal.SIGINT), real(*a))[1])
     assert call("train", data, "--out", folder, *options) == 130
     monkeypatch.undo()  # with the settings of another device
-    for module in (cli, run_state):
+    for module in (cli, resuming):
         monkeypatch.setattr(module, "default_config", lambda device: TrainConfig(n_steps=999, batch_size=9))
     assert call("train", data, "--out", folder, "--resume", "--device", "cpu") == 0
     assert "continued at step 1, 25 % of 2 epochs" in capsys.readouterr().out
@@ -193,8 +193,8 @@ def test_resume_alone_keeps_every_setting_of_the_run(data: Path, tmp_path: Path,
 
 
 def test_ctrl_c_before_the_first_validation_is_one_sentence(data: Path, tmp_path: Path, monkeypatch, capsys):
-    folder, real = tmp_path / "run", training.augment
-    monkeypatch.setattr(training, "augment", lambda *a: (signal.raise_signal(signal.SIGINT), real(*a))[1])
+    folder, real = tmp_path / "run", training.normalise
+    monkeypatch.setattr(training, "normalise", lambda *a: (signal.raise_signal(signal.SIGINT), real(*a))[1])
     assert call("train", data, "--out", folder, *TRAIN) == 130
     out, err = capsys.readouterr()
     assert (
@@ -205,7 +205,7 @@ def test_ctrl_c_before_the_first_validation_is_one_sentence(data: Path, tmp_path
         and err == ""
     )
     assert sorted(path.name for path in folder.iterdir()) == ["last.pt", "run.lock", "split.json"]
-    monkeypatch.setattr(training, "augment", real)
+    monkeypatch.setattr(training, "normalise", real)
     assert call("train", data, "--out", folder, *TRAIN, "--resume") == 0
     assert (folder / "curves.png").exists()
 
@@ -214,7 +214,7 @@ def test_ctrl_c_while_the_images_are_read_is_one_sentence(data: Path, tmp_path: 
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "load_hashed", stop)
+    monkeypatch.setattr(cache, "load_hashed", stop)
     assert call("train", data, "--out", tmp_path / "run", *TRAIN) == 130
     out, err = capsys.readouterr()
     assert out.endswith("Stopped before the first step; there is nothing to save.\n") and err == ""
@@ -566,9 +566,9 @@ def test_folds_go_on_where_they_stopped(folds: Path, data: Path, tmp_path: Path,
 
 
 def test_folds_that_were_not_begun_take_the_settings_of_the_first(data: Path, tmp_path: Path, monkeypatch):
-    real = training.augment
+    real = training.normalise
     with monkeypatch.context() as patch:
-        patch.setattr(training, "augment", lambda *a: (signal.raise_signal(signal.SIGINT), real(*a))[1])
+        patch.setattr(training, "normalise", lambda *a: (signal.raise_signal(signal.SIGINT), real(*a))[1])
         assert call("train", data, "--out", tmp_path, *TRAIN, "--folds", 3, "--seed", 5) == 130
     resume = ("train", data, "--out", tmp_path, "--folds", 3, "--resume", "--device", "cpu")
     for n_epochs, more in ((2, ()), (3, ("--epochs", 3))):

@@ -129,6 +129,33 @@ def test_the_mode_of_the_network_is_restored_even_after_an_error(training: bool)
     assert model.training == training
 
 
+class Hungry(Brightness):
+    """Has memory for so many images at once."""
+
+    def __init__(self, n_images: int, error: str = "CUDA out of memory. Tried to allocate 2 GiB") -> None:
+        super().__init__()
+        self.n_images, self.error = n_images, error
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        answer = super().forward(image)
+        if len(image) > self.n_images:
+            raise RuntimeError(self.error)
+        return answer
+
+
+def test_without_memory_fewer_images_are_predicted_at_once():
+    model, images = Hungry(2), [noise(6, 8) for _ in range(9)]
+    for image, probability in zip(images, predict_all(model, images, batch_size=9), strict=True):
+        assert np.allclose(probability, expected(image), atol=0.01)
+    assert [shape[0] for shape in model.shapes] == [9, 5, 3, 2, 1, 2, 4, 2, 2]
+    with pytest.raises(RuntimeError, match="out of memory"):
+        predict(Hungry(0), images[0])
+    model = Hungry(2, "shapes cannot be multiplied")
+    with pytest.raises(RuntimeError, match="shapes"):
+        predict_all(model, images, batch_size=9)
+    assert len(model.shapes) == 1
+
+
 def test_no_images_no_probabilities_and_views_are_fine():
     assert predict_all(Brightness(), []) == []
     image = noise(8, 6)

@@ -128,6 +128,19 @@ def test_every_parameter_learns_and_skips_are_used():
         assert not torch.equal(model(torch.ones(1, 1, 8, 8)), before)
 
 
+def test_a_merge_takes_the_skip_connection_first_and_what_comes_from_below_second():
+    model = small().eval()
+    with torch.no_grad():
+        model.up[-1].weight.zero_()  # nothing comes from below
+        model.up[-1].bias.zero_()
+        image, weight = torch.randn(1, 1, 16, 16), model.merge[-1][0].weight  # (2, 4, 3, 3)
+        before = model(image)
+        weight[:, 2:] += 1
+        assert torch.equal(model(image), before)
+        weight[:, :2] += 1
+        assert not torch.equal(model(image), before)
+
+
 def test_settings_rebuild_the_network():
     model = small(in_channels=2, out_channels=3)
     assert UNet(**model.settings).load_state_dict(model.state_dict())

@@ -46,6 +46,21 @@ def test_moments_come_in_pieces_and_the_first_and_last_stay():
     assert (last == 200).all() and last.dtype == torch.uint8
 
 
+def test_each_window_is_cut_from_the_probability_of_its_own_image():
+    snapshots = Snapshots(*make())
+    probabilities = [np.full((100, 100), k / 255) for k in range(6)]
+    for first in range(0, 6, 2):  # as the validation hands them over, in chunks
+        snapshots.take(7, first, probabilities[first : first + 2])
+    crops = snapshots.moments[0]["crops"]
+    assert crops.shape == (4, 64, 64) and [crop.unique().tolist() for crop in crops] == [[1], [2], [3], [5]]
+
+
+def test_what_an_earlier_session_collected_is_gone_on_with():
+    moments = [{"step": 3, "crops": torch.full((4, 64, 64), 9, dtype=torch.uint8)}]
+    Snapshots(*make(), moments).take(5, 0, [np.zeros((100, 100))] * 6)
+    assert [moment["step"] for moment in moments] == [3, 5] and (moments[0]["crops"] == 9).all()
+
+
 def test_a_run_that_goes_back_forgets_what_came_later():
     snapshots = Snapshots(*make())
     for step in (1, 2, 3, 2):

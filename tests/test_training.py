@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,21 +21,26 @@ from tiny_data import tiny_pairs, write_tiny
 from unet_helpers import training
 from unet_helpers.checkpoint import load_checkpoint, load_state, save_state
 from unet_helpers.data import Pair, image_hash, load_image, scan_folder
-from unet_helpers.engine import compiling, progress, run_folder, run_state, steps
-from unet_helpers.engine.config import learning_rate_factor
+from unet_helpers.engine import cache, compiling, progress, resuming, run_folder
+from unet_helpers.engine.stopping import Interrupted
+from unet_helpers.losses import bce_dice_loss
 from unet_helpers.model import UNet
 from unet_helpers.training import (
-    Interrupted,
+    Run,
     TrainConfig,
     choose_device,
     fit,
+    learning_rate_factor,
     load_arrays,
-    mean_positive_dice,
     run_status,
 )
+from unet_helpers.transforms import augment
 
 CPU = torch.device("cpu")
-CONFIG = TrainConfig(n_steps=6, steps_per_epoch=2, batch_size=4, patch_size=32, learning_rate=1e-2)
+# six steps in which the Dice rises and falls again, in 16 bits and in 32: the best epoch is the second
+CONFIG = TrainConfig(
+    n_steps=6, steps_per_epoch=2, batch_size=4, patch_size=32, learning_rate=0.2, warm_up=0, seed=2
+)
 Pairs = tuple[list[Pair], list[Pair]]
 
 
@@ -45,7 +51,9 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Pairs:
 
 def small_model(seed: int = 0) -> UNet:
     torch.manual_seed(seed)
-    return UNet(base_channels=2, depth=3)
+    model = UNet(base_channels=2, depth=2, unshuffle=1)
+    torch.nn.init.constant_(model.head.bias, -2.0)
+    return model
 
 
 def train(pairs: Pairs, run: Path, config: TrainConfig = CONFIG, **options) -> list[dict]:
@@ -69,6 +77,8 @@ def assert_same_run(run: Path, history: list[dict], whole: tuple[Path, list[dict
     for name in ("last.pt", "best.pt"):
         mine, theirs = load_state(run / name), load_state(whole[0] / name)
         assert mine["step"] == theirs["step"] and torch.equal(mine["generator"], theirs["generator"])
+        for moment, other in zip(mine["snapshots"], theirs["snapshots"], strict=True):
+            assert moment["step"] == other["step"] and torch.equal(moment["crops"], other["crops"])
         for key, value in theirs["model"].items():
             assert torch.equal(mine["model"][key], value), f"{key} of {name} differs"
 
@@ -84,23 +94,25 @@ def test_a_run_leaves_history_and_checkpoints(whole: tuple[Path, list[dict]]):
     for epoch in history:
         assert set(epoch) == {"step", "seconds", "train_loss", "val_dice", "learning_rate"}
         assert 0 <= epoch["val_dice"] <= 1 and epoch["train_loss"] > 0
-    best = load_checkpoint(run / "best.pt")
-    assert best.val_dice == max(epoch["val_dice"] for epoch in history)
-    assert load_checkpoint(run / "last.pt").step == 6
+    scores = [epoch["val_dice"] for epoch in history]
+    assert scores[1] > max(scores[0], scores[2]) + 0.05 and min(scores) > 0.1  # so that comparisons bite
+    best, last = load_checkpoint(run / "best.pt"), load_checkpoint(run / "last.pt")
+    assert (best.step, best.val_dice) == (4, scores[1]) and (last.step, last.val_dice) == (6, scores[2])
     assert len(best.split["train"]) == 4 and len(best.split["val"]) == 1 and best.config["batch_size"] == 4
 
 
 def test_the_saved_weights_score_what_the_history_says(whole: tuple[Path, list[dict]], pairs: Pairs):
     from unet_helpers.inference import predict_all
+    from unet_helpers.metrics import dice
 
     images, masks = load_arrays(pairs[1])
     best = load_checkpoint(whole[0] / "best.pt")
-    score = mean_positive_dice(predict_all(best.model, images), masks)
-    assert score == pytest.approx(best.val_dice, abs=1e-6)
+    scores = [dice(p >= 0.5, m) for p, m in zip(predict_all(best.model, images), masks, strict=True)]
+    assert np.mean(scores) == pytest.approx(best.val_dice, abs=1e-6)
 
 
 def test_a_finished_run_is_returned_at_once(whole, pairs: Pairs, monkeypatch, capsys):
-    monkeypatch.setattr(training, "load_hashed", None)  # reading images with their masks again would fail
+    monkeypatch.setattr(cache, "load_hashed", None)  # reading images with their masks again would fail
     model = small_model(seed=5)
     assert train(pairs, whole[0], model=model) == whole[1]
     assert "finished at step 6" in capsys.readouterr().out
@@ -123,11 +135,42 @@ def test_the_default_model_is_seeded(pairs: Pairs, tmp_path: Path):
 
 
 def test_it_learns(pairs: Pairs, tmp_path: Path):
-    config = replace(CONFIG, n_steps=80, steps_per_epoch=40, batch_size=8)
+    config = replace(CONFIG, n_steps=80, steps_per_epoch=40, batch_size=8, learning_rate=1e-2, warm_up=0.2)
     model = UNet(base_channels=4, depth=2)
     history = train(pairs, tmp_path, config, model=model)
     assert max(epoch["val_dice"] for epoch in history) > 0.7
     assert history[-1]["train_loss"] < history[0]["train_loss"]
+
+
+def test_the_last_epoch_may_be_short_and_its_loss_is_the_mean_of_its_own_steps(pairs: Pairs, tmp_path: Path):
+    losses = []
+
+    def noted(logits, target):
+        losses.append(bce_dice_loss(logits, target))
+        return losses[-1]
+
+    history = train(pairs, tmp_path, replace(CONFIG, n_steps=5), loss=noted)
+    expected = [(losses[0] + losses[1]) / 2, (losses[2] + losses[3]) / 2, losses[4]]
+    assert [epoch["train_loss"] for epoch in history] == pytest.approx([value.item() for value in expected])
+    assert len(losses) == 5 and [epoch["step"] for epoch in history] == [2, 4, 5]
+
+
+def test_the_loss_and_the_augmentation_are_those_that_were_given(pairs: Pairs, tmp_path: Path):
+    seen = []
+
+    def no_change(images, masks, generator):
+        seen.append((images, masks))
+        return images, masks
+
+    config = replace(CONFIG, n_steps=2)
+    plain = train(pairs, tmp_path / "a", config, augment=None)
+    assert without_seconds(train(pairs, tmp_path / "b", config, augment=no_change)) == without_seconds(plain)
+    images, masks = seen[0]
+    assert images.shape == masks.shape == (4, 1, 32, 32) and masks.dtype == torch.bool
+    assert -1 <= images.min() and images.max() <= 1 and images[masks].min() > images[~masks].mean()
+    assert without_seconds(train(pairs, tmp_path / "c", config)) != without_seconds(plain)
+    flat = train(pairs, tmp_path / "d", config, loss=lambda logits, target: 7 + 0 * logits.float().sum())
+    assert flat[0]["train_loss"] == 7
 
 
 def test_restart_on_demand(whole, pairs: Pairs, tmp_path: Path):
@@ -138,22 +181,22 @@ def test_restart_on_demand(whole, pairs: Pairs, tmp_path: Path):
 # ---------------------------------------------------------------------------- interrupted and resumed
 @pytest.mark.parametrize("stop_at", [1, 2, 3, 5])
 def test_interrupted_and_resumed_equals_uninterrupted(
-    whole, pairs: Pairs, tmp_path: Path, monkeypatch, capsys, stop_at: int
+    whole, pairs: Pairs, tmp_path: Path, capsys, stop_at: int
 ):
-    real, calls = training.augment, []
+    calls = []
 
     def press_ctrl_c(*args):
         calls.append(1)
         if len(calls) == stop_at:
             signal.raise_signal(signal.SIGINT)
-        return real(*args)
+        return augment(*args)
 
-    monkeypatch.setattr(training, "augment", press_ctrl_c)
     before = signal.getsignal(signal.SIGINT)
-    train(pairs, tmp_path)
+    train(pairs, tmp_path, augment=press_ctrl_c)
     assert load_state(tmp_path / "last.pt")["step"] == stop_at and signal.getsignal(signal.SIGINT) is before
     assert f"Stopped at step {stop_at}; everything is saved" in capsys.readouterr().out
-    assert_same_run(tmp_path, train(pairs, tmp_path, model=small_model(seed=9)), whole)
+    again = train(pairs, tmp_path, model=small_model(seed=9), augment=press_ctrl_c)
+    assert_same_run(tmp_path, again, whole)
     assert f"continued at step {stop_at} of 6." in capsys.readouterr().out
     assert len(calls) == 6
 
@@ -213,7 +256,7 @@ def nth(n, function):
 
 def strike(moment):
     if moment == "step":                    # in the middle of an epoch
-        training._train_step = nth(4, training._train_step)
+        training.train_step = nth(4, training.train_step)
     if moment == "between":                 # best.pt is new, last.pt is old
         return lambda history: kill() if len(history) == 2 else None
     if moment == "write":                   # the file is written, but not yet in its place
@@ -360,8 +403,7 @@ def test_the_learning_rate_climbs_then_falls():
 
 # ------------------------------------------------------------------------------------- data of all sizes
 def test_images_smaller_than_a_patch_and_larger_than_the_limit(tmp_path: Path, monkeypatch):
-    real = training.load_hashed
-    monkeypatch.setattr(training, "load_hashed", lambda pairs: real(pairs, max_size=70))
+    monkeypatch.setattr(cache, "load_hashed", partial(cache.load_hashed, max_size=70))
     mixed = tiny_pairs(tmp_path / "data", sizes=((9, 20), (100, 130), (64, 64)))
     assert len(train(mixed, tmp_path / "run", replace(CONFIG, n_steps=2))) == 1
 
@@ -374,11 +416,23 @@ def test_load_arrays_shrinks_image_and_mask_alike(pairs: Pairs):
     assert [image.shape for image in images] == [(48, 48), (40, 56)]
 
 
-def test_mean_positive_dice_leaves_stone_free_images_out():
-    stone, empty = np.eye(3, dtype=bool), np.zeros((3, 3), bool)
-    assert mean_positive_dice([stone * 0.5, stone * 1.0, empty * 1.0], [stone, empty, stone]) == 0.5
-    assert mean_positive_dice([stone * 0.5], [stone], threshold=0.6) == 0.0
-    assert math.isnan(mean_positive_dice([stone * 1.0], [empty]))
+def test_validation_scores_the_images_with_a_stone_only():
+    class Flat(torch.nn.Conv2d):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:  # the second image, and its right half
+            return super().forward(image) * (image.mean((1, 2, 3), keepdim=True) > 0)
+
+    model = Flat(1, 1, 1)
+    torch.nn.init.constant_(model.weight, 1.0)
+    torch.nn.init.constant_(model.bias, -0.5)
+    image, stone, empty = np.full((4, 4), 255, np.uint8), np.eye(4, dtype=bool), np.zeros((4, 4), bool)
+    image[:, :1] = 0
+    run = Run(CONFIG, model, CPU)
+    for masks, expected in (
+        ((stone, empty), 2 * 3 / (12 + 4)),  # three of the four stone pixels, twelve predicted
+        ((stone, ~empty), (2 * 3 / (12 + 4) + 2 * 12 / (12 + 16)) / 2),
+    ):
+        run.val = [image, image], masks
+        assert training.validate(run) == pytest.approx(expected)
 
 
 # --------------------------------------------------------------------------------------------- refusals
@@ -401,7 +455,7 @@ def test_another_run_in_the_folder_is_refused_and_kept(whole, pairs: Pairs):
     with pytest.raises(ValueError, match=r"its own settings, got batch_size 4 there, 8 here\. Leave them aw"):
         train(pairs, whole[0], replace(CONFIG, batch_size=8))
     with pytest.raises(ValueError, match="base_channels 2 there, 3 here"):
-        train(pairs, whole[0], model=UNet(base_channels=3, depth=3))
+        train(pairs, whole[0], model=UNet(base_channels=3, depth=2, unshuffle=1))
     with pytest.raises(ValueError, match="got 0 of 6 training images .* 0 of 2 validation .*, and 2 missing"):
         train((pairs[0][:6], pairs[1]), whole[0])
     assert (whole[0] / "last.pt").read_bytes() == before
@@ -414,58 +468,57 @@ def test_a_broken_file_is_named_before_training(tmp_path: Path):
         train(broken, tmp_path / "run")
 
 
-def test_a_loss_that_is_not_finite_stops_with_names_and_keeps_the_checkpoint(
-    pairs: Pairs, tmp_path: Path, monkeypatch
-):
-    real, calls = steps.bce_dice_loss, []
+def test_a_loss_that_is_not_finite_stops_with_names_and_keeps_the_checkpoint(pairs: Pairs, tmp_path: Path):
+    calls = []
 
     def broken_loss(logits, target):
         calls.append(1)
-        return real(logits, target) * (math.nan if len(calls) == 4 else 1)
+        return bce_dice_loss(logits, target) * (math.nan if len(calls) == 4 else 1)
 
-    monkeypatch.setattr(steps, "bce_dice_loss", broken_loss)
     with pytest.raises(FloatingPointError, match=r"must be finite, got nan and nan at step 3, .*\.jpg"):
-        train(pairs, tmp_path)
+        train(pairs, tmp_path, loss=broken_loss)
     state = load_state(tmp_path / "last.pt")
     assert state["step"] == 2 and all(value.isfinite().all() for value in state["model"].values())
 
 
-def test_a_gradient_that_is_not_finite_stops_before_it_reaches_the_weights(
-    pairs: Pairs, tmp_path: Path, monkeypatch
-):
-    real, calls = steps.bce_dice_loss, []
+def test_a_gradient_that_is_not_finite_stops_before_it_reaches_a_file(pairs: Pairs, tmp_path: Path):
+    calls = []
 
     def steep_loss(logits, target):
         calls.append(1)
-        loss = real(logits, target)
+        loss = bce_dice_loss(logits, target)
         # the slope of the root at 0 is infinite
         return loss + (0 * logits.sum()).sqrt() if len(calls) == 4 else loss
 
-    monkeypatch.setattr(steps, "bce_dice_loss", steep_loss)
     with pytest.raises(FloatingPointError, match=r"must be finite, got \d\.\d+ and nan at step 3"):
-        train(pairs, tmp_path)
+        train(pairs, tmp_path, loss=steep_loss)
     assert all(value.isfinite().all() for value in load_state(tmp_path / "last.pt")["model"].values())
 
 
 # ------------------------------------------------------------------- losses that are read late, as on a GPU
+class LateRun(Run):
+    def __init__(self, *args) -> None:
+        super().__init__(*args)
+        self.reads_late = True
+
+
 def test_reading_late_changes_nothing(whole, pairs: Pairs, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(training, "_reads_late", lambda device: True)
+    monkeypatch.setattr(resuming, "Run", LateRun)
     assert_same_run(tmp_path, train(pairs, tmp_path), whole)
 
 
 def test_a_bad_loss_that_is_read_late_is_named_and_never_saved(pairs: Pairs, tmp_path: Path, monkeypatch):
-    real, calls = steps.bce_dice_loss, []
+    calls = []
 
     def broken_loss(logits, target):
         calls.append(1)
-        return real(logits, target) * (math.nan if len(calls) == 5 else 1)
+        return bce_dice_loss(logits, target) * (math.nan if len(calls) == 5 else 1)
 
-    monkeypatch.setattr(training, "_reads_late", lambda device: True)
-    monkeypatch.setattr(steps, "bce_dice_loss", broken_loss)
+    monkeypatch.setattr(resuming, "Run", LateRun)
     monkeypatch.setattr(progress, "DRAW_EVERY_SECONDS", 1e9)
     config = replace(CONFIG, n_steps=9, steps_per_epoch=3)
     with pytest.raises(FloatingPointError, match=r"got nan and nan at step 4, learning rate .*\.jpg"):
-        train(pairs, tmp_path, config)
+        train(pairs, tmp_path, config, loss=broken_loss)
     assert len(calls) == 6  # two steps later, before the epoch was saved
     for name in ("last.pt", "best.pt"):
         state = load_state(tmp_path / name)
@@ -508,14 +561,24 @@ def test_auto_compiles_on_a_long_run_on_cuda_only(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     monkeypatch.setattr(compiling.sys, "platform", "linux")
     wants = compiling.wants_compiling
-    assert wants("auto", cuda, 3600.0) and not wants("auto", cuda, 60.0) and not wants("auto", cuda, None)
-    assert not wants("auto", CPU, 3600.0) and not wants("off", cuda, 3600.0) and wants("on", CPU, None)
+    assert wants("auto", cuda, 1, 3600.0) and not wants("auto", cuda, 1, 60.0)
+    assert not wants("auto", cuda, 1, None) and not wants("auto", cuda, 2, 3600.0)
+    assert (
+        not wants("auto", CPU, 1, 3600.0) and not wants("off", cuda, 1, 3600.0) and wants("on", CPU, 1, None)
+    )
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (6, 1))
-    assert not wants("auto", cuda, 3600.0)
+    assert not wants("auto", cuda, 1, 3600.0)
+    assert [
+        Run(replace(CONFIG, compile=c), small_model(), CPU).may_compile for c in ("auto", "on", "off")
+    ] == [
+        False,
+        True,
+        False,
+    ]
 
 
 # ---------------------------------------------------------------------------------------- out of memory
-def test_out_of_memory_halves_the_parts_says_so_once_and_finishes(pairs: Pairs, tmp_path: Path, capsys):
+def test_out_of_memory_halves_the_parts_says_so_and_finishes(pairs: Pairs, tmp_path: Path, capsys):
     model, sizes = small_model(), []
 
     def hungry(module, inputs):
@@ -528,21 +591,8 @@ def test_out_of_memory_halves_the_parts_says_so_once_and_finishes(pairs: Pairs, 
     assert [epoch["step"] for epoch in history] == [2, 4, 6] and sizes[:3] == [4, 2, 1]
     assert sizes.count(4) == sizes.count(2) == 1
     said = capsys.readouterr().out
-    assert said.count("Out of memory with 4 patches at once: going on with 1 at once") == 1
-
-
-def test_out_of_memory_in_validation_predicts_fewer_at_once(whole, pairs: Pairs, tmp_path: Path, monkeypatch):
-    real, sizes = training.predict_all, []
-
-    def hungry(model, images, batch_size):
-        sizes.append(batch_size)
-        if batch_size > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return real(model, images, batch_size)
-
-    monkeypatch.setattr(training, "predict_all", hungry)
-    assert_same_run(tmp_path, train(pairs, tmp_path), whole)
-    assert sizes == [8, 4, 2, 2, 2]
+    for before, after in ((4, 2), (2, 1)):
+        assert said.count(f"Out of memory with {before} patches at once: going on with {after} at once") == 1
 
 
 def test_a_long_validation_set_is_scored_in_chunks(whole, pairs: Pairs, tmp_path: Path, monkeypatch):
@@ -575,7 +625,7 @@ def test_devices_that_do_not_work_are_refused_or_passed_over(monkeypatch, capsys
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # reports itself, then refuses to compute
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     real = torch.device
-    monkeypatch.setattr(training.torch, "device", lambda name: real("cuda:77" if name == "cuda" else name))
+    monkeypatch.setattr(torch, "device", lambda name: real("cuda:77" if name == "cuda" else name))
     assert choose_device() == CPU
     assert "cuda is present but does not work" in capsys.readouterr().out
 
@@ -583,7 +633,7 @@ def test_devices_that_do_not_work_are_refused_or_passed_over(monkeypatch, capsys
 # ------------------------------------------------------------------- stopped before the first validation
 def stop_in_step(monkeypatch, number: int = 1, *signals: signal.Signals) -> None:
     """Send signals during a step, Ctrl-C if none is named."""
-    real, calls = training.augment, []
+    real, calls = training.normalise, []
 
     def press(*args):
         calls.append(1)
@@ -591,7 +641,7 @@ def stop_in_step(monkeypatch, number: int = 1, *signals: signal.Signals) -> None
             signal.raise_signal(one)
         return real(*args)
 
-    monkeypatch.setattr(training, "augment", press)
+    monkeypatch.setattr(training, "normalise", press)
 
 
 def test_stopped_before_the_first_validation_everything_ends_well(
@@ -615,7 +665,7 @@ def test_a_run_is_there_from_before_the_first_step_on(pairs: Pairs, tmp_path: Pa
         raise RuntimeError("the first step fails")
 
     assert str(run_status(tmp_path)) == "absent" and not run_status(tmp_path).has_best
-    monkeypatch.setattr(training, "_train_step", fail)
+    monkeypatch.setattr(training, "train_step", fail)
     with pytest.raises(RuntimeError, match="first step fails"):
         train(pairs, tmp_path)
     assert str(run_status(tmp_path)) == "unfinished at step 0 of 6"
@@ -629,7 +679,7 @@ def test_ctrl_c_while_images_are_read_leaves_the_run_as_it_was(
         raise KeyboardInterrupt
 
     folder = {"load_hashed": tmp_path, "image_hashes": whole[0]}[name]  # a new run, and a finished one
-    monkeypatch.setattr(training, name, stop)
+    monkeypatch.setattr({"load_hashed": cache, "image_hashes": resuming}[name], name, stop)
     assert train(pairs, folder) == {"load_hashed": [], "image_hashes": whole[1]}[name]
     assert "Run the same call again to continue" in capsys.readouterr().out
     with pytest.raises(Interrupted) as caught:
@@ -679,21 +729,20 @@ def test_without_settings_a_run_goes_on_with_its_own(
 ):
     stop_in_step(monkeypatch, 3)
     train(pairs, tmp_path)
-    monkeypatch.setattr(run_state, "default_config", lambda device: TrainConfig(n_steps=10_000))  # a GPU's
+    monkeypatch.setattr(resuming, "default_config", lambda device: TrainConfig(n_steps=10_000))  # a GPU's
     assert_same_run(tmp_path, fit(*pairs, tmp_path, device=CPU, progress=False), whole)
-    again = fit(*pairs, tmp_path, device=CPU, progress=False)
-    assert [entry["val_dice"] for entry in again] == [entry["val_dice"] for entry in whole[1]]
+    assert without_seconds(fit(*pairs, tmp_path, device=CPU, progress=False)) == without_seconds(whole[1])
     assert "finished at step 6" in capsys.readouterr().out
 
 
 def test_every_setting_that_differs_is_named_with_both_values(whole, pairs: Pairs):
-    other = replace(CONFIG, batch_size=8, learning_rate=0.02, n_steps=4, compile="off")
+    other = replace(CONFIG, batch_size=8, learning_rate=0.3, n_steps=4, compile="off")
     with pytest.raises(ValueError, match="must be continued with its own settings") as caught:
-        train(pairs, whole[0], other, model=UNet(base_channels=3, depth=3))
+        train(pairs, whole[0], other, model=UNet(base_channels=3, depth=2, unshuffle=1))
     said = str(caught.value)
     for difference in (
         "batch_size 4 there, 8 here",
-        "learning_rate 0.01 there, 0.02 here",
+        "learning_rate 0.2 there, 0.3 here",
         "n_steps 6 there, 4 here, and a run can only be made longer",
         "base_channels 2 there, 3 here",
         "resume=False",
@@ -713,9 +762,13 @@ def test_a_finished_run_can_be_made_longer(pairs: Pairs, tmp_path: Path, capsys)
     assert fit(*pairs, tmp_path / "a", device=CPU, progress=False) == history  # its length is 8 from now on
 
 
-def test_a_run_of_another_network_needs_that_network(pairs: Pairs, tmp_path: Path):
-    class MyNet(torch.nn.Conv2d):
-        pass
+class MyNet(torch.nn.Conv2d):
+    pass
+
+
+def test_a_network_of_ones_own_is_trained_opened_and_evaluated(pairs: Pairs, tmp_path: Path):
+    from unet_helpers.evaluation import evaluate
+    from unet_helpers.inference import predict, predict_all
 
     net = MyNet(1, 1, 3, padding=1)
     train(pairs, tmp_path, model=net)
@@ -727,8 +780,17 @@ def test_a_run_of_another_network_needs_that_network(pairs: Pairs, tmp_path: Pat
             call()
     with pytest.raises(ValueError, match=r"network .*MyNet there, unet_helpers\.model\.UNet here"):
         train(pairs, tmp_path)
-    fresh = load_checkpoint(tmp_path / "last.pt", model=MyNet(1, 1, 3, padding=1)).model
-    assert torch.equal(fresh.weight, net.weight)
+    opened = load_checkpoint(tmp_path / "last.pt", model=MyNet(1, 1, 3, padding=1))
+    assert torch.equal(opened.model.weight, net.weight) and not opened.model.training
+    images, masks = load_arrays(pairs[1])
+    probabilities = predict_all(opened.model, images)
+    assert np.array_equal(predict(opened.model, images[0]), probabilities[0])
+    scores = evaluate(probabilities, masks, opened.threshold, opened.min_pixels)
+    assert (
+        scores["dice_positive_mean"] == pytest.approx(opened.val_dice, abs=1e-6) and scores["n_images"] == 2
+    )
+    longer = replace(CONFIG, n_steps=8)
+    assert len(train(pairs, tmp_path, longer, model=MyNet(1, 1, 3, padding=1))) == 4
 
 
 def test_a_network_that_is_compiled_already_is_saved_as_itself(whole, pairs: Pairs, tmp_path: Path):
@@ -740,7 +802,7 @@ def test_a_finished_run_on_a_read_only_disk_is_returned(whole, pairs: Pairs, mon
     def refuse(*_):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(training, "run_lock", refuse)
+    monkeypatch.setattr(run_folder, "_run_lock", refuse)
     assert train(pairs, whole[0]) == whole[1]
     with pytest.raises(OSError, match="Read-only"):
         train(pairs, whole[0], replace(CONFIG, n_steps=8))
@@ -782,9 +844,7 @@ def test_other_images_under_the_same_names_are_refused(
 
 
 def test_images_are_hashed_before_they_are_shrunk(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(
-        training, "load_hashed", lambda pairs, real=training.load_hashed: real(pairs, max_size=24)
-    )
+    monkeypatch.setattr(cache, "load_hashed", partial(cache.load_hashed, max_size=24))
     own = tiny_pairs(tmp_path / "data")
     train(own, tmp_path / "run", replace(CONFIG, n_steps=1))
     assert load_state(tmp_path / "run" / "last.pt")["images"]["val"] == [
@@ -812,7 +872,7 @@ def test_a_run_of_version_1_goes_on(whole, pairs: Pairs, tmp_path: Path, monkeyp
 
 # ------------------------------------------------------------------------------- folders with a past
 def test_a_folder_that_is_a_file_is_told_before_anything_is_read(pairs: Pairs, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(training, "load_hashed", None)
+    monkeypatch.setattr(cache, "load_hashed", None)
     (tmp_path / "run").write_text("mine")
     for folder in (tmp_path / "run", tmp_path / "run" / "deeper"):
         with pytest.raises(OSError, match="could not be written: .* A file stands where a folder is needed"):
@@ -846,7 +906,7 @@ def test_a_run_that_is_started_again_and_stopped_shows_nothing_of_the_old_one(
 ):
     run = shutil.copytree(whole[0], tmp_path / "run")
     with monkeypatch.context() as patch, pytest.raises(TypeError):
-        patch.setattr(training, "load_hashed", None)
+        patch.setattr(cache, "load_hashed", None)
         train(pairs, run, resume=False)
     assert run_status(run).finished  # nothing is deleted before the images are read
     stop_in_step(monkeypatch)

@@ -15,16 +15,7 @@ from torch import nn
 from unet_helpers.engine.files import written_whole
 from unet_helpers.model import UNet
 
-__all__ = [
-    "Checkpoint",
-    "build_network",
-    "load_checkpoint",
-    "load_state",
-    "load_weights",
-    "network_name",
-    "save_state",
-    "store_threshold",
-]
+__all__ = ["Checkpoint", "load_checkpoint", "load_state", "save_state", "store_threshold"]
 
 UNET = f"{UNet.__module__}.{UNet.__qualname__}"
 FORMAT, VERSION = "unet_helpers checkpoint", 2
@@ -63,11 +54,7 @@ def network_name(model: nn.Module) -> str:
 
 
 def save_state(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
-    """Write a dict of tensors and plain values; a reader sees the old file or the new one, never half of one.
-
-    Raises:
-        OSError: If the disk is full or not writable; the file that was there before is untouched.
-    """
+    """Write a dict of tensors and plain values; after an OSError the file that was there is untouched."""
     with written_whole(path) as scratch, scratch.open("wb") as file:
         try:
             torch.save({**state, "format": FORMAT, "version": VERSION}, file)
@@ -82,53 +69,39 @@ def load_state(path: str | os.PathLike[str], device: torch.device | str | None =
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is damaged, holds other objects than tensors and plain values, is no
-            checkpoint of this package, or is of a version that this package does not know.
+        ValueError: If it is damaged, holds more than tensors and plain values, or is of another kind.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(
             f"checkpoint must exist, got {path}. Train one first: python -m unet_helpers train --help"
         )
     try:
-        state = torch.load(path, map_location=device or "cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location=device or "cpu", weights_only=True)
     except Exception as error:  # torch.load lets a dozen kinds through when the bytes are damaged
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ValueError(
-            f"{path} must be a whole checkpoint of this package, got a file that cannot be read "
-            f"safely: {reason}"
+            f"{path} must be a whole checkpoint of this package, got a file that cannot be read safely: "
+            f"{reason}"
         ) from error
     if not isinstance(state, dict) or state.get("format") not in (FORMAT, FORMAT_1):
         raise ValueError(f"{path} must be a checkpoint written by unet_helpers, got another kind of file.")
     if state["format"] == FORMAT_1:
-        return _from_version_1(state)
+        from unet_helpers.engine.version_1 import from_version_1
+
+        state = from_version_1(state)
     if state.get("version") != VERSION:
         raise ValueError(
-            f"{path} must be a checkpoint of version 1 or {VERSION}, got version "
-            f"{state.get('version')}. Update unet_helpers to the release that wrote it."
+            f"{path} must be a checkpoint of version 1 or {VERSION}, got version {state.get('version')}. "
+            "Update unet_helpers to the release that wrote it."
         )
     return state
-
-
-def _from_version_1(state: dict[str, Any]) -> dict[str, Any]:
-    """A state of version 1 with what version 2 added."""
-    settings = state.get("model_settings")
-    network = UNET
-    if isinstance(settings, dict):
-        network = settings.get("network", UNET)
-        settings = {name: value for name, value in settings.items() if name != "network"}
-        if "depth" in settings:
-            settings = {"unshuffle": 1, **settings}  # the first ones did not fold pixels into channels
-    new = {"network": network, "model_settings": settings, "images": {"train": [], "val": []}}
-    if state.get("average"):  # the first ones trained a moving average beside the weights, and used that
-        new["model"] = state["average"]
-    return {**state, **new, "format": FORMAT, "version": VERSION}
 
 
 def load_weights(model: nn.Module, weights: dict[str, torch.Tensor], path: str | os.PathLike[str]) -> None:
     """Put weights into a network; names may carry the prefixes of torch.compile or of DataParallel.
 
     Raises:
-        ValueError: If weights are missing, unknown, of another shape, or not finite; in one sentence.
+        ValueError: If weights are missing, unknown, of another shape, or not finite.
     """
     own = {_plain_name(name): name for name in model.state_dict()}
     weights = {own.get(_plain_name(name), name): values for name, values in weights.items()}
@@ -142,14 +115,13 @@ def load_weights(model: nn.Module, weights: dict[str, torch.Tensor], path: str |
         counts = ", ".join(f"{len(names)} {what}" for what, names in wrong.items() if names)
         some = ", ".join(sorted(set().union(*wrong.values()))[:3])
         raise ValueError(
-            f"{path} must hold the {len(shapes)} weights of the {type(model).__name__} it "
-            f"names, got {counts}: {some[:200]}. Train it again, or give the network that it "
-            "was trained with."
+            f"{path} must hold the {len(shapes)} weights of the {type(model).__name__} it names, got "
+            f"{counts}: {some[:200]}. Train it again, or give the network that it was trained with."
         )
     if broken := [name for name, values in weights.items() if not values.isfinite().all()]:
         raise ValueError(
-            f"{path} must hold finite weights, got NaN or infinity in {len(broken)} of "
-            f"{len(weights)}. Train it again, with half the learning rate if need be."
+            f"{path} must hold finite weights, got NaN or infinity in {len(broken)} of {len(weights)}. "
+            "Train it again, with half the learning rate if need be."
         )
     model.load_state_dict(weights)
 
@@ -166,15 +138,12 @@ def load_checkpoint(
     Args:
         path: Checkpoint file.
         device: Where to put the network; the CPU by default.
-        model: A network of your own to put the weights into, if `fit` trained one; a `UNet` is made from what
-            the file says.
-
-    Returns:
-        The checkpoint, its network in evaluation mode.
+        model: A network of your own to put the weights into, if `fit` trained one: `fit(..., model=MyNet())`,
+            then `load_checkpoint(path, model=MyNet())`. A `UNet` is made from what the file says.
 
     Raises:
-        FileNotFoundError, ValueError: As `load_state`, and if the weights do not fit the network, are not
-            finite, or belong to a class other than `UNet` and `model` is not given.
+        FileNotFoundError, ValueError: As `load_state` and `load_weights`, and if `model` is not given for the
+            weights of another class than `UNet`.
     """
     state = load_state(path, device)
     try:
@@ -192,8 +161,8 @@ def build_network(state: dict[str, Any], path: str | os.PathLike[str]) -> UNet:
     """A `UNet` with the settings of a checkpoint; ValueError if it holds another class."""
     if (name := state["network"]) != UNET:
         raise ValueError(
-            f"{path} must hold a {UNET}, got the weights of a {name}. Give the network to put "
-            f"them into: model={str(name).rpartition('.')[2]}()."
+            f"{path} must hold a {UNET}, got the weights of a {name}. Give the network to put them into: "
+            f"model={str(name).rpartition('.')[2]}()."
         )
     return UNet(**state["model_settings"])
 

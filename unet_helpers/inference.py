@@ -1,4 +1,4 @@
-"""Probabilities of whole images of any size."""
+"""Probabilities of whole images of any size, and the device and precision that networks are computed in."""
 
 from __future__ import annotations
 
@@ -13,9 +13,48 @@ from unet_helpers.data import MAX_SIZE
 from unet_helpers.engine.progress import progress_bar
 from unet_helpers.transforms import normalise, resize_image, shrink_size
 
-__all__ = ["MAX_SIZE", "MIRRORINGS", "fast_precision", "predict", "predict_all"]
+__all__ = [
+    "MAX_SIZE",
+    "MIRRORINGS",
+    "choose_device",
+    "fast_precision",
+    "predict",
+    "predict_all",
+    "sixteen_bit_type",
+]
 
 MIRRORINGS = ((), (-1,), (-2,), (-2, -1))  # axes: as it is, left-right, upside down, both
+
+
+def choose_device(name: str | None = None) -> torch.device:
+    """The fastest device that really works: CUDA, then Apple's MPS, then the CPU.
+
+    Args:
+        name: "cpu", "cuda", "cuda:1", "mps"; None to choose.
+
+    Returns:
+        A device on which a small convolution has just succeeded: some GPUs report themselves as available and
+        then refuse to compute, because the installed PyTorch was not built for them.
+
+    Raises:
+        ValueError: If the named device does not work.
+    """
+    candidates = (
+        [name] if name else ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
+    )
+    for candidate in candidates:
+        try:
+            device = torch.device(candidate)
+            nn.Conv2d(1, 1, 3).to(device)(torch.zeros(1, 1, 8, 8, device=device)).sum().item()
+            return device
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            if name:
+                raise ValueError(
+                    f"device must be one that works here, got {name!r}: {reason}. Try cpu."
+                ) from error
+            print(f"{candidate} is present but does not work ({reason}); going on without it.")
+    return torch.device("cpu")
 
 
 def fast_precision(device: torch.device) -> AbstractContextManager[None]:
@@ -77,7 +116,9 @@ def predict_all(
             small = shrink_size(size, max_size)
             whole = [images[i] for i in indices]
             batch = np.stack(whole if small == size else [resize_image(image, small) for image in whole])
-            for i, probability in zip(indices, _forward(model, batch, MIRRORINGS[:n_views]), strict=True):
+            for i, probability in zip(
+                indices, _probabilities(model, batch, MIRRORINGS[:n_views]), strict=True
+            ):
                 probabilities[i] = probability if small == size else resize_image(probability, size)
     return probabilities
 
@@ -103,6 +144,20 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         model.train(was_training)
+
+
+def _probabilities(model: nn.Module, batch: np.ndarray, views: Sequence[tuple[int, ...]]) -> np.ndarray:
+    """Uint8 (B, H, W) -> float32 (B, H, W); where the memory is short in halves, quarters, ..."""
+    try:
+        return _forward(model, batch, views)
+    except RuntimeError as error:
+        from unet_helpers.engine.rescue import is_out_of_memory
+
+        if len(batch) == 1 or not is_out_of_memory(error):
+            raise
+    # here and not in the handler: the error holds on to the memory of the failed attempt
+    halves = np.array_split(batch, 2)
+    return np.concatenate([_probabilities(model, half, views) for half in halves])
 
 
 @torch.inference_mode()

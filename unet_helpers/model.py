@@ -74,7 +74,8 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, stride=2) for w in widths[-2::-1])
         self.merge = nn.ModuleList(double_conv(2 * w, w) for w in widths[-2::-1])
         self.head = nn.Conv2d(base_channels, out_channels * unshuffle**2, 1)
-        nn.init.constant_(self.head.bias, -4.0)  # start from "almost no pixel is stone": sigmoid(-4) = 0.018
+        # start from "almost no pixel is stone": sigmoid(-4) = 0.018
+        nn.init.constant_(self.head.bias, -4.0)  # type: ignore[arg-type]  # by default there is a bias
 
     def forward(self, image: Tensor) -> Tensor:
         """Image (B, in_channels, H, W) in [-1, 1] -> logits (B, out_channels, H, W)."""
@@ -162,7 +163,8 @@ class UNet2015(nn.Module):
         for up, merge in zip(self.up, self.merge, strict=True):
             features = up(features)
             features = merge(torch.cat([_centre_crop(skips.pop(), features.shape[-2:]), features], dim=1))
-        return self.head(features)
+        logits: Tensor = self.head(features)
+        return logits
 
 
 def _centre_crop(features: Tensor, size: torch.Size) -> Tensor:

@@ -1,180 +1,244 @@
-"""The training loop: patches in, best checkpoint out, nothing lost on the way."""
+"""Training: patches in, the best weights out.
+
+`train_step` is done once, `fit` repeats it, validates, saves, and goes on where it was stopped. The rest is
+in `engine`: the run's folder, and what few trainings need (too little memory, a compiler, several GPUs).
+"""
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unet_helpers.checkpoint import save_state
-from unet_helpers.data import Pair, image_hashes, load_arrays, load_hashed
-from unet_helpers.engine import distributed
-from unet_helpers.engine.cache import CACHE_ABOVE_BYTES, decoded_bytes, open_cache
-from unet_helpers.engine.compiling import compiled, is_compiler_error, wants_compiling
-from unet_helpers.engine.config import TrainConfig, choose_device, default_config, learning_rate_factor
-from unet_helpers.engine.files import remove_scratch, write_json
-from unet_helpers.engine.progress import TrainingBar, say
-from unet_helpers.engine.run_folder import RunStatus, remove_results, run_lock, run_status
-from unet_helpers.engine.run_state import RunState, open_run
-from unet_helpers.engine.snapshots import Snapshots
-from unet_helpers.engine.steps import batch_gradient, halving
-from unet_helpers.inference import predict_all
+from unet_helpers.data import Pair, load_arrays
+from unet_helpers.engine.files import write_json
+from unet_helpers.engine.progress import TrainingBar
+from unet_helpers.inference import choose_device, fast_precision, predict_all, sixteen_bit_type
+from unet_helpers.losses import bce_dice_loss
 from unet_helpers.metrics import dice
 from unet_helpers.transforms import PatchSampler, augment, normalise
 
+if TYPE_CHECKING:
+    from unet_helpers.engine.run_folder import RunStatus
+    from unet_helpers.engine.snapshots import Snapshots
+
 __all__ = [
-    "Interrupted",
-    "RunStatus",
+    "Run",
     "TrainConfig",
     "choose_device",
     "default_config",
     "fit",
+    "learning_rate_factor",
     "load_arrays",
-    "mean_positive_dice",
     "run_status",
+    "train_step",
+    "validate",
 ]
 
 History = list[dict[str, float]]
+Network = Callable[[Tensor], Tensor]
+Loss = Callable[[Tensor, Tensor], Tensor]
+Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+
 SAVE_EVERY_SECONDS = 60
 VALIDATION_CHUNK = 256  # images whose probabilities are in memory at once
 
 
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM during `fit(..., raise_interrupt=True)`, after everything was saved.
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of one training run; saved with its checkpoints.
+
+    The length is `n_steps` optimiser steps, or `n_epochs` or `minutes` if one of them is given.
 
     Attributes:
-        step: Steps that are done.
-        signal_number: 2 for Ctrl-C, 15 for SIGTERM.
+        n_steps: Optimiser steps.
+        n_epochs: Train for so many epochs instead.
+        minutes: Train for so much wall-clock time instead, validation included.
+        batch_size: Patches a step, those of all processes together.
+        patch_size: Side of a patch in pixels.
+        stone_fraction: Share of the patches that are placed on a stone.
+        lookalike_fraction: Share of the patches on something as bright that is no stone.
+        learning_rate: Highest rate, reached after `warm_up` of the run, then lowered along a cosine to zero.
+        warm_up: Share of the run.
+        weight_decay: Of AdamW.
+        max_gradient_norm: Longer gradients are shortened to this norm.
+        steps_per_epoch: Steps between two validations; None takes as many as cut all pixels once.
+        seed: Of weights, patches and augmentation.
+        compile: Whether to use torch.compile: "on", "off", or "auto" where it pays back within the run.
+
+    Raises:
+        ValueError: If a setting makes no sense; it is named with its value.
     """
 
-    def __init__(self, step: int, signal_number: int) -> None:
-        super().__init__(
-            f"stopped at step {step}; everything is saved" if step else "stopped before the first step"
+    n_steps: int = 5500
+    n_epochs: int | None = None
+    minutes: float | None = None
+    batch_size: int = 6
+    patch_size: int = 160
+    stone_fraction: float = 0.5
+    lookalike_fraction: float = 0.25
+    learning_rate: float = 4e-3
+    warm_up: float = 0.2
+    weight_decay: float = 1e-2
+    max_gradient_norm: float = 5.0
+    steps_per_epoch: int | None = None
+    seed: int = 0
+    compile: str = "auto"
+
+    def __post_init__(self) -> None:
+        from unet_helpers.engine.settings import checked
+
+        for name, value in checked(self).items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def length(self) -> tuple[str, float]:
+        """What ends the run, "n_steps", "n_epochs" or "minutes", and how many of them."""
+        name = next((name for name in ("n_epochs", "minutes") if getattr(self, name) is not None), "n_steps")
+        return name, getattr(self, name)
+
+    def progress(self, step: int, seconds: float, steps_per_epoch: int) -> float:
+        """Share of the run that is done after so many steps and seconds; 1 or more at its end."""
+        name, length = self.length
+        if name == "minutes":
+            return seconds / (60 * length)
+        return step / (length * steps_per_epoch if name == "n_epochs" else length)
+
+
+def default_config(device: torch.device) -> TrainConfig:
+    """Settings that the lessons use: a few minutes on two CPU cores, more steps on a GPU."""
+    return TrainConfig() if device.type == "cpu" else TrainConfig(n_steps=10_000)
+
+
+def learning_rate_factor(progress: float, warm_up: float) -> float:
+    """Share of the highest rate when `progress` (0 to 1) of the run is done: up a line, down a cosine."""
+    if progress < warm_up:
+        return max(progress / warm_up, 0.01)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warm_up) / (1 - warm_up))))
+
+
+class Run:
+    """Everything that changes during a training; `engine.resuming` saves and restores it."""
+
+    def __init__(self, config: TrainConfig, model: nn.Module, device: torch.device) -> None:
+        self.config, self.device = config, device
+        self.model = model.to(device).to(memory_format=torch.channels_last)  # faster: pixel by pixel
+        # what batches go through: the model itself, or a form of it, compiled, shared out, or in parts
+        self.network: Network = self.model
+        self.plain_network: Network = self.model  # the same, not compiled
+        self.loss: Loss = bce_dice_loss
+        self.augment: Augment | None = augment
+        fused = device.type in ("cpu", "cuda") or None  # faster, and needs no answer from the GPU
+        self.optimiser = torch.optim.AdamW(
+            self.model.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=fused
         )
-        self.step, self.signal_number = step, signal_number
+        self.scaler = torch.amp.GradScaler(device.type, enabled=sixteen_bit_type(device) == torch.float16)
+        self.generator = torch.Generator().manual_seed(config.seed)  # of patches and augmentation
+        self.step, self.seconds, self.best = 0, 0.0, -1.0
+        self.epoch_loss, self.epoch_steps = 0.0, 0
+        self.steps_per_epoch = config.steps_per_epoch or 1  # known for certain when the images are read
+        self.history: History = []
+        self.split: dict[str, list[str]] = {"train": [], "val": []}  # groups
+        self.hashes: dict[str, list[str]] = {"train": [], "val": []}  # of the images
+        self.names: list[str] = []  # files of the training images
+        self.val: tuple[Sequence[np.ndarray], Sequence[np.ndarray]] = ((), ())  # images and masks (H, W)
+        self.snapshots: Snapshots | None = None
+        self.moments: list[dict[str, Any]] = []  # what the snapshots show
+        self.unread: list[tuple[int, float, Tensor, Tensor, Tensor]] = []  # losses that lie on the device
+        self.reads_late = device.type != "cpu"  # which would have to wait for a loss, and can compute on
+        self.rank, self.world_size = 0, 1  # number of this process, and how many there are
+        self.part_size = config.batch_size  # patches in memory at once
+        self.may_compile = config.compile == "on" or (config.compile == "auto" and device.type == "cuda")
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done."""
+        return self.config.progress(self.step, self.seconds, self.steps_per_epoch)
 
 
-def mean_positive_dice(
-    probabilities: list[np.ndarray], masks: list[np.ndarray], threshold: float = 0.5
-) -> float:
-    """Mean Dice over the images that hold a stone; NaN if none does."""
-    scores = _positive_dice(probabilities, masks, threshold)
-    return float(np.mean(scores)) if scores else float("nan")
-
-
-def _positive_dice(
-    probabilities: Sequence[np.ndarray], masks: Sequence[np.ndarray], threshold: float = 0.5
-) -> list[float]:
-    return [dice(p >= threshold, m) for p, m in zip(probabilities, masks, strict=True) if m.any()]
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[Callable[[], int]]:
-    """Turn Ctrl-C (the notebook's stop button) and SIGTERM into a question asked after every step."""
-    received, before = [], {}
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, lambda number, _: received.append(number))
-    except ValueError:  # not the main thread: leave the signals as they are
-        yield lambda: 0
-        return
-    try:
-        yield lambda: int(received[0]) if received else 0
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _reads_late(device: torch.device) -> bool:
-    """Whether reading a loss makes a device wait that could compute on; a CPU has nothing to wait for."""
-    return device.type != "cpu"
-
-
-def _gradient(run: RunState, images: Tensor, masks: Tensor) -> Tensor:
-    """Gradient of the batch, in parts when memory is short, without the compiler when it fails."""
-
-    def attempt(part_size: int) -> Tensor:
-        return batch_gradient(run.network, run.model, images, masks, run.scaler, part_size)
-
-    try:
-        # several processes must all do the same, so none of them starts to split its share alone
-        loss, fitted = (
-            halving(attempt, run.part_size)
-            if distributed.part()[1] == 1
-            else (attempt(run.part_size), run.part_size)
-        )
-    except Exception as error:
-        if run.network is run.model or not is_compiler_error(error):
-            raise
-        reason = str(error).strip().partition("\n")[0]
-        say(f"torch.compile does not work here ({reason}); going on without it.")
-        run.network, run.may_compile = run.model, False
-        return _gradient(run, images, masks)
-    if fitted < run.part_size:
-        say(
-            f"Out of memory with {run.part_size} patches at once: going on with {fitted} at once, and the "
-            f"gradient of all {len(images)}. A step takes longer, and BatchNorm averages over parts."
-        )
-        run.part_size = fitted
-    return loss
-
-
-def _train_step(run: RunState, sampler: PatchSampler, names: Callable[[list[int]], str]) -> None:
-    """One optimiser step on one batch of patches; its loss goes into the ledger."""
-    config, part = run.config, distributed.part()
+def train_step(run: Run, sampler: PatchSampler) -> None:
+    """One step of the optimiser on one batch of B patches of P x P pixels."""
+    config, processes = run.config, (run.rank, run.world_size)
     rate = config.learning_rate * learning_rate_factor(run.progress, config.warm_up)
     for group in run.optimiser.param_groups:
         group["lr"] = rate
-    images, masks, which = sampler.sample(config.batch_size, run.generator, part)
-    images, masks = augment(normalise(images), masks, run.generator, part)
-    loss = _gradient(run, images, masks)
-    run.scaler.unscale_(run.optimiser)
+
+    # sample and augment: uint8 and bool (B, 1, P, P), most of them on a stone or on what looks like one
+    images, masks, which = sampler.sample(config.batch_size, run.generator, processes)
+    images = normalise(images)  # float32 in [-1, 1]
+    if run.augment is not None:
+        images, masks = run.augment(images, masks, run.generator)  # turned, scaled, other greys
+
+    # forward, loss, backward
+    run.optimiser.zero_grad(set_to_none=True)  # backward adds to the gradients that are there
+    with fast_precision(run.device):  # the convolutions in 16 bits, where the device is fast at them
+        logits = run.network(images.contiguous(memory_format=torch.channels_last))  # (B, 1, P, P)
+    loss = run.loss(logits, masks)  # a scalar in float32: 16 bits are too few for a sum over pixels
+    scaled = run.scaler.scale(loss)  # float16 would round small gradients to 0; elsewhere the scale is 1
+    scaled.backward()  # type: ignore[no-untyped-call]  # a gradient for every weight
+
+    # clip and step
+    run.scaler.unscale_(run.optimiser)  # first: the limit is for the gradient, not for the scaled one
     norm = nn.utils.clip_grad_norm_(run.model.parameters(), config.max_gradient_norm)
-    run.ledger.note(run.step, rate, which, loss, norm)
-    if not _reads_late(run.device):
-        run.read_losses(names)
-    run.scaler.step(run.optimiser)
+    run.scaler.step(run.optimiser)  # moves every weight, or none if a scaled gradient overflowed
     run.scaler.update()
+    run.unread.append((run.step, rate, which, loss.detach(), norm))  # reading now would make a GPU wait
+    run.step, run.epoch_steps = run.step + 1, run.epoch_steps + 1
 
 
-def _validate(
-    run: RunState,
-    train_loss: float,
-    images: Sequence[np.ndarray],
-    masks: Sequence[np.ndarray],
-    run_dir: Path,
-) -> None:
-    """Score the weights, extend the history, save best.pt if they are the best so far."""
-    scores = []
+def run_status(run_dir: str | os.PathLike[str]) -> RunStatus:
+    """Ask a run folder how far its training has come, maybe while it trains; ValueError if it is damaged."""
+    from unet_helpers.engine.run_folder import read_status
+
+    return read_status(run_dir)
+
+
+def validate(run: Run) -> float:
+    """Mean Dice of the whole validation images that hold a stone, at threshold 0.5."""
+    (images, masks), scores = run.val, list[float]()
     for first in range(0, len(images), VALIDATION_CHUNK):
-        chunk = range(first, min(first + VALIDATION_CHUNK, len(images)))
-        some = [images[i] for i in chunk]
-        probabilities, run.predict_size = halving(
-            lambda size, some=some: predict_all(run.model, some, size), run.predict_size
-        )
-        scores += _positive_dice(probabilities, [masks[i] for i in chunk])
-        run.snapshots.take(run.step, first, probabilities)
-    run.history.append(
-        {
-            "step": run.step,
-            "seconds": round(run.seconds, 1),
-            "train_loss": train_loss,
-            "val_dice": float(np.mean(scores)),
-            "learning_rate": run.optimiser.param_groups[0]["lr"],
-        }
-    )
-    if run.history[-1]["val_dice"] > run.best:
-        run.best = run.history[-1]["val_dice"]
-        save_state(run_dir / "best.pt", run.state())
+        some = range(first, min(first + VALIDATION_CHUNK, len(images)))
+        probabilities = predict_all(run.model, [images[i] for i in some])  # float32 (H, W) each
+        answers = zip(some, probabilities, strict=True)
+        scores += [float(dice(p >= 0.5, masks[i])) for i, p in answers if masks[i].any()]
+        if run.snapshots:
+            run.snapshots.take(run.step, first, probabilities)
+    return float(np.mean(scores))
+
+
+def _end_epoch(run: Run, run_dir: Path, on_epoch: Callable[[History], None] | None) -> None:
+    """Validate in process 0, extend the history, and keep the weights if they are the best so far."""
+    from unet_helpers.engine.resuming import save
+
+    train_loss = run.epoch_loss / run.epoch_steps
+    run.epoch_loss, run.epoch_steps = 0.0, 0
+    if run.rank:
+        return
+    entry = {
+        "step": run.step,
+        "seconds": round(run.seconds, 1),
+        "train_loss": train_loss,
+        "val_dice": validate(run),
+        "learning_rate": run.optimiser.param_groups[0]["lr"],
+    }
+    run.history.append(entry)
+    if entry["val_dice"] > run.best:
+        run.best = entry["val_dice"]
+        save(run, run_dir / "best.pt")
     write_json(run_dir / "history.json", run.history)
-    run.snapshots.write(run_dir / "snapshots.png")
+    if run.snapshots:
+        run.snapshots.write(run_dir / "snapshots.png")
+    if on_epoch:
+        on_epoch(run.history)
 
 
 def fit(
@@ -188,199 +252,100 @@ def fit(
     progress: bool = True,
     on_epoch: Callable[[History], None] | None = None,
     raise_interrupt: bool = False,
+    *,
+    loss: Loss = bce_dice_loss,
+    augment: Augment | None = augment,
 ) -> History:
-    """Train a U-Net on patches, validate it on whole images, and keep the best weights.
+    """Train a network on patches, validate it on whole images, and keep the best weights.
 
     Writes `last.pt` (before the first step, every epoch and at least every minute) and, from the first
-    validation on, `best.pt` (best validation Dice), `history.json` and `snapshots.png` into `run_dir`; see
-    `run_folder`, and ask `run_status`. Ctrl-C, the stop button of a notebook or SIGTERM ends the training
-    after the current step with everything saved; the same call continues it. A finished run is returned as it
-    is. Inside `distributed.process_group` each process computes a share of every batch, and process 0 writes.
-
-    A run keeps its own settings, on whatever device it goes on. Only its length can be raised, even when it
-    is finished: the learning rate is from then on that of a run of the new length at this step, so it rises
-    again after the end of a cosine, and the result is not that of a run as long from the beginning.
+    validation on, `best.pt` (best validation Dice), `history.json` and `snapshots.png` into `run_dir`.
+    Ctrl-C, the stop button of a notebook or SIGTERM ends it after the current step, with everything saved;
+    the same call goes on, with the run's own settings and on any device. Only its length can be raised, even
+    when it is finished: the rate is from then on that of a run of the new length at this step.
 
     Args:
         train_pairs: Pairs to learn from.
         val_pairs: Pairs to choose the best weights on; at least one holds a stone.
         run_dir: Folder of this run.
         config: Settings; if None those of the run in `run_dir`, or `default_config(device)` for a new run.
-        model: Network to train, changed in place; if None the one of the run, or a `UNet` with seeded random
-            weights for a new run.
+        model: Network to train, changed in place; if None the one of the run, or for a new run a `UNet` with
+            seeded weights. A class of your own is needed again, to continue and by `load_checkpoint`.
         device: Where to compute; `choose_device()` if None.
-        resume: Whether to continue the run found in `run_dir`; otherwise its files are deleted as soon as the
-            images are read, and it is started again.
+        resume: Whether to continue the run in `run_dir`; otherwise it is deleted once the images are read.
         progress: Whether to show a bar.
         on_epoch: Called with the history after every epoch, in process 0.
-        raise_interrupt: Whether a stopped training ends in `Interrupted` instead of returning.
+        raise_interrupt: Whether a stopped training ends in `stopping.Interrupted` instead of returning.
+        loss: Logits (B, 1, P, P) in 16 or 32 bits and bool masks of the same shape -> scalar.
+        augment: Float images (B, 1, P, P) in [-1, 1], bool masks and a CPU generator -> new ones; None for
+            patches as they are. Neither of the two is saved with a run: give them again to continue it.
 
     Returns:
-        One dict an epoch: step, seconds, train_loss, val_dice, learning_rate; complete in process 0 only, and
-        empty if the training was stopped before its first validation.
+        One dict an epoch: step, seconds, train_loss, val_dice, learning_rate; in process 0 only.
 
     Raises:
-        ValueError: If the pairs of training and validation share a group, a file is broken, no validation
-            image holds a stone, the batch cannot be shared evenly by the processes, `run_dir` holds a run
-            with other settings or on other images, or another process trains there.
+        ValueError: If the parts share a group, a file is broken, no validation image holds a stone, or
+            `run_dir` holds a run with other settings or images, or one that another process trains.
         OSError: If `run_dir` cannot be written; found before the first step.
         FloatingPointError: If the loss is not finite.
-        Interrupted: If `raise_interrupt` and the training was stopped.
     """
-    run_dir, device = Path(run_dir), device or choose_device()
-    split = {"train": sorted({p.group for p in train_pairs}), "val": sorted({p.group for p in val_pairs})}
-    _check_groups(split)
-    with _own_folder(run_dir, config, resume):
-        run = open_run(run_dir, config, model, device, split, resume)
+    from unet_helpers.engine.resuming import check_groups, open_data, open_run
+    from unet_helpers.engine.run_folder import own_folder
+    from unet_helpers.engine.stopping import tell
+
+    run_dir, pairs = Path(run_dir), {"train": train_pairs, "val": val_pairs}
+    check_groups(pairs)
+    with own_folder(run_dir, config, resume):  # nobody else trains there meanwhile
+        run = open_run(run_dir, config, model, device or choose_device(), pairs, resume)
+        run.loss, run.augment, stopped = loss, augment, 0
         try:
-            data = _read_data(run, train_pairs, val_pairs, run_dir, progress)
+            sampler = open_data(run, pairs, run_dir, progress)
         except KeyboardInterrupt:  # later on a signal waits for the end of the step
-            stopped = int(signal.SIGINT)
-        else:
-            stopped = _loop(run, *data, train_pairs, run_dir, progress, on_epoch) if run.progress < 1 else 0
-    if stopped and raise_interrupt:
-        raise Interrupted(run.step, stopped)
-    if stopped and _is_main():
-        say(f"{str(Interrupted(run.step, stopped)).capitalize()}. Run the same call again to continue.")
+            sampler, stopped = None, int(signal.SIGINT)
+        if sampler is not None:  # the run is not finished
+            stopped = _steps(run, sampler, run_dir, progress, on_epoch)
+    if stopped:
+        tell(run, stopped, raise_interrupt)
     return run.history
 
 
-def _own_folder(run_dir: Path, config: TrainConfig | None, resume: bool) -> AbstractContextManager[None]:
-    """The lock of the folder, in process 0; a finished run is only read, and may lie on a read-only disk."""
-    if not _is_main():
-        return nullcontext()
-    status = run_status(run_dir) if resume else RunStatus()
-    other_length = config is not None and status.config is not None and config.length != status.config.length
-    return nullcontext() if status.finished and not other_length else run_lock(run_dir)
-
-
-def _check_groups(split: dict[str, list[str]]) -> None:
-    if shared := set(split["train"]) & set(split["val"]):
-        raise ValueError(
-            f"train_pairs and val_pairs must share no group, got {sorted(shared)[:3]} in both. "
-            "Use split_by_group."
-        )
-
-
-def _read_data(
-    run: RunState, train_pairs: list[Pair], val_pairs: list[Pair], run_dir: Path, progress: bool
-) -> tuple[PatchSampler | None, tuple[Sequence[np.ndarray], Sequence[np.ndarray]]]:
-    """The sampler of training patches, and the validation images and masks, which process 0 has.
-
-    Of a finished run, which needs neither, only the images are compared with those it was trained on.
-    """
-    if run.progress >= 1:
-        hashes = (image_hashes(pairs, progress) if _is_main() else [] for pairs in (train_pairs, val_pairs))
-        run.take_images(*hashes, run_dir)
-        return None, ((), ())
-    distributed.same_start(run.model)
-    sampler, train_hashes = _sampler(train_pairs, run.config, run.device)
-    images, masks, val_hashes = _whole_images(val_pairs) if _is_main() else ([], [], [])
-    run.take_images(train_hashes, val_hashes, run_dir)
-    if _is_main():
-        if not any(mask.any() for mask in masks):
-            raise ValueError(
-                f"val_pairs must hold at least one stone, got {len(val_pairs)} images without. "
-                "Try another split seed."
-            )
-        run.snapshots = Snapshots(images, masks)
-        run.snapshots.moments = run.moments
-    return sampler, (images, masks)
-
-
-def _sampler(pairs: list[Pair], config: TrainConfig, device: torch.device) -> tuple[PatchSampler, list[str]]:
-    """Patches from memory, or from a cache on disk when the data set is large; and the images' hashes."""
-    options = (config.patch_size, config.stone_fraction, config.lookalike_fraction, device)
-    if decoded_bytes(pairs) <= CACHE_ABOVE_BYTES:
-        images, masks, hashes = load_hashed(pairs)
-        return PatchSampler(images, masks, *options), hashes
-    with distributed.main_first():
-        cache = open_cache(pairs, min_side=config.patch_size, progress=_is_main())
-    return cache.sampler(*options), cache.hashes
-
-
-def _whole_images(pairs: list[Pair]) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray], list[str]]:
-    if decoded_bytes(pairs) <= CACHE_ABOVE_BYTES:
-        return load_hashed(pairs)
-    cache = open_cache(pairs)
-    return cache.images, cache.masks, cache.hashes
-
-
-def _is_main() -> bool:
-    return distributed.part()[0] == 0
-
-
-def _begin(run: RunState, run_dir: Path) -> None:
-    """Tidy the folder up, and leave a `last.pt` there, so that a stop at any moment leaves a run."""
-    remove_scratch(run_dir)
-    if run.history:
-        write_json(run_dir / "history.json", run.history)
-    else:
-        save_state(run_dir / "last.pt", run.state())
-        remove_results(run_dir)
-
-
-def _loop(
-    run: RunState,
-    sampler: PatchSampler,
-    val: tuple[Sequence[np.ndarray], Sequence[np.ndarray]],
-    train_pairs: list[Pair],
-    run_dir: Path,
-    progress: bool,
-    on_epoch: Callable[[History], None] | None,
+def _steps(
+    run: Run, sampler: PatchSampler, run_dir: Path, progress: bool, on_epoch: Callable[[History], None] | None
 ) -> int:
     """Train to the end or until a signal comes; returns its number, or 0."""
+    from unet_helpers.engine.compiling import compile_if_it_pays
+    from unet_helpers.engine.rescue import another_way
+    from unet_helpers.engine.resuming import begin, save
+    from unet_helpers.engine.several_gpus import agree
+    from unet_helpers.engine.stopping import read_losses, stop_signal
 
-    def names(indices: list[int]) -> str:
-        return ", ".join(sorted({train_pairs[i].image_path.name for i in indices}))
-
-    run.steps_per_epoch = run.config.steps_per_epoch or max(
-        1, sampler.patches_per_epoch // run.config.batch_size
-    )
     run.model.train()
-    started = time.perf_counter() - run.seconds
-    saved_at, save, stop = time.perf_counter(), True, 0
-    bar = TrainingBar(run.progress, run.config.batch_size, shown=progress and _is_main())
-    with _stop_on_signal() as received, bar:
-        if _is_main():
-            _begin(run, run_dir)
+    started, saved_at, stop = time.perf_counter() - run.seconds, time.perf_counter(), 0
+    bar = TrainingBar(run.progress, run.config.batch_size, shown=progress and run.rank == 0)
+    with stop_signal() as received, bar:
+        begin(run, run_dir)  # last.pt is there from now on
         while run.progress < 1 and not stop:
-            _train_step(run, sampler, names)
-            run.step, run.epoch_steps = run.step + 1, run.epoch_steps + 1
-            run.seconds, stop = distributed.agree(time.perf_counter() - started, received())
+            before = run.generator.get_state()
+            try:
+                train_step(run, sampler)
+            except RuntimeError as error:  # no memory, or no compiler
+                another_way(run, error)  # raises what it cannot mend
+                run.generator.set_state(before)  # the same patches again
+                continue
+            run.seconds, stop = agree(time.perf_counter() - started, received())  # the same in all processes
             epoch_ends = run.epoch_steps == run.steps_per_epoch or run.progress >= 1
-            save = epoch_ends or time.perf_counter() - saved_at > SAVE_EVERY_SECONDS
-            if save or bar.is_due():
-                run.read_losses(names)  # before anything is saved: weights gone wrong never reach a file
+            save_now = epoch_ends or stop or time.perf_counter() - saved_at > SAVE_EVERY_SECONDS
+            if save_now or bar.is_due() or not run.reads_late:
+                read_losses(run)  # before anything is saved: weights gone wrong never reach a file
             if epoch_ends:
                 with bar.pause():
-                    _end_epoch(run, val, run_dir, on_epoch)
-                    _, stop = distributed.agree(run.seconds, received())  # the others wait here
-            if save and _is_main():
-                save_state(run_dir / "last.pt", run.state())
+                    _end_epoch(run, run_dir, on_epoch)
+                stop = agree(stop=received())[1]  # processes without images wait here
+            if save_now and run.rank == 0:
+                save(run, run_dir / "last.pt")
                 saved_at = time.perf_counter()
-            bar.step(run.progress, _postfix(run))
-            if run.may_compile and wants_compiling(run.config.compile, run.device, bar.seconds_left):
-                run.network, run.may_compile = compiled(run.model), False
-        run.read_losses(names)
-        if _is_main() and not save:  # the last step was not
-            save_state(run_dir / "last.pt", run.state())
-        distributed.agree(0.0, 0)  # nobody leaves before the file is there
+            bar.step(run.progress, run.step, run.epoch_loss / max(1, run.epoch_steps), run.history)
+            if run.may_compile:
+                compile_if_it_pays(run, bar.seconds_left)
+        agree()  # nobody leaves before the file is there
     return stop if run.progress < 1 else 0
-
-
-def _end_epoch(run: RunState, val: tuple, run_dir: Path, on_epoch: Callable[[History], None] | None) -> None:
-    """Validate in process 0."""
-    train_loss = run.epoch_loss / run.epoch_steps
-    run.epoch_loss, run.epoch_steps = 0.0, 0
-    if _is_main():
-        _validate(run, train_loss, *val, run_dir)
-    if on_epoch and _is_main():
-        on_epoch(run.history)
-
-
-def _postfix(run: RunState) -> str:
-    if not run.history:
-        return f"loss {run.epoch_loss / max(1, run.epoch_steps):.3f}, step {run.step}"
-    last = run.history[-1]
-    return f"loss {last['train_loss']:.3f}, validation Dice {last['val_dice']:.3f}, step {run.step}"

@@ -39,10 +39,12 @@ from unet_helpers.data import (
     split_by_group,
     stone_strata,
 )
-from unet_helpers.engine import distributed
-from unet_helpers.engine.config import COMPILE_CHOICES
 from unet_helpers.engine.files import check_writable, explain, write_json, written_whole
 from unet_helpers.engine.progress import progress_bar
+from unet_helpers.engine.run_folder import RunStatus
+from unet_helpers.engine.settings import COMPILE_CHOICES
+from unet_helpers.engine.several_gpus import main_first, own_device, process_group, rank_and_world_size
+from unet_helpers.engine.stopping import Interrupted
 from unet_helpers.evaluation import choose_grey_threshold, choose_threshold, evaluate, score_masks
 from unet_helpers.folders.check import check_folder
 from unet_helpers.folders.finding import GROUP_BY
@@ -53,8 +55,6 @@ from unet_helpers.model import UNet
 from unet_helpers.report.page import write_report
 from unet_helpers.scores.table import score_table
 from unet_helpers.training import (
-    Interrupted,
-    RunStatus,
     TrainConfig,
     choose_device,
     default_config,
@@ -132,9 +132,9 @@ def _print_list(what: str, items: list[str]) -> None:
 def train_command(args: argparse.Namespace) -> int:
     seed = open_folds(args.out, args.folds, args.seed, args.resume)
     begun = run_status(_folder(args, 1)) if args.resume else RunStatus()
-    device = choose_device(distributed.own_device(args.device))
+    device = choose_device(own_device(args.device))
     config = _train_config(args, begun.config, seed, device)
-    with distributed.process_group(device):
+    with process_group(device):
         return _train(args, config, begun.model_settings or {}, device)
 
 
@@ -154,7 +154,7 @@ def _train_config(
 
 def _split_pairs(args: argparse.Namespace, seed: int) -> list[dict[str, list[Pair]]]:
     """One split, or one for each fold."""
-    is_main = distributed.part()[0] == 0
+    is_main = rank_and_world_size()[0] == 0
     pairs = find_pairs(open_dataset(args.data), args.group_by)
     strata = stone_strata(pairs, progress=is_main)
     if args.folds is None:
@@ -168,12 +168,12 @@ def _split_pairs(args: argparse.Namespace, seed: int) -> list[dict[str, list[Pai
 def _train(
     args: argparse.Namespace, config: TrainConfig, settings: dict[str, Any], device: torch.device
 ) -> int:
-    with distributed.main_first():
-        if distributed.part()[0] == 0:
+    with main_first():
+        if rank_and_world_size()[0] == 0:
             check_writable(_folder(args, 1) / "last.pt")
         splits = _split_pairs(args, config.seed)
     for fold, split in enumerate(splits, start=1):
-        if args.folds and distributed.part()[0] == 0:
+        if args.folds and rank_and_world_size()[0] == 0:
             print(f"fold {fold} of {args.folds}")
         if code := _train_one(args, fold, split, config, settings, device):
             return code
@@ -188,7 +188,7 @@ def _train_one(
     settings: dict[str, Any],
     device: torch.device,
 ) -> int:
-    is_main, run = distributed.part()[0] == 0, _folder(args, fold)
+    is_main, run = rank_and_world_size()[0] == 0, _folder(args, fold)
     if is_main:
         for name, pairs in split.items():
             print(f"{name}: {len(pairs)} images of {len({pair.group for pair in pairs})} groups")

@@ -14,21 +14,49 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
 from unet_helpers import data, transforms
-from unet_helpers.data import MAX_SIZE, Pair, home, load_shrunk
+from unet_helpers.data import MAX_SIZE, Pair, home, load_hashed, load_shrunk
 from unet_helpers.engine.progress import progress_bar
 from unet_helpers.engine.stack import Stack, anchors_of, brightness_of_stones, lookalikes_of
 from unet_helpers.transforms import PatchSampler, shrink_size
 
-__all__ = ["CACHE_ABOVE_BYTES", "Cache", "decoded_bytes", "open_cache"]
+__all__ = ["CACHE_ABOVE_BYTES", "Cache", "InMemory", "decoded_bytes", "open_cache", "open_images"]
 
 CACHE_ABOVE_BYTES = 2 * 2**30  # images and masks together; smaller sets are simply kept in memory
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """Images (uint8), masks (bool) and hashes of pairs, as `Cache` has them for data above the memory."""
+
+    images: list[np.ndarray]
+    masks: list[np.ndarray]
+    hashes: list[str]
+
+    def sampler(self, *settings: Any) -> PatchSampler:
+        """A sampler; the settings are those of `Cache.sampler`."""
+        return PatchSampler(self.images, self.masks, *settings)
+
+
+def open_images(pairs: Sequence[Pair], min_side: int = 1, progress: bool = False) -> InMemory | Cache:
+    """Read pairs into memory, or through a cache on disk if they take more than `CACHE_ABOVE_BYTES`.
+
+    Args:
+        pairs: Pairs; the longer side of an image is shrunk to `MAX_SIZE`.
+        min_side: As for `open_cache`, like `progress` and the errors.
+        progress: Whether a cache that has to be written shows a bar.
+    """
+    if decoded_bytes(pairs) > CACHE_ABOVE_BYTES:
+        return open_cache(pairs, min_side=min_side, progress=progress)
+    return InMemory(*load_hashed(pairs))
 
 
 class _Views(Sequence[np.ndarray]):
@@ -40,7 +68,7 @@ class _Views(Sequence[np.ndarray]):
     def __len__(self) -> int:
         return len(self._sizes)
 
-    def __getitem__(self, i: int) -> np.ndarray:
+    def __getitem__(self, i: int) -> np.ndarray:  # type: ignore[override]  # by number only
         height, width = self._sizes[i]
         return self._stack[i, :height, :width]
 

@@ -79,13 +79,19 @@ class TrainingBar:
             self._drawn_at = time.perf_counter()
         return due
 
-    def step(self, progress: float, text: str) -> None:
+    def step(self, progress: float, step: int, loss: float, history: list[dict[str, float]]) -> None:
         """Note one step more.
 
         Args:
             progress: Share of the run that is done now.
-            text: What to write behind the bar.
+            step: Steps that are done in all.
+            loss: Mean loss of this epoch so far, shown until an epoch is done.
+            history: The epochs that are done, as `training.fit` returns them.
         """
+        text = f"loss {loss:.3f}, step {step}"
+        if history:
+            last = history[-1]
+            text = f"loss {last['train_loss']:.3f}, validation Dice {last['val_dice']:.3f}, step {step}"
         self._n_steps += 1
         seconds = time.perf_counter() - self._start
         speed = self._batch_size * self._n_steps / max(1e-9, seconds - self._paused)

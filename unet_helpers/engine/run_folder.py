@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,20 +24,12 @@ from typing import IO, Any
 import torch
 
 from unet_helpers.checkpoint import load_state
-from unet_helpers.engine.config import TrainConfig
 from unet_helpers.engine.files import check_writable
 from unet_helpers.engine.progress import say
+from unet_helpers.engine.several_gpus import rank_and_world_size
+from unet_helpers.training import TrainConfig
 
-__all__ = [
-    "RunStatus",
-    "holds_run",
-    "how_far",
-    "load_run",
-    "remove_results",
-    "run_lock",
-    "run_status",
-    "saved_config",
-]
+__all__ = ["RunStatus", "holds_run", "how_far", "load_run", "own_folder", "read_status", "saved_config"]
 
 _HELD = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK)
 
@@ -78,12 +71,8 @@ def how_far(config: TrainConfig, step: int, progress: float) -> str:
     return f"unfinished at step {step}, {100 * progress:.0f} % of {length:g} {name.removeprefix('n_')}"
 
 
-def run_status(run_dir: str | os.PathLike[str]) -> RunStatus:
-    """Ask a run folder how far its training has come; nothing is changed, and a training may be under way.
-
-    Raises:
-        ValueError: If its `last.pt` is damaged or of an unknown version; the sentence names the way out.
-    """
+def read_status(run_dir: str | os.PathLike[str]) -> RunStatus:
+    """What `training.run_status` answers, with its errors."""
     run_dir = Path(run_dir)
     if not (run_dir / "last.pt").is_file():
         return RunStatus()
@@ -143,14 +132,23 @@ def saved_config(state: dict[str, Any], run_dir: Path) -> TrainConfig:
         ) from error
 
 
-def remove_results(run_dir: Path) -> None:
-    """Delete what an earlier run left where a new one has begun, so that nobody takes it for new."""
-    for name in ("best.pt", "history.json", "snapshots.png", "curves.png"):
-        (run_dir / name).unlink(missing_ok=True)
+@contextmanager
+def own_folder(run_dir: Path, config: TrainConfig | None, resume: bool) -> Iterator[None]:
+    """The lock of the folder, in process 0; a finished run is only read, and may lie on a read-only disk."""
+    if rank_and_world_size()[0]:
+        yield
+        return
+    status = read_status(run_dir) if resume else RunStatus()
+    other_length = config is not None and status.config is not None and config.length != status.config.length
+    if status.finished and not other_length:
+        yield
+        return
+    with _run_lock(run_dir):
+        yield
 
 
 @contextmanager
-def run_lock(run_dir: Path) -> Iterator[None]:
+def _run_lock(run_dir: Path) -> Iterator[None]:
     """Let no other process train in a folder as long as the block runs.
 
     The operating system holds the lock and lets it go when the process ends, however it ends; the empty file
@@ -180,11 +178,13 @@ def run_lock(run_dir: Path) -> Iterator[None]:
 
 def _lock(file: IO[str]) -> None:
     """Lock a file without waiting; OSError if another process has it. Closing the file unlocks it."""
-    try:
-        import fcntl
-    except ModuleNotFoundError:  # Windows
+    # not filelock: where the system cannot lock, some of its releases take the file itself for the lock, and
+    # the one that a killed training leaves would block its folder; others fail
+    if sys.platform == "win32":
         import msvcrt
 
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
     else:
+        import fcntl
+
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

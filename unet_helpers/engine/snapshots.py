@@ -24,16 +24,23 @@ class Snapshots:
     Args:
         images: Uint8 arrays (H, W).
         masks: Bool arrays (H, W); the stones are spread evenly over the images that hold one.
+        moments: What an earlier session of the run collected, {"step": int, "crops": uint8 tensor
+            (n, 64, 64)} each; the list is changed in place.
     """
 
-    def __init__(self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> None:
+    def __init__(
+        self,
+        images: Sequence[np.ndarray],
+        masks: Sequence[np.ndarray],
+        moments: list[dict[str, Any]] | None = None,
+    ) -> None:
         with_stone = [i for i, mask in enumerate(masks) if mask.any()]
         places = np.linspace(0, len(with_stone) - 1, min(N_IMAGES, len(with_stone))).astype(int)
         self.watched = [with_stone[place] for place in places]
         self.corners = [_corner(masks[i]) for i in self.watched]
         self.images = [self._crop(k, images[i]) for k, i in enumerate(self.watched)]
         self.masks = [self._crop(k, np.uint8(255) * masks[i]) for k, i in enumerate(self.watched)]
-        self.moments: list[dict[str, Any]] = []  # {"step": int, "crops": uint8 tensor (n, 64, 64)}
+        self.moments = [] if moments is None else moments
 
     def _crop(self, k: int, values: np.ndarray) -> np.ndarray:
         """Window of watched image k, filled up with black where the image is smaller."""
@@ -51,7 +58,7 @@ class Snapshots:
         """
         if not self.moments or self.moments[-1]["step"] != step:
             empty = torch.zeros(len(self.watched), SIDE, SIDE, dtype=torch.uint8)
-            self.moments = [m for m in self.moments if m["step"] < step] + [{"step": step, "crops": empty}]
+            self.moments[:] = [m for m in self.moments if m["step"] < step] + [{"step": step, "crops": empty}]
         for k, i in enumerate(self.watched):
             if first <= i < first + len(probabilities):
                 grey = (255 * probabilities[i - first]).round().astype(np.uint8)

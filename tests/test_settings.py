@@ -5,9 +5,9 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-import torch
 
-from unet_helpers.engine.config import TrainConfig, clashes, continued, default_config
+from unet_helpers.engine.settings import clashes, continued
+from unet_helpers.training import TrainConfig
 
 
 @pytest.mark.parametrize(
@@ -58,10 +58,6 @@ def test_sensible_extremes_and_numbers_of_numpy_are_taken_as_plain_ones():
     )
     assert {type(value) for value in asdict(config).values()} <= {int, float, str, type(None)}
     assert (config.n_steps, config.minutes) == (7, 0.5)
-
-
-def test_default_settings_take_more_steps_on_a_gpu():
-    assert default_config(torch.device("cuda")).n_steps > default_config(torch.device("cpu")).n_steps
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_training import CONFIG, CPU, small_model
 from tiny_data import tiny_pairs, write_tiny
 from torch import nn
 
 from unet_helpers import inference
 from unet_helpers.checkpoint import load_checkpoint, load_state
-from unet_helpers.engine import distributed
-from unet_helpers.engine.config import TrainConfig
+from unet_helpers.engine import several_gpus
+from unet_helpers.losses import bce_dice_loss
 from unet_helpers.model import UNet
-from unet_helpers.training import fit
+from unet_helpers.training import Run, fit
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.skipif(
@@ -53,54 +54,47 @@ from pathlib import Path
 import torch
 from tiny_data import tiny_pairs
 from unet_helpers import inference, training
-from unet_helpers.engine import distributed
-from unet_helpers.engine import run_state
-from unet_helpers.engine import steps
-from unet_helpers.model import UNet
-from test_distributed import CONFIG, make_batch, reference, small_model
+from unet_helpers.engine import several_gpus
+from test_several_gpus import CONFIG, CPU, make_batch, reference, shared, small_model
 
 def say(text):
     os.write(1, f"{text}\\n".encode())                 # in one piece: the other process writes there, too
 
+def fit(*args, model=None, **options):
+    model = shared(small_model()) if model is None else model
+    return training.fit(*pairs, *args, model, CPU, progress=False, **options)
 
-folder, CPU = Path(sys.argv[1]), torch.device("cpu")
-inference.sixteen_bit_type = run_state.sixteen_bit_type = lambda device: None
+folder = Path(sys.argv[1])
+inference.sixteen_bit_type = training.sixteen_bit_type = lambda device: None
 whole = reference()                                   # before the processes know of each other
-with distributed.process_group(CPU):
-    k, n = distributed.part()
-    model = small_model()
-    distributed.synchronise_batch_norm(model)
+with several_gpus.process_group(CPU):
+    k, n = several_gpus.rank_and_world_size()
+    run = training.Run(CONFIG, shared(small_model(seed=k)), CPU)  # process 1 starts elsewhere
+    several_gpus.share(run)
+    pairs_of_weights = zip(run.model.parameters(), small_model().parameters())
+    apart = max((a - b).abs().max().item() for a, b in pairs_of_weights)
     images, masks = make_batch()
-    off = torch.amp.GradScaler("cpu", enabled=False)
-    loss = steps.batch_gradient(model, model, images[k::n], masks[k::n], off)
-    worst = max((p.grad - g).abs().max().item() for p, g in zip(model.parameters(), whole["gradients"]))
-    norms = max((a - b).abs().max().item() for a, b in zip(model.buffers(), whole["buffers"]))
-    assert model.state_dict().keys() == small_model().state_dict().keys()
-    other = small_model(seed=k)                       # process 1 starts elsewhere
-    distributed.same_start(other)
-    apart = max((a - b).abs().max().item() for a, b in zip(other.parameters(), small_model().parameters()))
+    loss = run.loss(run.network(images[k::n]), masks[k::n])
+    loss.backward()
+    worst = max((p.grad - g).abs().max().item() for p, g in zip(run.model.parameters(), whole["gradients"]))
+    norms = max((a - b).abs().max().item() for a, b in zip(run.model.buffers(), whole["buffers"]))
+    assert run.model.state_dict().keys() == small_model().state_dict().keys()
     pairs = tiny_pairs(folder / f"data{k}")
-    history = training.fit(*pairs, folder / "run", CONFIG, small_model(seed=k), CPU, progress=False)
+    history = fit(folder / "run", CONFIG, model=shared(small_model(seed=k)))
     stop_early = lambda history: signal.raise_signal(signal.SIGTERM)  # in process 0 only
     for on_epoch in (stop_early, None):
-        training.fit(*pairs, folder / "cut", CONFIG, small_model(), CPU, progress=False, on_epoch=on_epoch)
-    seconds, stop = distributed.agree(10.0 + k, [0, 15][k])
+        fit(folder / "cut", CONFIG, on_epoch=on_epoch)
+    seconds, stop = several_gpus.agree(10.0 + k, [0, 15][k])
     say(f"process {k}: gradient {worst:.1e} loss {abs(loss.item() - whole['loss']):.1e} "
         f"norms {norms:.1e} apart {apart:.1e} epochs {len(history)} clock {seconds} stop {stop}")
     try:
-        training.fit(*pairs, folder / "odd", replace(CONFIG, batch_size=5), small_model(), CPU)
+        fit(folder / "odd", replace(CONFIG, batch_size=5))
     except ValueError as error:
         say(error)
     time.sleep([1.0, 0.0][k])                         # process 0 has something left to do
     say(f"leaving {k} {time.time()}")
 say(f"left {k} {time.time()}")
 """
-CONFIG = TrainConfig(n_steps=6, steps_per_epoch=2, batch_size=4, patch_size=32, learning_rate=1e-2)
-
-
-def small_model(seed: int = 0) -> UNet:
-    torch.manual_seed(seed)
-    return UNet(base_channels=2, depth=3)
 
 
 def make_batch() -> tuple[torch.Tensor, torch.Tensor]:
@@ -110,16 +104,35 @@ def make_batch() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(6, 1, 32, 32, generator=generator) + torch.arange(6.0)[:, None, None, None], masks
 
 
+class SharedBatchNorm(nn.BatchNorm2d):
+    """Stands in for torch's SyncBatchNorm, which knows no CPU: every process computes on the whole batch."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        rank, world_size = several_gpus.rank_and_world_size()
+        if not self.training or world_size == 1:
+            return super().forward(features)
+        batch = torch.zeros(world_size * len(features), *features.shape[1:]).index_copy(
+            0, torch.arange(rank, world_size * len(features), world_size), features
+        )
+        return super().forward(torch.distributed.nn.functional.all_reduce(batch))[rank::world_size]
+
+
+def shared(model: nn.Module) -> nn.Module:
+    for module in model.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = SharedBatchNorm
+    return model
+
+
 def reference() -> dict:
     """Loss, gradients and running averages of one process on the whole batch."""
-    from unet_helpers.engine.steps import batch_gradient
-
-    model = small_model()
-    loss = batch_gradient(model, model, *make_batch(), torch.amp.GradScaler("cpu", enabled=False))
+    model, (images, masks) = small_model(), make_batch()
+    loss = bce_dice_loss(model(images), masks)
+    loss.backward()
     return {
         "loss": loss.item(),
         "gradients": [p.grad for p in model.parameters()],
-        "buffers": [b for b in model.buffers() if b.is_floating_point() or b.numel()],
+        "buffers": list(model.buffers()),
     }
 
 
@@ -149,7 +162,7 @@ def test_two_processes_give_the_gradients_of_one(two: tuple[Path, list[str]]):
 def test_two_processes_train_as_one_and_only_the_first_writes(two, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(inference, "sixteen_bit_type", lambda device: None)
     pairs = tiny_pairs(tmp_path / "data")
-    history = fit(*pairs, tmp_path / "run", CONFIG, small_model(), torch.device("cpu"), progress=False)
+    history = fit(*pairs, tmp_path / "run", CONFIG, small_model(), CPU, progress=False)
     assert sorted(path.name for path in (two[0] / "run").iterdir()) == [
         "best.pt",
         "history.json",
@@ -240,23 +253,29 @@ def test_one_command_trains_with_two_processes_and_chooses_a_threshold(tmp_path:
 
 # ---------------------------------------------------------------------------------- in an ordinary process
 def test_alone_nothing_changes():
-    model, values = UNet(base_channels=1, depth=2), torch.rand(3, 2)
-    with distributed.process_group(torch.device("cpu")), distributed.main_first():
-        assert distributed.part() == (0, 1) and distributed.gather(values) is values
-        assert distributed.agree(3.5, 2) == (3.5, 2)
-        distributed.synchronise_batch_norm(model)
-        distributed.sum_gradients(model.parameters())
-        distributed.same_start(model)
-    assert type(model.down[0][1]) is nn.BatchNorm2d
+    with several_gpus.process_group(CPU), several_gpus.main_first():
+        assert several_gpus.rank_and_world_size() == (0, 1)
+        assert several_gpus.agree(3.5, 2) == (3.5, 2)
+
+
+def test_on_gpus_batch_norm_becomes_torch_s_own_with_the_same_names_and_weights(monkeypatch):
+    monkeypatch.setattr(several_gpus, "DistributedDataParallel", lambda model, **_: model)
+    run = Run(CONFIG, UNet(base_channels=1, depth=2), CPU)
+    before, run.device = dict(run.model.state_dict(keep_vars=True)), torch.device("cuda")
+    several_gpus.share(run)
+    norms = [m for m in run.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    assert norms and all(type(norm) is nn.SyncBatchNorm for norm in norms)
+    after = run.model.state_dict(keep_vars=True)
+    assert after.keys() == before.keys() and all(after[name] is before[name] for name in before)
 
 
 def test_each_process_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert distributed.own_device(None) is None and distributed.own_device("cuda") == "cuda"
+    assert several_gpus.own_device(None) is None and several_gpus.own_device("cuda") == "cuda"
     monkeypatch.setenv("WORLD_SIZE", "3")
     monkeypatch.setenv("LOCAL_RANK", "1")
-    assert [distributed.own_device(name) for name in (None, "cuda", "cpu")] == ["cuda:1", "cuda:1", "cpu"]
+    assert [several_gpus.own_device(name) for name in (None, "cuda", "cpu")] == ["cuda:1", "cuda:1", "cpu"]
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(ValueError, match="--nproc-per-node must be at most the number of GPUs, 2, got more"):
-        distributed.own_device(None)
+        several_gpus.own_device(None)

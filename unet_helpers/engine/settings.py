@@ -1,0 +1,82 @@
+"""What the settings of a run may be, and which of them may change when it goes on."""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from unet_helpers.training import TrainConfig
+
+__all__ = ["COMPILE_CHOICES", "checked", "clashes", "continued"]
+
+COMPILE_CHOICES = ("auto", "on", "off")
+_COUNTS = ("n_steps", "n_epochs", "batch_size", "patch_size", "steps_per_epoch")
+_OPTIONAL = ("n_epochs", "minutes", "steps_per_epoch")
+_LENGTHS = ("n_steps", "n_epochs", "minutes")
+
+
+def checked(config: TrainConfig) -> dict[str, Any]:
+    """The settings by name, numbers of NumPy as plain ones.
+
+    Raises:
+        ValueError: If a setting makes no sense; it is named with its value.
+    """
+    settings = asdict(config)
+    for name, value in settings.items():
+        if name != "compile" and not (name in _OPTIONAL and value is None):
+            settings[name] = _checked_number(name, value)
+    if config.n_epochs is not None and config.minutes is not None:
+        raise ValueError(
+            f"n_epochs and minutes must not both be given, got {config.n_epochs} and {config.minutes}."
+        )
+    if (total := settings["stone_fraction"] + settings["lookalike_fraction"]) > 1:
+        raise ValueError(f"stone_fraction and lookalike_fraction must sum to at most 1, got {total:g}.")
+    if config.compile not in COMPILE_CHOICES:
+        raise ValueError(f"compile must be one of {', '.join(COMPILE_CHOICES)}, got {config.compile!r}.")
+    return settings
+
+
+def _checked_number(name: str, value: Any) -> int | float:
+    whole = name in (*_COUNTS, "seed")
+    try:
+        number = operator.index(value) if whole else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    low, high, rule = {
+        **dict.fromkeys(_COUNTS, (1, 2**62, "a whole number of at least 1")),
+        "seed": (0, 2**63 - 1, "a whole number from 0 up"),
+        "minutes": (1e-9, 1e9, "a positive number"),
+        "learning_rate": (1e-30, 1e9, "a positive number"),
+        "max_gradient_norm": (1e-30, math.inf, "a positive number"),
+        "weight_decay": (0, 1e9, "a number from 0 up"),
+        "warm_up": (0, 1 - 1e-9, "a share from 0 to below 1"),
+    }.get(name, (0, 1, "a share from 0 to 1"))
+    if isinstance(value, (bool, str)) or not low <= number <= high:
+        raise ValueError(f"{name} must be {rule}, got {value!r}.")
+    return number
+
+
+def clashes(saved: TrainConfig, wanted: TrainConfig) -> list[str]:
+    """What forbids that a run with settings `saved` goes on with `wanted`, one "name a there, b here" each.
+
+    `compile` changes no result, and the length may grow.
+    """
+    there, here = asdict(saved), asdict(wanted)
+    differing = [name for name in there if name not in (*_LENGTHS, "compile") and there[name] != here[name]]
+    found = [f"{name} {there[name]} there, {here[name]} here" for name in differing]
+    (kind, old), (other, new) = saved.length, wanted.length
+    if kind != other:
+        found.append(f"{kind} {old} there, {other} {new} here")
+    elif new < old:
+        found.append(f"{kind} {old} there, {new} here, and a run can only be made longer")
+    return found
+
+
+def continued(saved: TrainConfig, wanted: TrainConfig | None) -> TrainConfig:
+    """Settings with which a run goes on: its own, with the length and `compile` of `wanted` if given."""
+    if wanted is None:
+        return saved
+    return replace(saved, compile=wanted.compile, **{name: getattr(wanted, name) for name in _LENGTHS})
