@@ -97,7 +97,7 @@ def test_the_grey_threshold_is_chosen_on_the_training_part(tmp_path: Path, capsy
     ((name, rival),) = scores["baselines"].items()
     assert re.fullmatch(r"grey >= \d+", name) and DIM - 4 < int(name[8:]) <= DIM
     assert rival["dice_positive_mean"] == pytest.approx(2 * 30 / (30 + 46))  # both squares are as bright
-    assert re.search(rf"^ +score +95 %, 1 groups +n +{name}$", capsys.readouterr().out, re.M)
+    assert re.search(rf"^ +score +95 %, 1 groups +n +{name}$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_millimetres_where_the_data_know_their_pixels(known: Path, tmp_path: Path, capsys):
@@ -110,6 +110,14 @@ def test_millimetres_where_the_data_know_their_pixels(known: Path, tmp_path: Pat
     assert true == pytest.approx([0.5 + 0.25 * (n % 2) for n in range(8)])
     assert scores["unit"] == "mm" and scores["hd95_mm"] == 0 and scores["n_groups"] == 4
     assert "surface Dice at 1 mm" in capsys.readouterr().out
+
+
+def test_stones_are_counted_where_the_data_know_them(known: Path, tmp_path: Path):
+    copy = shutil.copytree(known, tmp_path / "data")
+    rows = [f"p{n // 2}-{n % 2},stone{n // 2},12.5,12,4.2" for n in range(8)]  # one stone a patient
+    (copy / "stones.csv").write_text("\n".join(["stem,stone,row,column,diameter_mm", *rows]))
+    scores = evaluated(save_known(tmp_path / "best.pt"), copy, tmp_path / "scores.json")
+    assert (scores["n_stones"], scores["n_sections"], scores["stone_sensitivity"]) == (4, 8, 1)
 
 
 def test_scores_are_numbers_that_json_knows(known: Path, tmp_path: Path, capsys):

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from unittest.mock import patch
 
@@ -26,7 +27,7 @@ def test_folds_test_every_image_once(folds: Path, data: Path):
     tested = [name for split in splits for name in split["test"]]
     assert sorted(tested) == sorted(path.name for path in data.glob("*.jpg"))
     for n, split in enumerate(splits, start=1):
-        assert sorted(sum(split.values(), [])) == sorted(tested) and len(split["test"]) == 4
+        assert sorted(chain.from_iterable(split.values())) == sorted(tested) and len(split["test"]) == 4
         assert (folds / f"fold-{n}" / "curves.png").exists()
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from itertools import chain
 from pathlib import Path
 from unittest.mock import patch
 
@@ -26,7 +27,7 @@ def test_train_writes_the_run(run: Path, data: Path):
     names = {"best.pt", "curves.png", "history.json", "last.pt", "run.lock", "snapshots.png", "split.json"}
     assert {path.name for path in run.iterdir()} == names
     split = split_of(run)
-    assert sorted(sum(split.values(), [])) == sorted(path.name for path in data.glob("*.jpg"))
+    assert sorted(chain.from_iterable(split.values())) == sorted(path.name for path in data.glob("*.jpg"))
     assert {name: len(images) for name, images in split.items()} == {"train": 8, "val": 2, "test": 2}
     assert len(json.loads((run / "history.json").read_text())) == 2
     assert load_image(run / "curves.png").shape[1] > 300

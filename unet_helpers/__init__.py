@@ -1,7 +1,7 @@
 """What the lessons of this series share: data, U-Net, losses, metrics, training, evaluation, pictures.
 
-`import unet_helpers as uh` costs nothing: a name is loaded when it is first used, as in `uh.UNet()`, and so is
-a module, as in `uh.metrics`. docs/api.md has a working example of each name.
+`import unet_helpers as uh` costs nothing: a name is loaded when it is first used, as in `uh.UNet()`, and so
+is a module, as in `uh.metrics`. docs/api.md has a working example of each name.
 """
 
 from __future__ import annotations
