@@ -10,6 +10,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # editors and type checkers read these; at run time `__getattr__` finds the same
+    from unet_helpers import checkpoint as checkpoint
+    from unet_helpers import data as data
+    from unet_helpers import evaluation as evaluation
+    from unet_helpers import exercises as exercises
+    from unet_helpers import inference as inference
+    from unet_helpers import inspector as inspector
+    from unet_helpers import losses as losses
+    from unet_helpers import metrics as metrics
+    from unet_helpers import model as model
+    from unet_helpers import phantom as phantom
+    from unet_helpers import plotting as plotting
+    from unet_helpers import training as training
+    from unet_helpers import transforms as transforms
     from unet_helpers.checkpoint import load_checkpoint, store_threshold
     from unet_helpers.data import find_pairs, load_pair, open_dataset, split_by_group, stone_strata
     from unet_helpers.evaluation import choose_grey_threshold, choose_threshold, evaluate, score_masks
@@ -76,17 +89,17 @@ _NAMES_OF = {  # the tour: each module of the core, in the order in which to rea
 _HOME_OF = {name: module for module, names in _NAMES_OF.items() for name in names}
 _MODULES = {*_NAMES_OF, "exercises", "phantom"}
 
+if not TYPE_CHECKING:  # so that a misspelt name is still an error there
 
-def __getattr__(name: str) -> Any:
-    """Load a name, or a module, when it is first asked for (PEP 562)."""
-    if name in _MODULES:
-        return import_module(f"{__name__}.{name}")
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-    return value
+    def __getattr__(name: str) -> Any:
+        """Load a name, or a module, when it is first asked for (PEP 562)."""
+        if name in _MODULES:
+            return import_module(f"{__name__}.{name}")
+        if name not in _HOME_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+        return value
 
-
-def __dir__() -> list[str]:
-    """All that can be asked for, loaded or not."""
-    return sorted({*globals(), *__all__, *_MODULES})
+    def __dir__() -> list[str]:
+        """All that can be asked for, loaded or not."""
+        return sorted({*globals(), *__all__, *_MODULES})
