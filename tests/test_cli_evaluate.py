@@ -89,14 +89,14 @@ def test_a_part_is_scored(known: Path, tmp_path: Path, split: str, names: list[s
 
 def test_the_grey_threshold_is_chosen_on_the_training_part(tmp_path: Path, capsys):
     folder = tmp_path / "data"
-    for patient, grey in enumerate((DIM, STONE)):  # the network was trained on the first
-        write_slice(folder, f"p{patient}-0", {SQUARE: grey, LOOKALIKE: grey - 4}, SQUARE)
+    write_slice(folder, "p0-0", {SQUARE: DIM, LOOKALIKE: DIM - 4}, SQUARE)  # from DIM - 3 up it is perfect
+    write_slice(folder, "p1-0", {SQUARE: STONE, LOOKALIKE: DIM - 3}, SQUARE)
     write_groups(folder)
     checkpoint = save_known(tmp_path / "best.pt", train=pairs_of(folder, "p0"))
     scores = evaluated(checkpoint, folder, tmp_path / "scores.json")
-    ((name, rival),) = scores["baselines"].items()
-    assert re.fullmatch(r"grey >= \d+", name) and DIM - 4 < int(name[8:]) <= DIM
-    assert rival["dice_positive_mean"] == pytest.approx(2 * 30 / (30 + 46))  # both squares are as bright
+    name = f"grey >= {DIM - 3}"
+    assert scores["images"] == ["p1-0.png"] and list(scores["baselines"]) == [name]
+    assert scores["baselines"][name]["dice_positive_mean"] == pytest.approx(2 * 30 / (30 + 46))
     assert re.search(rf"^ +score +95 %, 1 groups +n +{name}$", capsys.readouterr().out, re.MULTILINE)
 
 
