@@ -4,7 +4,7 @@ python3 tutorial.py run      the five lessons in order, then the scores
 python3 tutorial.py test     unit tests, and every code cell of every lesson
                              (--colab: the unit tests alone, with the versions that Colab has)
 python3 tutorial.py lab      JupyterLab on notebooks/
-python3 tutorial.py lint     ruff on the package, the tests and the lessons
+python3 tutorial.py lint     ruff on the package, the tests and the lessons; mypy on the package
 python3 tutorial.py address  the repository's address, from pyproject.toml into lessons and README
 """
 
@@ -349,10 +349,14 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 def lint(python: Path, root: Path = ROOT, extra: Sequence[str] = ()) -> int:
-    """Rules and format by ruff; 0 only if both hold."""
+    """Rules and format by ruff, types of the package by mypy; 0 only if all hold."""
     ruff = [python, "-m", "ruff"]
-    codes = [call([*ruff, "check", ".", *extra], root), call([*ruff, "format", "--check", ".", *extra], root)]
-    return max(codes)
+    commands = (
+        [*ruff, "check", ".", *extra],
+        [*ruff, "format", "--check", ".", *extra],
+        [python, "-m", "mypy"],  # of what, and how strictly, stands in pyproject.toml
+    )
+    return max(call(command, root) for command in commands)
 
 
 # ------------------------------------------------------------------------------- the address, everywhere
@@ -433,8 +437,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     here.add_argument("--here", action="store_true", help="use this Python as it is (conda), not .venv")
     run_parser = commands.add_parser("run", parents=[here], help="execute the lessons in order")
     run_parser.add_argument("names", nargs="*", metavar="NAME", help="only notebooks beginning so, e.g. 03")
-    for name, what in (("test", "pytest"), ("lab", "JupyterLab"), ("lint", "ruff")):
-        commands.add_parser(name, parents=[here], help=f"start {what}; arguments after -- go to it")
+    for name, what in (("test", "pytest"), ("lab", "JupyterLab"), ("lint", "ruff and mypy")):
+        commands.add_parser(
+            name, parents=[here], help=f"start {what}; arguments after -- go to {what.split()[0]}"
+        )
     commands.choices["test"].add_argument("--colab", action="store_true", help="with Colab's versions")
     address_parser = commands.add_parser("address", help="write the repository's address into the lessons")
     address_parser.add_argument("--check", action="store_true", help="change nothing; exit 1 on a difference")

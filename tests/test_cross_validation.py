@@ -21,9 +21,9 @@ def test_the_seed_and_the_finished_folds_are_kept(tmp_path: Path):
         mark_finished(tmp_path / "run", fold)
     assert [is_finished(tmp_path / "run", fold) for fold in (1, 2, 3)] == [True, True, False]
     assert open_folds(tmp_path / "plain", None, 5, resume=False) == 5 and not (tmp_path / "plain").exists()
-    with pytest.raises(ValueError, match="which holds a run. Add --resume"):
+    with pytest.raises(ValueError, match=r"which holds a run. Add --resume"):
         open_folds(tmp_path / "run", 3, 7, resume=False)
-    with pytest.raises(ValueError, match="got .* with --folds 3 --seed 7"):
+    with pytest.raises(ValueError, match=r"got .* with --folds 3 --seed 7"):
         open_folds(tmp_path / "run", 3, 8, resume=True)
 
 
@@ -34,7 +34,7 @@ def test_an_unfinished_fold_is_no_result(tmp_path: Path):
         (fold_folder(tmp_path, fold) / "best.pt").touch()
         if fold != 9:
             mark_finished(tmp_path, fold)
-    with pytest.raises(ValueError, match="must hold all 11 folds, got .*, where fold 9 is not finished"):
+    with pytest.raises(ValueError, match=r"must hold all 11 folds, got .*, where fold 9 is not finished"):
         fold_checkpoints(tmp_path)
     mark_finished(tmp_path, 9)
     paths = fold_checkpoints(tmp_path)

@@ -125,7 +125,7 @@ def test_a_folder_without_permission_is_told():
             if user == 0:
                 os.seteuid(65534)  # root may write everywhere
             for name in ("a.json", "new/a.json"):
-                with pytest.raises(PermissionError, match="Permission denied. Change its permissions"):
+                with pytest.raises(PermissionError, match=r"Permission denied. Change its permissions"):
                     check_writable(Path(folder) / name)
         finally:
             os.seteuid(user)

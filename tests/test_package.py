@@ -82,11 +82,6 @@ def test_lower_layers_know_nothing_of_higher_ones(low: str, high: str):
     assert high not in reached
 
 
-def test_importing_the_package_is_light():
-    tree = ast.parse((PACKAGE / "__init__.py").read_text("utf-8"))
-    assert not any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(tree))
-
-
 def committed_texts() -> list[Path]:
     folders = [PACKAGE, ROOT / "tests", ROOT / "notebooks", ROOT / "benchmarks"]
     inside = [p for folder in folders for p in folder.rglob("*") if p.suffix in {".py", ".ipynb", ".md"}]

@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import tutorial  # noqa: E402
+import tutorial
 
 ROOT = tutorial.ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -122,7 +122,7 @@ def test_too_new_python_looks_for_another_one(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}" if name == "python3.12" else None)
     assert tutorial.base_python() == "/bin/python3.12"
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(SystemExit, match="install Python 3.13 beside it"):
+    with pytest.raises(SystemExit, match=r"install Python 3.13 beside it"):
         tutorial.base_python()
 
 
@@ -483,6 +483,27 @@ def test_arguments_after_two_dashes_go_to_the_program() -> None:
     assert tutorial.parse(["address", "--check"]).check
 
 
+@pytest.mark.parametrize("failing", [None, "check", "format", "mypy"])
+def test_lint_passes_only_if_rules_format_and_types_do(
+    monkeypatch: pytest.MonkeyPatch, failing: str | None
+) -> None:
+    commands: list[list[str]] = []
+
+    def call(command: list[Any], root: Path) -> int:
+        commands.append([str(part) for part in command])
+        return int(failing in commands[-1])
+
+    monkeypatch.setattr(tutorial, "call", call)
+    assert tutorial.lint(Path("python"), ROOT, ["--quiet"]) == (failing is not None)
+    assert [command[2:4] for command in commands] == [["ruff", "check"], ["ruff", "format"], ["mypy"]]
+    assert ["--quiet" in command for command in commands] == [True, True, False]
+
+
+def test_mypy_is_strict_about_the_package() -> None:
+    mypy = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]
+    assert mypy["strict"] is True and mypy["files"] == ["unet_helpers"]
+
+
 @pytest.mark.parametrize(
     ("codes", "extra", "expected"),
     [([0, 0], [], 0), ([1, 0], [], 1), ([0, 1], [], 1), ([0, 5], [], 5), ([0, 5], ["-k", "dice"], 0)],
@@ -521,7 +542,7 @@ def test_colab_environment_that_cannot_be_built_is_said(
     monkeypatch: pytest.MonkeyPatch, fake_root: SimpleNamespace
 ) -> None:
     monkeypatch.setattr(tutorial, "call", lambda command, root: 1)
-    with pytest.raises(SystemExit, match="Python 3.13 is needed"):
+    with pytest.raises(SystemExit, match=r"Python 3.13 is needed"):
         tutorial.set_up_colab(Path("python"), fake_root.path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from unet_helpers.engine.files import write_json
 
@@ -18,8 +19,9 @@ def fold_folder(run: Path, fold: int) -> Path:
     return run / f"fold-{fold}"
 
 
-def _notes(run: Path) -> dict:
-    return json.loads((run / FILE).read_text("utf-8")) if (run / FILE).is_file() else {}
+def _notes(run: Path) -> dict[str, Any]:
+    notes: dict[str, Any] = json.loads((run / FILE).read_text("utf-8")) if (run / FILE).is_file() else {}
+    return notes
 
 
 def open_folds(run: Path, n_folds: int | None, seed: int | None, resume: bool) -> int:

@@ -1,0 +1,64 @@
+"""`check DATA`: what a data set holds, what is missing there, and what is broken."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from unet_helpers.data import open_dataset
+from unet_helpers.engine.files import check_writable, write_json
+from unet_helpers.folders.check import check_folder
+
+__all__ = ["run"]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the report of `check_folder`, and write it if asked for; 1 if a file is broken."""
+    if args.json:
+        check_writable(args.json)
+    report = check_folder(open_dataset(args.data), group_by=args.group_by)
+    _print_counts(report)
+    _print_groups(report)
+    for key in ("images_without_mask", "masks_without_image", "identical_images_in_two_groups"):
+        _print_list(key.replace("_", " "), report[key])
+    _print_list("broken files", [item["reason"] for item in report["broken"]])
+    if args.json:
+        write_json(args.json, report)
+    return 1 if report["broken"] else 0
+
+
+def _print_counts(report: Mapping[str, Any]) -> None:
+    largest = report["largest_group"]
+    print(
+        f"{report['n_pairs']} pairs in {report['n_groups']} groups, {report['n_positive']} with a stone; "
+        f"the largest group, {largest['name']}, holds {largest['n_pairs']}"
+    )
+    print("sizes (width x height): " + ", ".join(f"{size}: {n}" for size, n in report["sizes"].items()))
+    print("mask values: " + "; ".join(f"{values}: {n} masks" for values, n in report["mask_values"].items()))
+    if report["foreground_share"]:
+        median, low, high = (100 * report["foreground_share"][key] for key in ("median", "min", "max"))
+        print(f"stone pixels in stone-bearing images: median {median:.3f} %, {low:.3f} % to {high:.3f} %")
+    elif report["sizes"]:
+        print("NO mask has a pixel above 127. If the masks hold 0 and 1, multiply them by 255.")
+
+
+def _print_groups(report: Mapping[str, Any]) -> None:
+    if report["n_grouped_by_folder"]:
+        print(f"{report['n_grouped_by_folder']} images are grouped by the folder that they lie in")
+    if report["n_ungrouped"]:
+        print(
+            f"{report['n_ungrouped']} images name no exam or source: add groups.csv (columns stem,group) "
+            "to split safely, or --group-by folder if each folder is one patient"
+        )
+    for what, key in (
+        ("rows of groups.csv match no image", "group_rows_without_image"),
+        ("images are in two groups, which are joined", "images_in_two_groups"),
+        ("rows of groups.csv match in another case", "group_rows_in_other_case"),
+    ):
+        if report[key]:
+            _print_list(what, report[key])
+
+
+def _print_list(what: str, items: Sequence[str]) -> None:
+    print(f"{len(items)} {what}" + "".join(f"\n  {item}" for item in items))

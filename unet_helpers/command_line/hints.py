@@ -1,0 +1,36 @@
+"""Errors and notes in the words of the command line: what Python calls `n_epochs` is typed as `--epochs`."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["in_options"]
+
+_OPTIONS = {
+    "n_epochs": "--epochs",
+    "n_steps": "--steps",
+    "n_folds": "--folds",
+    "n_patients": "--patients",
+    "n_slices": "--slices",
+    "batch_size": "--batch-size",
+    "patch_size": "--patch-size",
+    "learning_rate": "--learning-rate",
+    "base_channels": "--base-channels",
+    "group_by": "--group-by",
+}
+_RULES = [  # what it looks like in Python, and here
+    (r"ive another run folder, or start again with resume=False(, which \w+ best\.pt)?", "ive another --out"),
+    (r"resume=False", "a new --out"),
+    (r"(?<= )(phantom\.window|model=)", r"in Python \1"),
+    (r"group by folder if", "--group-by folder if"),
+    *((rf"(?<![\w./\\-]){name}(?![\w/\\-])", option) for name, option in _OPTIONS.items()),
+    # these are words as well: they are settings where a rule is told, or two values are compared
+    (r"(?<![\w./\\-])(minutes|seed|size|compile|device)(?= must be | \S+ there, )", r"--\1"),
+]
+
+
+def in_options(text: str) -> str:
+    """An error text of the package with the options of the command line in place of Python's arguments."""
+    for pattern, option in _RULES:
+        text = re.sub(pattern, option, text)
+    return text

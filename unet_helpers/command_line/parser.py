@@ -1,0 +1,216 @@
+"""What may be typed after `python -m unet_helpers`; no heavy imports, so that --help answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+__all__ = ["make_parser"]
+
+# said once more here, because their homes import numpy or torch; tests/test_cli.py compares them
+COMPILE_CHOICES = ("auto", "on", "off")
+GROUP_BY = ("folder", "name")
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
+MOST_SLICES = 96
+
+DATA_HELP = 'folder or zip with image-mask pairs, or "phantom", or "kaggle"'
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all sub-commands; what it returns holds the name of its module as `command`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m unet_helpers",
+        description="Kidney stone segmentation with a U-Net. Without a sub-command: the whole pipeline on "
+        "the default data.",
+    )
+    parser.set_defaults(command="pipeline")
+    commands = parser.add_subparsers(title="sub-commands", metavar="")
+    for name, text, add_options in (
+        ("phantom", "write synthetic CT slices with kidney stones", _phantom),
+        ("check", "count pairs, exams, unpaired and broken files of a data set", _check),
+        ("train", "train a U-Net and choose its threshold on the validation part", _train),
+        ("evaluate", "score a trained U-Net", _evaluate),
+        ("predict", "write a mask PNG and an overlay PNG for each image", _predict),
+    ):
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(command=name)
+        add_options(sub)
+    return parser
+
+
+# ----------------------------------------------------------------------------------------- the sub-commands
+def _phantom(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("out", metavar="OUT", type=Path, help="new folder")
+    for name, default, text in (
+        ("patients", 96, "number of patients"),
+        ("slices", 8, f"slices a patient, 1 to {MOST_SLICES}"),
+        ("size", 256, "side of a slice in pixels"),
+    ):
+        sub.add_argument(
+            f"--{name}", metavar="N", type=_count, default=default, help=f"{text} (default {default})"
+        )
+    sub.add_argument(
+        "--seed", metavar="S", type=int, default=0, help="another seed gives other patients (default 0)"
+    )
+
+
+def _check(sub: argparse.ArgumentParser) -> None:
+    _data(sub)
+    sub.add_argument("--json", metavar="FILE", type=Path, help="also write the report to this file")
+
+
+def _train(sub: argparse.ArgumentParser) -> None:
+    sub.epilog = (
+        "Ctrl-C saves and ends with status 130. Several GPUs share every batch: "
+        "torchrun --nproc-per-node=2 -m unet_helpers train ..."
+    )
+    _data(sub)
+    sub.add_argument("--out", metavar="RUN", type=Path, required=True, help="folder of this run")
+    sub.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue the run in RUN where it stopped, with its own settings; more --minutes, --epochs or "
+        "--steps train on",
+    )
+    _length(sub)
+    _settings(sub)
+    sub.add_argument(
+        "--folds",
+        metavar="K",
+        type=_folds,
+        help="cross-validation: train K networks (at least 3) into RUN/fold-1 ... fold-K, so that each group "
+        "is tested once; --minutes, --epochs and --steps are for each of them",
+    )
+    _device(sub)
+
+
+def _length(sub: argparse.ArgumentParser) -> None:
+    """How long to train: one of three, or by itself as long as the lessons."""
+    length = sub.add_mutually_exclusive_group()
+    length.add_argument(
+        "--minutes", metavar="M", type=_amount, help="train for so many minutes, validation included"
+    )
+    length.add_argument(
+        "--epochs",
+        metavar="N",
+        type=_count,
+        help="train for so many epochs, each of as many patches as cut all images once",
+    )
+    length.add_argument(
+        "--steps",
+        metavar="N",
+        type=_count,
+        help="train for so many steps of one batch (default 5500, or 10000 on a GPU)",
+    )
+
+
+def _settings(sub: argparse.ArgumentParser) -> None:
+    """What lesson 4 tries out; not given, a run keeps its own settings, and a new one has the defaults."""
+    sub.add_argument("--batch-size", metavar="N", type=_count, help="patches a step (default 6)")
+    sub.add_argument(
+        "--patch-size", metavar="N", type=_count, help="side of the square patches in pixels (default 160)"
+    )
+    sub.add_argument(
+        "--learning-rate", metavar="R", type=_amount, help="highest learning rate (default 0.004)"
+    )
+    sub.add_argument(
+        "--base-channels",
+        metavar="C",
+        type=_count,
+        help="channels at the first resolution; more learn more and cost more (default 16)",
+    )
+    sub.add_argument("--seed", metavar="S", type=int, help="of split, weights and patches (default 0)")
+    sub.add_argument(
+        "--compile",
+        choices=COMPILE_CHOICES,
+        help="use torch.compile; auto: on CUDA when the run is long enough to pay it back (default auto)",
+    )
+
+
+def _evaluate(sub: argparse.ArgumentParser) -> None:
+    _data(sub)
+    sub.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        type=Path,
+        required=True,
+        help="best.pt of a run, or the folder of a run with --folds",
+    )
+    sub.add_argument(
+        "--split",
+        choices=("train", "val", "test", "all"),
+        default="test",
+        help="train and val: images seen in training; test: those never seen, nor their groups; "
+        "known by content, not by name (default test)",
+    )
+    sub.add_argument(
+        "--tta",
+        action="store_true",
+        help="test-time augmentation: average over the image and its three mirrorings (4 x the time)",
+    )
+    sub.add_argument("--json", metavar="FILE", type=Path, help="also write the scores to this file")
+    sub.add_argument(
+        "--report",
+        metavar="FILE",
+        type=Path,
+        help="write one HTML page with everything: scores, curves, cases and a slider",
+    )
+    sub.add_argument(
+        "--figure", metavar="FILE", type=Path, help="draw the worst, middle and best images into this PNG"
+    )
+    _device(sub)
+
+
+def _predict(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("images", metavar="IMAGE", type=_image_file, nargs="+", help="8-bit images of any size")
+    sub.add_argument("--checkpoint", metavar="FILE", type=Path, required=True, help="best.pt of a run")
+    sub.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the PNG files")
+    _device(sub)
+
+
+# ------------------------------------------------------------------------- what several sub-commands have
+def _data(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("data", metavar="DATA", help=DATA_HELP)
+    sub.add_argument(
+        "--group-by",
+        choices=GROUP_BY,
+        help="folder: all images of a folder are one patient; name: never; by itself folder where file names "
+        "repeat",
+    )
+
+
+def _device(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1 or mps; by itself the fastest")
+
+
+# --------------------------------------------------------------------------------------- kinds of values
+def _count(text: str) -> int:
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def _amount(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a positive number, got {text!r}")
+    return value
+
+
+def _folds(text: str) -> int:
+    if not (text.isdecimal() and int(text) > 2):
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number of at least 3 (to train, validate and test), got {text!r}"
+        )
+    return int(text)
+
+
+def _image_file(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file() or path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise argparse.ArgumentTypeError(f"must be an image file ({', '.join(IMAGE_SUFFIXES)}), got {text!r}")
+    return path
