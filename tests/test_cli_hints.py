@@ -39,8 +39,8 @@ OTHER_DOORS = {"exercises", "pictures", "inspector.py", "command_line"}  # nobod
         ),
         ("n_slices must be 1 to 96, got 99.", "--slices must be 1 to 96, got 99."),
         (
-            "Apply a CT window first, in Python: phantom.window(image_hu, level=40).",
-            "Apply a CT window first, in Python: in Python phantom.window(image_hu, level=40).",
+            "Apply a CT window first: phantom.window(image_hu, level=40).",
+            "Apply a CT window first: in Python phantom.window(image_hu, level=40).",
         ),
         ("put them into: model=Net().", "put them into: in Python model=Net()."),
         (
