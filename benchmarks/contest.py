@@ -36,7 +36,7 @@ from unet_helpers.inference import predict_all, sixteen_bit_type
 from unet_helpers.metrics import predicted_mask
 from unet_helpers.model import n_parameters
 from unet_helpers.plotting import save_figure
-from unet_helpers.scores.records import image_record, score_image_stones
+from unet_helpers.scores.records import image_record, score_image
 from unet_helpers.training import fit, load_arrays, mean_positive_dice
 
 CPU = torch.device("cpu")
@@ -120,7 +120,7 @@ def score(model: nn.Module, split: Split) -> Row:
         "false_positives_per_image",
     )
     keys = ("dice", "n_sections", "n_found", "n_false_positives")
-    records = [image_record(score_image_stones(p, mask)) for p, mask in zip(predictions, masks, strict=True)]
+    records = [image_record(score_image(p, mask)) for p, mask in zip(predictions, masks, strict=True)]
     per_image = [{key: record[key] for key in keys} for record in records]
     return {
         **{name: scores[name] for name in names},

@@ -5,20 +5,11 @@ import warnings
 
 import numpy as np
 import pytest
-import torch
 from random_masks import SHAPE, mask_pairs
 from scipy import ndimage
 
 from unet_helpers.metrics import dice
-from unet_helpers.scores.surface import (
-    average_surface_distance,
-    hd95,
-    outline,
-    pixel_size,
-    surface_dice,
-    surface_distances,
-    surface_scores,
-)
+from unet_helpers.scores.surface import outline, pixel_size, surface_distances, surface_scores
 
 EMPTY = np.zeros((9, 12), bool)
 
@@ -49,7 +40,9 @@ def test_a_square_shifted_by_one_pixel():
     # bottom of the target: the middle one of it is 1 from the outline
     assert sorted(there) == sorted(back) == [0, 0, 0, 0, 1, 1, 1, 1]
     assert surface_scores(np.roll(SQUARE, 1, axis=1), SQUARE) == (1.0, 1.0, 0.5)
-    assert surface_dice(np.roll(SQUARE, 1, axis=1), SQUARE, 1.25) == 0.5  # now a pixel is wider than 1 mm
+    assert (
+        surface_scores(np.roll(SQUARE, 1, axis=1), SQUARE, 1.25).surface_dice == 0.5
+    )  # now a pixel is wider than 1 mm
 
 
 @pytest.mark.parametrize(
@@ -60,18 +53,20 @@ def test_non_square_pixels(rows: int, columns: int, expected: float):
     other = np.roll(one, (rows, columns), (0, 1))
     scores = surface_scores(one, other, (0.5, 2.0))
     assert scores.hd95 == scores.average_distance == expected and scores.surface_dice == 0
-    assert surface_dice(one, other, (0.5, 2.0), tolerance_mm=expected) == 1  # the tolerance itself agrees
+    assert surface_scores(one, other, (0.5, 2.0), expected).surface_dice == 1  # the tolerance itself agrees
 
 
 def test_hd95_is_the_larger_of_the_two_percentiles_not_their_pool():
     wide, small = np.ones((1, 201), bool), block(slice(0, 1), slice(0, 1), (1, 201))
     there, back = surface_distances(wide, small)  # 0, 1, ... 200 one way, a single 0 back
     assert there.tolist() == list(range(201)) and back.tolist() == [0]
-    assert hd95(wide, small, 0.5) == hd95(small, wide, 0.5) == 95  # 95 % of the way from 0 to 200, times 0.5
+    hd95 = [surface_scores(*masks, 0.5).hd95 for masks in ((wide, small), (small, wide))]
+    assert hd95 == [95, 95]  # 95 % of the way from 0 to 200, times 0.5
     assert np.percentile(np.concatenate([there, back]), 95) < 190
     crowd = block(slice(0, 1), slice(0, 40), (1, 201))
     far = crowd | block(slice(0, 1), slice(200, 201), (1, 201))  # one false pixel: within the 5 % left out
-    assert hd95(far, crowd, 1.0) == 0 and average_surface_distance(far, crowd, 1.0) == pytest.approx(161 / 81)
+    scores = surface_scores(far, crowd)
+    assert scores.hd95 == 0 and scores.average_distance == pytest.approx(161 / 81)
 
 
 @pytest.mark.parametrize(("prediction", "target", "expected"), [
@@ -84,8 +79,6 @@ def test_hd95_is_the_larger_of_the_two_percentiles_not_their_pool():
 def test_table_of_empty_masks(prediction: np.ndarray, target: np.ndarray, expected: tuple[float, ...]):
     scores = surface_scores(prediction, target, 0.7)
     assert np.array_equal(scores, expected, equal_nan=True) and all(type(score) is float for score in scores)
-    each = [score(prediction, target, 0.7) for score in (surface_dice, hd95, average_surface_distance)]
-    assert np.array_equal(each, expected, equal_nan=True)
 
 
 def test_what_is_no_mask_no_shape_or_no_size_is_refused():
@@ -95,7 +88,7 @@ def test_what_is_no_mask_no_shape_or_no_size_is_refused():
         surface_scores(SQUARE.T, SQUARE)
     for wrong in (0, -1.0, math.nan, (1.0, 0.0), (1.0, 1.0, 1.0), None):
         with pytest.raises(ValueError, match=r"spacing_mm must be positive, one number or \(row, column\)"):
-            surface_dice(SQUARE, SQUARE, wrong)
+            surface_scores(SQUARE, SQUARE, wrong)
     assert pixel_size(2) == (2.0, 2.0) and pixel_size((1, 0.5)) == (1.0, 0.5)
 
 
@@ -114,6 +107,7 @@ def ours() -> np.ndarray:
 @pytest.fixture(scope="module")
 def monai_scores() -> dict[str, np.ndarray]:
     metrics = pytest.importorskip("monai.metrics", reason="MONAI is in the dev extra")
+    torch = pytest.importorskip("torch")
     masks = [torch.from_numpy(m)[:, None].float() for m in (PREDICTIONS, TARGETS)]
     how = {"spacing": SIZES, "include_background": True}
     with warnings.catch_warnings():

@@ -218,7 +218,7 @@ class Inspector:
         """Compose the picture and the live line; nothing where nothing changed."""
         from unet_helpers.pictures.rendering import encode_png, render
         from unet_helpers.pictures.words import score_html, sections_html
-        from unet_helpers.scores.records import score_image_stones
+        from unet_helpers.scores.records import score_image
 
         image, settings = self.current, self.settings()
         if (image, settings) != self._drawn:
@@ -228,7 +228,7 @@ class Inspector:
             self._drawn = image, settings
         scored = image, settings.threshold, self.index.value
         if scored != self._scored:
-            score = score_image_stones(self._predicted(image), self._targets[image], self._sizes[image])
+            score = score_image(self._predicted(image), self._targets[image], self._sizes[image])
             name = f": {self._names[image]}" if self._names[image] else ""
             self.score.value = score_html(score, f"image {self.index.value} of {len(self._images)}{name}")
             self.sections.value = sections_html(score, self._unit)

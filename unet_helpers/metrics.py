@@ -1,4 +1,4 @@
-"""Dice, IoU, precision, recall and the match of sections, on bool masks.
+"""Dice and IoU of pixels, and the match of sections, on bool masks.
 
 Conventions, held by the tests: both masks empty -> NaN (the image says nothing about overlap and is left
 out of means, always with n), exactly one empty -> 0, and no epsilon anywhere. Counts are kept per image and
@@ -35,55 +35,28 @@ __all__ = [
     "match_stones",
     "overlap_ratios",
     "pooled_dice",
-    "pooled_iou",
-    "precision",
     "predicted_mask",
-    "recall",
 ]
 
 EIGHT_CONNECTED = np.ones((3, 3), bool)  # a diagonal line is one section; SciPy's default sees single pixels
 HIT_IOU = 0.1  # smallest overlap of a predicted region with a true section that still finds it
 
 
-def _check(prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    prediction, target = np.asarray(prediction), np.asarray(target)
-    for name, array in (("prediction", prediction), ("target", target)):
-        if array.dtype != bool:
-            raise ValueError(f"{name} must be a bool mask, got {array.dtype}. Use probability >= threshold.")
-    if prediction.shape != target.shape or prediction.ndim < 2:
-        raise ValueError(
-            f"prediction must have the target's shape (..., H, W), got {prediction.shape} and {target.shape}."
-        )
-    return prediction, target
-
-
+# ---------------------------------------------------------------------------------------- pixel by pixel
 def confusion_counts(prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Count true positive, false positive and false negative pixels of each image.
-
-    Args:
-        prediction: Bool array (..., H, W).
-        target: Bool array of the same shape.
-
-    Returns:
-        Three int64 arrays (...): TP, FP, FN.
+    """Count true positive, false positive and false negative pixels: bool (..., H, W) to three int64 (...).
 
     Raises:
         ValueError: If a mask is not bool or the shapes differ.
     """
-    prediction, target = _check(prediction, target)
+    prediction, target = _checked_masks(prediction, target)
     regions = (prediction & target, prediction & ~target, ~prediction & target)
     tp, fp, fn = (region.sum(axis=(-2, -1), dtype=np.int64) for region in regions)
     return tp, fp, fn
 
 
 def overlap_ratios(tp: Any, fp: Any, fn: Any) -> dict[str, tuple[Any, Any]]:
-    """Numerator and denominator of "dice", "iou", "precision" and "recall" from counts of pixels.
-
-    Args:
-        tp: True positive pixels: a number, or an array of them.
-        fp: False positive pixels.
-        fn: False negative pixels.
-    """
+    """Numerator and denominator of each overlap, from numbers or arrays of pixels found, invented, missed."""
     return {
         "dice": (2 * tp, 2 * tp + fp + fn),
         "iou": (tp, tp + fp + fn),
@@ -115,61 +88,17 @@ def dice(prediction: np.ndarray, target: np.ndarray) -> np.ndarray | float:
 
     Reference: Dice (1945), Ecology 26(3):297-302, doi:10.2307/1932409
     """
-    tp, fp, fn = confusion_counts(prediction, target)
-    return divided(*overlap_ratios(tp, fp, fn)["dice"])
+    score: np.ndarray | float = divided(*overlap_ratios(*confusion_counts(prediction, target))["dice"])
+    return score
 
 
 def iou(prediction: np.ndarray, target: np.ndarray) -> np.ndarray | float:
     """Intersection over union (Jaccard index) of each image, TP / (TP + FP + FN).
 
-    Args:
-        prediction: Bool array (H, W), or a stack (N, H, W).
-        target: Bool array of the same shape.
-
-    Returns:
-        As `dice`: a float or an array (N,), NaN where both masks are empty, 0.0 where exactly one is.
-
-    Raises:
-        ValueError: If a mask is not bool or the shapes differ.
+    Args, Returns, Raises: As `dice`.
     """
-    tp, fp, fn = confusion_counts(prediction, target)
-    return divided(*overlap_ratios(tp, fp, fn)["iou"])
-
-
-def precision(prediction: np.ndarray, target: np.ndarray) -> np.ndarray | float:
-    """Share of the predicted stone pixels that are stone, TP / (TP + FP), of each image.
-
-    Args:
-        prediction: Bool array (H, W), or a stack (N, H, W).
-        target: Bool array of the same shape.
-
-    Returns:
-        As `dice`: a float or an array (N,), NaN where both masks are empty, 0.0 where exactly one is. (An
-        empty prediction over a stone is 0 / 0; it counts as 0 here, or missing everything would be left out.)
-
-    Raises:
-        ValueError: If a mask is not bool or the shapes differ.
-    """
-    tp, fp, fn = confusion_counts(prediction, target)
-    return divided(tp, tp + fp + fn * (tp + fp == 0))
-
-
-def recall(prediction: np.ndarray, target: np.ndarray) -> np.ndarray | float:
-    """Share of the stone pixels that are predicted, TP / (TP + FN), of each image.
-
-    Args, Returns, Raises: As `precision`; 0.0 also for a false alarm where there is no stone.
-    """
-    tp, fp, fn = confusion_counts(prediction, target)
-    return divided(tp, tp + fn + fp * (tp + fn == 0))
-
-
-def _pooled_counts(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> np.ndarray:
-    if len(predictions) != len(targets):
-        raise ValueError(
-            f"predictions must be as many as targets, got {len(predictions)} and {len(targets)}."
-        )
-    counts = [confusion_counts(p, t) for p, t in zip(predictions, targets, strict=True)]
-    return np.array([[int(c) for c in triple] for triple in counts], np.int64).reshape(-1, 3).sum(0)
+    score: np.ndarray | float = divided(*overlap_ratios(*confusion_counts(prediction, target))["iou"])
+    return score
 
 
 def pooled_dice(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> float:
@@ -180,21 +109,17 @@ def pooled_dice(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray]
         targets: As many bool arrays of the same shapes.
 
     Returns:
-        Value in [0, 1]; NaN if every mask is empty.
-
-    Raises:
-        ValueError: If the numbers or shapes of the masks differ.
+        Value in [0, 1]; NaN if every mask is empty. Raises as `dice`.
     """
-    tp, fp, fn = _pooled_counts(predictions, targets)
-    return divided(*overlap_ratios(tp, fp, fn)["dice"])
+    n_predictions, n_targets = len(predictions), len(targets)
+    if n_predictions != n_targets:
+        raise ValueError(f"predictions must be as many as targets, got {n_predictions} and {n_targets}.")
+    counts = [confusion_counts(p, t) for p, t in zip(predictions, targets, strict=True)]
+    tp, fp, fn = np.array(counts, np.int64).reshape(len(counts), 3).sum(0)
+    return float(divided(*overlap_ratios(tp, fp, fn)["dice"]))
 
 
-def pooled_iou(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> float:
-    """Intersection over union of all pixels of a data set together; arguments and errors as `pooled_dice`."""
-    tp, fp, fn = _pooled_counts(predictions, targets)
-    return divided(*overlap_ratios(tp, fp, fn)["iou"])
-
-
+# --------------------------------------------------------------------------------- probabilities to masks
 def label_stones(mask: np.ndarray) -> tuple[np.ndarray, int]:
     """Number the connected regions of a mask (8-connected: pixels that touch at a corner are one section).
 
@@ -208,53 +133,6 @@ def label_stones(mask: np.ndarray) -> tuple[np.ndarray, int]:
     return labels.astype(np.int32, copy=False), int(n_sections)
 
 
-def check_probability(probability: np.ndarray, target: np.ndarray, where: str = "") -> None:
-    """Refuse what is no probability of one image, or does not fit its truth.
-
-    Args:
-        probability: Must be a float array (H, W) in [0, 1].
-        target: Must be a bool array (H, W).
-        where: Added to the argument's name in the message, such as " 3" for the fourth of a list.
-
-    Raises:
-        ValueError: With the first rule that is broken. Logits, NaN and infinite values are refused: as
-            probabilities they would score, and a network of NaN weights would read as "no stone".
-    """
-    probability, target = np.asarray(probability), np.asarray(target)
-    if target.dtype != bool:
-        raise ValueError(f"target{where} must be a bool mask, got {target.dtype}. Use mask > 127.")
-    if probability.shape != target.shape:
-        raise ValueError(
-            f"probability{where} must have the target's shape {target.shape}, got {probability.shape}."
-        )
-    if not np.issubdtype(probability.dtype, np.floating):
-        raise ValueError(
-            f"probability{where} must be a float array, got {probability.dtype}. Use torch.sigmoid(logits)."
-        )
-    low, high = (probability.min(), probability.max()) if probability.size else (0, 0)
-    if not (low >= 0 and high <= 1):  # also where both are NaN
-        n_nan = int(np.isnan(probability).sum())
-        actual = f"NaN in {n_nan} of {probability.size} pixels" if n_nan else f"{low:.3g} to {high:.3g}"
-        hint = "The network's weights are broken: train it again." if n_nan else "Use torch.sigmoid(logits)."
-        raise ValueError(f"probability{where} must lie in [0, 1], got {actual}. {hint}")
-
-
-def check_lengths(predictions: Sequence[Any], targets: Sequence[Any]) -> None:
-    """Refuse lists that are empty or not equally long."""
-    if not len(targets) or len(predictions) != len(targets):
-        raise ValueError(
-            "predictions and targets must be equally many and at least one, got "
-            f"{len(predictions)} and {len(targets)}."
-        )
-
-
-def check_probabilities(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> None:
-    """Refuse lists of unequal length, and by its index the first image that `check_probability` refuses."""
-    check_lengths(probabilities, targets)
-    for i, (probability, target) in enumerate(zip(probabilities, targets, strict=True)):
-        check_probability(probability, target, f" {i}")
-
-
 def predicted_mask(probability: np.ndarray, threshold: float, min_pixels: int = 0) -> np.ndarray:
     """Turn probabilities into a mask: at least `threshold`, in regions of at least `min_pixels` pixels.
 
@@ -266,13 +144,13 @@ def predicted_mask(probability: np.ndarray, threshold: float, min_pixels: int = 
     Returns:
         Bool array (H, W).
     """
-    mask = probability >= threshold
+    mask: np.ndarray = probability >= threshold
     if min_pixels <= 1:
         return mask
     labels, _ = label_stones(mask)
-    large = np.bincount(labels.ravel()) >= min_pixels
-    large[0] = False  # the background is no region
-    return large[labels]
+    is_large: np.ndarray = np.bincount(labels.ravel()) >= min_pixels  # by the number of the region
+    is_large[0] = False  # the background is no region
+    return np.take(is_large, labels)
 
 
 def equal_area_diameter(n_pixels: float, spacing_mm: tuple[float, float] = (1.0, 1.0)) -> float:
@@ -283,13 +161,11 @@ def equal_area_diameter(n_pixels: float, spacing_mm: tuple[float, float] = (1.0,
     Args:
         n_pixels: Area in pixels.
         spacing_mm: Height and width of a pixel in millimetres; by default the diameter is in pixels.
-
-    Returns:
-        Diameter in millimetres (or pixels).
     """
     return 2 * math.sqrt(n_pixels * spacing_mm[0] * spacing_mm[1] / math.pi)
 
 
+# -------------------------------------------------------------------------------------- section by section
 @dataclass(frozen=True)
 class StoneMatch:
     """Which true sections of one image were found, in the order of `label_stones`.
@@ -344,75 +220,58 @@ def match_stones(prediction: np.ndarray, target: np.ndarray) -> StoneMatch:
         prediction: Bool array (H, W).
         target: Bool array (H, W).
 
-    Returns:
-        The match, with one entry a true section.
-
     Raises:
         ValueError: If a mask is not bool or the shapes differ.
 
     Reference: Maier-Hein, Reinke and others (2024), Metrics Reloaded, Nature Methods 21:195
     """
-    prediction, target = _check(prediction, target)
+    prediction, target = _checked_masks(prediction, target)
     predicted, n_predicted = label_stones(prediction)
     true, n_true = label_stones(target)
-    area_predicted = np.bincount(predicted[prediction], minlength=n_predicted + 1)
+    area_predicted = np.bincount(predicted[prediction], minlength=n_predicted + 1)  # by number; of 0: 0
     area_true = np.bincount(true[target], minlength=n_true + 1)
-    pairs = _overlaps(true, predicted, area_true, area_predicted)
-    regions, iou = _partners(*pairs, n_true)
+    partner, iou, section, region = match_labels(true, predicted, area_true, area_predicted)
     return StoneMatch(
-        found=tuple((regions > 0).tolist()),
-        touched=tuple((np.bincount(pairs[0], minlength=n_true + 1)[1:] > 0).tolist()),
+        found=tuple((partner > 0).tolist()),
+        touched=tuple((np.bincount(section, minlength=n_true + 1)[1:] > 0).tolist()),
         n_pixels=tuple(area_true[1:].tolist()),
-        regions=tuple(regions.tolist()),
-        n_predicted_pixels=tuple(np.where(regions, area_predicted[regions], 0).tolist()),
+        regions=tuple(partner.tolist()),
+        n_predicted_pixels=tuple(area_predicted[partner].tolist()),
         iou=tuple(iou.tolist()),
         centres=_centres(true, area_true),
-        n_false_positives=n_predicted - int((regions > 0).sum()),
-        n_merged=int((np.bincount(pairs[1]) > 1).sum()),
-        n_split=int((np.bincount(pairs[0]) > 1).sum()),
+        n_false_positives=n_predicted - int((partner > 0).sum()),
+        n_merged=int((np.bincount(region) > 1).sum()),
+        n_split=int((np.bincount(section) > 1).sum()),
     )
 
 
 def match_labels(
     true: np.ndarray, predicted: np.ndarray, area_true: np.ndarray, area_predicted: np.ndarray
-) -> np.ndarray:
-    """The match of `match_stones` for masks whose sections and regions are numbered already.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The match of `match_stones` for masks whose n sections and whose regions are numbered already.
 
     Args:
-        true: Number of the true section of some pixels, among them all where both masks hold something.
-        predicted: Number of the predicted region of the same pixels; 0 is background in both.
+        true: Number of the section of each pixel, 0 for background; pixels without both may be left out.
+        predicted: Number of the region of the same pixels.
         area_true: Area of each section by its number, (n + 1,).
         area_predicted: Area of each region by its number.
 
     Returns:
-        Int64 array (n,): number of the region that each section is matched with; 0 where it is missed.
+        Of each section (n,) its region and their IoU, 0 where it is missed; and of each pair that shares a
+        pixel the number of the section and that of the region.
     """
-    return _partners(*_overlaps(true, predicted, area_true, area_predicted), len(area_true) - 1)[0]
-
-
-def _overlaps(
-    true: np.ndarray, predicted: np.ndarray, area_true: np.ndarray, area_predicted: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Number of the section, number of the region and IoU of every pair that shares a pixel."""
     both = (true > 0) & (predicted > 0)
-    codes = true[both].astype(np.int64) * len(area_predicted) + predicted[both]
-    pairs, shared = np.unique(codes, return_counts=True)
+    codes = true[both].astype(np.int64) * len(area_predicted) + predicted[both]  # one number a pair
+    pairs, n_shared = np.unique(codes, return_counts=True)
     section, region = np.divmod(pairs, len(area_predicted))
-    return section, region, shared / (area_true[section] + area_predicted[region] - shared)
-
-
-def _partners(
-    section: np.ndarray, region: np.ndarray, iou: np.ndarray, n_sections: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Region matched with each section, and their IoU; 0 where there is none. Ties go to lower numbers."""
-    partner, overlap, taken = np.zeros(n_sections, np.int64), np.zeros(n_sections), set()
-    for k in np.argsort(-iou, kind="stable"):
-        if iou[k] < HIT_IOU:
+    overlap = n_shared / (area_true[section] + area_predicted[region] - n_shared)
+    partner, iou = np.zeros(len(area_true) - 1, np.int64), np.zeros(len(area_true) - 1)
+    for k in np.argsort(-overlap, kind="stable"):  # ties go to lower numbers
+        if overlap[k] < HIT_IOU:
             break
-        if not partner[section[k] - 1] and region[k] not in taken:
-            partner[section[k] - 1], overlap[section[k] - 1] = region[k], iou[k]
-            taken.add(region[k])
-    return partner, overlap
+        if partner[section[k] - 1] == 0 and region[k] not in partner:
+            partner[section[k] - 1], iou[section[k] - 1] = region[k], overlap[k]
+    return partner, iou, section, region
 
 
 def _centres(labels: np.ndarray, areas: np.ndarray) -> tuple[tuple[float, float], ...]:
@@ -428,6 +287,53 @@ def false_alarms(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
     Args, Raises: As `match_stones`.
     """
     labels, n_regions = label_stones(prediction)
-    alarm = np.ones(n_regions + 1, bool)
-    alarm[[0, *match_stones(prediction, target).regions]] = False
-    return alarm[labels]
+    is_alarm = np.ones(n_regions + 1, bool)
+    is_alarm[[0, *match_stones(prediction, target).regions]] = False
+    return np.take(is_alarm, labels)
+
+
+# -------------------------------------------------------------------------------------- what is refused
+def _checked_masks(prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    prediction, target = np.asarray(prediction), np.asarray(target)
+    for name, mask in (("prediction", prediction), ("target", target)):
+        if mask.dtype != bool:
+            raise ValueError(f"{name} must be a bool mask, got {mask.dtype}. Use probability >= threshold.")
+    if prediction.shape != target.shape or prediction.ndim < 2:
+        shapes = f"{prediction.shape} and {target.shape}"
+        raise ValueError(f"prediction must have the target's shape (..., H, W), got {shapes}.")
+    return prediction, target
+
+
+def check_lengths(predictions: Sequence[Any], targets: Sequence[Any]) -> None:
+    """Refuse lists that are empty or not equally long."""
+    if not len(targets) or len(predictions) != len(targets):
+        lengths = f"{len(predictions)} and {len(targets)}"
+        raise ValueError(f"predictions and targets must be equally many and at least one, got {lengths}.")
+
+
+def check_probability(probability: np.ndarray, target: np.ndarray, where: str = "") -> None:
+    """Refuse all but a float array (H, W) in [0, 1] with a bool target (H, W).
+
+    Logits, NaN and infinite values would score as if they were probabilities, and a network of NaN weights
+    would read as "no stone". `where` stands behind the argument's name in the message: " 3" for the fourth.
+    """
+    probability, target, name = np.asarray(probability), np.asarray(target), f"probability{where}"
+    if target.dtype != bool:
+        raise ValueError(f"target{where} must be a bool mask, got {target.dtype}. Use mask > 127.")
+    if probability.shape != target.shape:
+        raise ValueError(f"{name} must have the target's shape {target.shape}, got {probability.shape}.")
+    if not np.issubdtype(probability.dtype, np.floating):
+        raise ValueError(f"{name} must be a float array, got {probability.dtype}. Use torch.sigmoid(logits).")
+    low, high = (probability.min(), probability.max()) if probability.size else (0, 0)
+    if not (low >= 0 and high <= 1):  # also where both are NaN
+        n_nan = int(np.isnan(probability).sum())
+        actual = f"NaN in {n_nan} of {probability.size} pixels" if n_nan else f"{low:.3g} to {high:.3g}"
+        hint = "The network's weights are broken: train it again." if n_nan else "Use torch.sigmoid(logits)."
+        raise ValueError(f"{name} must lie in [0, 1], got {actual}. {hint}")
+
+
+def check_probabilities(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> None:
+    """Refuse lists of unequal length, and by its index the first image that `check_probability` refuses."""
+    check_lengths(probabilities, targets)
+    for i, (probability, target) in enumerate(zip(probabilities, targets, strict=True)):
+        check_probability(probability, target, f" {i}")

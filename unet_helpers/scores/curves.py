@@ -15,6 +15,7 @@ __all__ = [
     "FROC_THRESHOLDS",
     "ThresholdCounts",
     "agreement",
+    "all_curves",
     "calibration",
     "froc",
     "precision_recall",
@@ -28,12 +29,34 @@ CALIBRATION_EDGES = np.linspace(0, 1, 11)
 N_CURVE_POINTS = 200
 
 
+def all_curves(
+    probabilities: Sequence[np.ndarray],
+    targets: Sequence[np.ndarray],
+    thresholds: Sequence[float],
+    min_pixels: Sequence[int],
+) -> dict[str, Any]:
+    """The curves of `evaluation.evaluate`: "froc", "precision_recall" and "calibration".
+
+    Args:
+        probabilities: Float arrays (H, W) in [0, 1], one an image.
+        targets: Bool arrays of the same shapes.
+        thresholds: In use, one an image; if all are equal, the curve of sections passes through it.
+        min_pixels: Smallest region of each image.
+    """
+    in_use = set(thresholds) if len(set(thresholds)) == 1 else set()
+    return {
+        "froc": froc(probabilities, targets, sorted({*FROC_THRESHOLDS, *in_use}), min_pixels),
+        "precision_recall": precision_recall(probabilities, targets),
+        "calibration": calibration(probabilities, targets),
+    }
+
+
 # ------------------------------------------------------------------------------------------------- FROC
 def _squeezed(candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns that hold a candidate, and the one after each: what did not touch stays apart."""
     kept = []
     for axis in (1, 0):
-        some = candidates.any(axis)
+        some = np.asarray(candidates.any(axis))
         some[1:] |= some[:-1]
         kept.append(np.flatnonzero(some))
     return kept[0], kept[1]
@@ -70,7 +93,7 @@ def _counts(
     large = areas >= min_pixels
     large[0] = False
     region = np.where(large[region], region, 0)
-    n_found = int(np.count_nonzero(match_labels(section, region, area, areas)))
+    n_found = int(np.count_nonzero(match_labels(section, region, area, areas)[0]))
     return n_found, int(large.sum()) - n_found, int(np.count_nonzero(region)), int(areas[large].sum())
 
 

@@ -56,7 +56,7 @@ def plot_froc(
     style = _curve_style(ax)
     false, found = froc["false_positives_per_image"], froc["sensitivity"]
     ax.plot(false, found, **style, label=label)
-    if threshold in froc["threshold"]:
+    if threshold is not None and threshold in froc["threshold"]:
         at = list(froc["threshold"]).index(threshold)
         _mark(ax, false[at], found[at], f"threshold {threshold:.6g}", style["color"])
     ax.set(xlabel="false alarms per image", ylabel="share of the sections found", ylim=(0, 1.03),
@@ -158,7 +158,8 @@ def _draw_limits(ax: Axes, agreement: Mapping[str, Any], unit: str) -> None:
     colour = CURVE_STYLES[1][0]
     ax.axhline(0, color="black", linewidth=0.8)
     ax.axhline(agreement["bias"], color=colour, label=f"bias {agreement['bias']:+.2f} {unit}")
-    largest, label = max(agreement["true"], default=0.0), "95 % limits by size"
+    largest = max(agreement["true"], default=0.0)
+    label: str | None = "95 % limits by size"
     for part in agreement["by_size"]:
         right = max(largest, part["low"]) if part["high"] is None else min(part["high"], largest)
         for end in part["limits"] if math.isfinite(part["limits"][0]) else ():

@@ -6,6 +6,8 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
+from unet_helpers.metrics import divided
+
 __all__ = ["bootstrap_intervals", "paired_difference"]
 
 
@@ -55,8 +57,8 @@ def bootstrap_intervals(
 
 
 def paired_difference(
-    first: tuple[np.ndarray, np.ndarray],
-    second: tuple[np.ndarray, np.ndarray],
+    first: Sequence[np.ndarray],
+    second: Sequence[np.ndarray],
     groups: Sequence[Hashable],
     n_resamples: int = 2000,
     seed: int = 0,
@@ -79,13 +81,9 @@ def paired_difference(
     Raises:
         ValueError: If there is not one group an image.
     """
-    one, other = (_ratios(*np.sum(method, axis=1, dtype=float)) for method in (first, second))
-    drawn = [_resampled(*method, groups, n_resamples, seed) for method in (first, second)]
-    return other - one, _percentiles(drawn[1] - drawn[0], confidence)
-
-
-def _ratios(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+    scores = [divided(*np.sum(method, axis=1, dtype=float)) for method in (first, second)]  # (K,) each
+    drawn = [_resampled(above, below, groups, n_resamples, seed) for above, below in (first, second)]
+    return scores[1] - scores[0], _percentiles(drawn[1] - drawn[0], confidence)
 
 
 def _resampled(
@@ -102,7 +100,8 @@ def _resampled(
     drawn = np.random.default_rng(seed).integers(0, n_groups, (n_resamples, n_groups))
     drawn += n_groups * np.arange(n_resamples)[:, None]
     times = np.bincount(drawn.ravel(), minlength=n_resamples * n_groups).reshape(n_resamples, n_groups)
-    return _ratios(times @ above, times @ below)
+    resampled: np.ndarray = divided(times @ above, times @ below)
+    return resampled
 
 
 def _percentiles(samples: np.ndarray, confidence: float) -> np.ndarray:

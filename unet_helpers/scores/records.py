@@ -1,17 +1,11 @@
-"""What one image contributes to every score of a data set: a numerator and a denominator each.
-
-A score of the data set is the sum of the numerators over the sum of the denominators, whether it is a mean
-over some of the images, a rate over sections or stones, or pooled over pixels. The same two columns give the
-score and, drawn anew by patient, its interval.
-"""
+"""What happened in one image, to one section, to one stone: counted once, and kept as plain numbers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -28,23 +22,15 @@ from unet_helpers.metrics import (
 from unet_helpers.scores.surface import Spacing, SurfaceScores, pixel_size, surface_scores
 
 __all__ = [
-    "SIZE_BORDERS",
     "ImageScores",
     "image_record",
+    "one_an_image",
     "pixel_sizes",
-    "ratios",
-    "score_image_stones",
+    "score_image",
     "section_records",
     "sections_of",
-    "size_bias",
-    "size_bin_ratios",
     "stone_records",
-    "totals",
 ]
-
-SIZE_BORDERS = (0.0, 3.0, 5.0, 10.0, math.inf)  # mm, or pixels where no spacing is known
-
-Ratios = dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -53,7 +39,7 @@ class ImageScores:
 
     Attributes:
         tp, fp, fn: Pixels found, invented and missed.
-        stones: The match of its sections.
+        match: The match of its sections.
         diameters: Equal-area diameter of each true section, in mm or pixels.
         predicted_diameters: The same of the region matched with it; None where it is missed.
         surface: Distances between the outlines, None where they were not asked for.
@@ -62,7 +48,7 @@ class ImageScores:
     tp: int
     fp: int
     fn: int
-    stones: StoneMatch
+    match: StoneMatch
     diameters: tuple[float, ...]
     predicted_diameters: tuple[float | None, ...]
     surface: SurfaceScores | None
@@ -84,9 +70,12 @@ def pixel_sizes(spacing_mm: Spacing | Sequence[Spacing] | None, n_images: int) -
         ValueError: If a spacing is not positive, the list has another length, or it holds two numbers for two
             images: that could be one (row, column) as well as one number an image.
     """
-    if spacing_mm is None or np.isscalar(spacing_mm) or isinstance(spacing_mm, tuple):
-        return [pixel_size(1.0 if spacing_mm is None else spacing_mm)] * n_images
-    spacings = list(spacing_mm)
+    if spacing_mm is None:
+        return [(1.0, 1.0)] * n_images
+    one_for_all = bool(np.isscalar(spacing_mm)) or isinstance(spacing_mm, tuple)
+    if one_for_all:
+        return [pixel_size(cast("Spacing", spacing_mm))] * n_images
+    spacings = list(cast("Sequence[Spacing]", spacing_mm))
     if len(spacings) == n_images == 2 and all(np.ndim(spacing) == 0 for spacing in spacings):
         a, b = spacings
         raise ValueError(
@@ -102,7 +91,32 @@ def pixel_sizes(spacing_mm: Spacing | Sequence[Spacing] | None, n_images: int) -
     return [pixel_size(spacing) for spacing in spacings]
 
 
-def score_image_stones(
+def one_an_image(
+    name: str, values: float | Sequence[float], n_images: int, most: float = math.inf
+) -> list[float]:
+    """One number an image, from one for all or a list.
+
+    Args:
+        name: Of the argument, for the message.
+        values: One number, or a list of as many as there are images.
+        n_images: Number of images.
+        most: Each number must lie between 0 and this.
+
+    Raises:
+        ValueError: If one does not, or the list has another length.
+    """
+    listed = [values] * n_images if np.ndim(values) == 0 else values
+    numbers = [float(value) for value in cast("Sequence[float]", listed)]
+    if len(numbers) != n_images:
+        raise ValueError(f"{name} must be one number, or one an image ({n_images}), got {len(numbers)}.")
+    for i, number in enumerate(numbers):
+        if not (math.isfinite(number) and 0 <= number <= most):
+            need = "not be negative" if math.isinf(most) else f"lie in [0, {most:g}]"
+            raise ValueError(f"{name} must {need}, got {number:g} for image {i}.")
+    return numbers
+
+
+def score_image(
     prediction: np.ndarray, target: np.ndarray, size: tuple[float, float] = (1.0, 1.0), surface: bool = False
 ) -> ImageScores:
     """Count one image.
@@ -113,89 +127,22 @@ def score_image_stones(
         size: Height and width of a pixel in millimetres.
         surface: Whether to measure the distances between the outlines, too, with a tolerance of 1.
 
-    Returns:
-        The scores of the image.
-
     Raises:
         ValueError: If a mask is not bool or the shapes differ.
     """
     tp, fp, fn = (int(count) for count in confusion_counts(prediction, target))
-    stones = match_stones(prediction, target)
+    match = match_stones(prediction, target)
     return ImageScores(
-        tp,
-        fp,
-        fn,
-        stones,
-        diameters=tuple(equal_area_diameter(n, size) for n in stones.n_pixels),
+        tp=tp,
+        fp=fp,
+        fn=fn,
+        match=match,
+        diameters=tuple(equal_area_diameter(n, size) for n in match.n_pixels),
         predicted_diameters=tuple(
-            equal_area_diameter(n, size) if n else None for n in stones.n_predicted_pixels
+            equal_area_diameter(n, size) if n else None for n in match.n_predicted_pixels
         ),
         surface=surface_scores(prediction, target, size) if surface else None,
     )
-
-
-def ratios(image: ImageScores, unit: str = "px") -> Ratios:
-    """Numerator and denominator of every score of `evaluation.score_masks`, and of the distances.
-
-    Args:
-        image: Scores of one image.
-        unit: "mm" or "px", part of the names of the distances.
-
-    Returns:
-        Dict from the name of the score to (numerator, denominator).
-    """
-    stones, positive = image.stones, float(image.is_positive)
-    overlap = overlap_ratios(image.tp, image.fp, image.fn)
-    means = {
-        f"{name}_positive_mean": (positive * part / max(whole, 1), positive)
-        for name, (part, whole) in overlap.items()
-    }
-    return {
-        **means,
-        **{f"{name}_pooled": counts for name, counts in overlap.items()},
-        "clean_negative_rate": (float(not positive and not image.fp), 1 - positive),
-        "false_positives_per_image": (stones.n_false_positives, 1),
-        "section_sensitivity": (stones.n_found, stones.n_sections),
-        "section_sensitivity_touched": (stones.n_touched, stones.n_sections),
-        **_distance_ratios(image, unit),
-    }
-
-
-def _distance_ratios(image: ImageScores, unit: str) -> Ratios:
-    if image.surface is None:
-        return {}
-    positive, finite = float(image.is_positive), float(image.is_positive and image.tp + image.fp > 0)
-    overlap, far, mean = (value if math.isfinite(value) else 0.0 for value in image.surface)
-    return {
-        f"surface_dice_1{unit}": (positive * overlap, positive),
-        f"hd95_{unit}": (finite * far, finite),
-        f"asd_{unit}": (finite * mean, finite),
-    }
-
-
-def size_bin_ratios(diameters: Sequence[float], found: Sequence[bool]) -> Ratios:
-    """Number found and number of each size bin, by its lower border, of some sections or stones."""
-    bins = np.digitize(diameters, SIZE_BORDERS[1:-1])
-    n = np.bincount(bins, minlength=len(SIZE_BORDERS) - 1)
-    n_found = np.bincount(bins, np.asarray(found, float), minlength=len(n))
-    return {
-        f"size {low:g}": (float(hit), float(count))
-        for (low, _), hit, count in zip(pairwise(SIZE_BORDERS), n_found, n, strict=True)
-    }
-
-
-def size_bias(image: ImageScores) -> tuple[float, float]:
-    """Sum over the sections found of predicted - true diameter, and their number."""
-    pairs = zip(image.predicted_diameters, image.diameters, strict=True)
-    differences = [predicted - true for predicted, true in pairs if predicted is not None]
-    return sum(differences), len(differences)
-
-
-def totals(per_image: Iterable[Ratios]) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Names of the scores, and their numerators and denominators as float arrays (N, K)."""
-    rows: Sequence[Ratios] = list(per_image)
-    table = np.array([list(row.values()) for row in rows], float)  # (N, K, 2)
-    return list(rows[0]), table[..., 0], table[..., 1]
 
 
 def image_record(image: ImageScores) -> dict[str, Any]:
@@ -205,9 +152,9 @@ def image_record(image: ImageScores) -> dict[str, Any]:
     return {
         "dice": divided(*overlap["dice"]),
         "iou": divided(*overlap["iou"]),
-        "n_sections": image.stones.n_sections,
-        "n_found": image.stones.n_found,
-        "n_false_positives": image.stones.n_false_positives,
+        "n_sections": image.match.n_sections,
+        "n_found": image.match.n_found,
+        "n_false_positives": image.match.n_false_positives,
         "surface_dice": surface,
         "hd95": far,
         "asd": mean,
@@ -216,28 +163,19 @@ def image_record(image: ImageScores) -> dict[str, Any]:
 
 def section_records(index: int, image: ImageScores) -> list[dict[str, Any]]:
     """Place, size and fate of every true section of image number `index`, as plain numbers."""
-    match = image.stones
-    sections = zip(
-        match.centres,
-        image.diameters,
-        match.found,
-        match.touched,
-        image.predicted_diameters,
-        match.iou,
-        strict=True,
-    )
+    match = image.match
     return [
         {
             "image": index,
-            "row": row,
-            "column": column,
-            "diameter": diameter,
-            "found": found,
-            "touched": touched,
-            "predicted_diameter": predicted,
-            "iou": overlap,
+            "row": match.centres[k][0],
+            "column": match.centres[k][1],
+            "diameter": image.diameters[k],
+            "found": match.found[k],
+            "touched": match.touched[k],
+            "predicted_diameter": image.predicted_diameters[k],
+            "iou": match.iou[k],
         }
-        for (row, column), diameter, found, touched, predicted, overlap in sections
+        for k in range(match.n_sections)
     ]
 
 
@@ -264,25 +202,38 @@ def sections_of(stones: Sequence[KnownStone], target: np.ndarray, where: str = "
                 f"{stone.stone} at row {stone.row:g}, column {stone.column:g}. Their places are "
                 "pixels of the file: read the masks at full size."
             )
-    places = np.argwhere(target) if stones else np.empty((0, 2))
-    if not len(places):
+    if not stones or not target.any():
         return [0] * len(stones)
-    labels = label_stones(target)[0][tuple(places.T)]
-    return [int(labels[((places - (stone.row, stone.column)) ** 2).sum(1).argmin()]) for stone in stones]
+    places, labels = np.argwhere(target), label_stones(target)[0][target]  # (n, 2) and (n,), row by row
+    squared = [((places - (stone.row, stone.column)) ** 2).sum(1) for stone in stones]
+    return [int(labels[distances.argmin()]) for distances in squared]
 
 
 def stone_records(
-    stones: Sequence[Sequence[KnownStone]], targets: Sequence[np.ndarray], images: Sequence[ImageScores]
+    stones: Sequence[Sequence[KnownStone]] | None,
+    targets: Sequence[np.ndarray],
+    images: Sequence[ImageScores],
 ) -> list[dict[str, Any]]:
     """Size and fate of every known stone that shows a section in one of the images, as plain numbers.
+
+    Args:
+        stones: The known stones of each image, with their places there; None if none is known.
+        targets: Bool arrays (H, W).
+        images: Their scores.
 
     Returns:
         A dict a stone: its name, `diameter_mm`, the index of the first `image` with a section of it, its
         `sections` by their place in the list of all sections of all images, their number `n_sections`, and
         how many of them were found, `n_found`. One is enough to find the stone.
+
+    Raises:
+        ValueError: If there is not one list an image, or a stone lies outside its image.
     """
-    starts = np.cumsum([0, *(image.stones.n_sections for image in images)]).tolist()
-    found = [hit for image in images for hit in image.stones.found]
+    stones = [()] * len(targets) if stones is None else stones
+    if len(stones) != len(targets):
+        raise ValueError(f"stones must be one list an image ({len(targets)}), got {len(stones)}.")
+    starts = np.cumsum([0, *(image.match.n_sections for image in images)]).tolist()
+    found = [hit for image in images for hit in image.match.found]
     records: dict[str, dict[str, Any]] = {}
     for i, (known, target) in enumerate(zip(stones, targets, strict=True)):
         for stone, section in zip(known, sections_of(known, target, f" {i}"), strict=True):

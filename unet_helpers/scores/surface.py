@@ -17,11 +17,8 @@ from scipy.spatial import cKDTree
 
 __all__ = [
     "SurfaceScores",
-    "average_surface_distance",
-    "hd95",
     "outline",
     "pixel_size",
-    "surface_dice",
     "surface_distances",
     "surface_scores",
 ]
@@ -30,7 +27,20 @@ Spacing = float | tuple[float, float]
 
 
 class SurfaceScores(NamedTuple):
-    """Surface Dice, HD95 and average surface distance of one image; the distances in mm (or pixels)."""
+    """How far apart the two outlines of one image are.
+
+    Attributes:
+        surface_dice: Share of both outlines, counted in outline pixels, that lies within a tolerance of the
+            other one: in [0, 1], NaN if both masks are empty, 0.0 if exactly one is. A tolerance below the
+            pixel size asks for outlines that coincide pixel by pixel.
+        hd95: Hausdorff distance without the farthest 5 %: the larger of the two directed 95th percentiles,
+            each interpolated linearly. (One percentile of both directions pooled is another number, and a
+            smaller one where a large prediction faces a small stone.) In millimetres or pixels.
+        average_distance: Mean over all outline pixels of both masks of the distance to the other outline.
+            Both distances are NaN if both masks are empty, and infinite if exactly one is.
+
+    Reference: Nikolov et al. (2018), arXiv:1809.04430, who weigh each piece of outline by its length instead.
+    """
 
     surface_dice: float
     hd95: float
@@ -39,7 +49,8 @@ class SurfaceScores(NamedTuple):
 
 def outline(mask: np.ndarray) -> np.ndarray:
     """Return the outline pixels of a mask: bool array (H, W) to bool array (H, W)."""
-    return mask & ~ndimage.binary_erosion(mask)
+    edge: np.ndarray = mask & ~ndimage.binary_erosion(mask)
+    return edge
 
 
 def pixel_size(spacing_mm: Spacing) -> tuple[float, float]:
@@ -61,7 +72,8 @@ def _outline_points(mask: np.ndarray) -> np.ndarray:
     if not rows.size:
         return np.empty((0, 2), int)
     part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return np.argwhere(outline(part)) + (rows[0], columns[0])
+    points: np.ndarray = np.argwhere(outline(part)) + (rows[0], columns[0])
+    return points
 
 
 def _nearest(points: np.ndarray, others: np.ndarray, size: tuple[float, float]) -> np.ndarray:
@@ -69,7 +81,9 @@ def _nearest(points: np.ndarray, others: np.ndarray, size: tuple[float, float]) 
         return np.full(len(points), np.inf)
     tree = cKDTree(others * size, balanced_tree=False, compact_nodes=False)  # built for one query alone
     nearest = tree.query(points * size)[1]
-    return np.sqrt((((points - others[nearest]) * size) ** 2).sum(1))  # whole pixels first: rounds least
+    apart = (points - others[nearest]) * size  # whole pixels first: rounds least
+    distances: np.ndarray = np.sqrt((apart**2).sum(1))
+    return distances
 
 
 def surface_distances(
@@ -104,10 +118,14 @@ def surface_scores(
 ) -> SurfaceScores:
     """Surface Dice, HD95 and average surface distance of one image, with the distances computed once.
 
-    Args, Raises: See `surface_dice`.
+    Args:
+        prediction: Bool array (H, W).
+        target: Bool array (H, W).
+        spacing_mm: Size of a pixel in millimetres, one number or (row, column); 1 gives distances in pixels.
+        tolerance_mm: Distance still counted as agreement, in millimetres.
 
-    Returns:
-        The three scores; see the function of each.
+    Raises:
+        ValueError: If the masks are not bool, the shapes differ or the spacing is not positive.
     """
     there, back = surface_distances(prediction, target, spacing_mm)
     both = np.concatenate([there, back])
@@ -117,52 +135,3 @@ def surface_scores(
         return SurfaceScores(0.0, np.inf, np.inf)
     far = max(np.percentile(there, 95), np.percentile(back, 95))
     return SurfaceScores(float((both <= tolerance_mm).mean()), float(far), float(both.mean()))
-
-
-def surface_dice(
-    prediction: np.ndarray, target: np.ndarray, spacing_mm: Spacing, tolerance_mm: float = 1.0
-) -> float:
-    """Share of both outlines, counted in outline pixels, that lies within a tolerance of the other one.
-
-    A tolerance below the pixel size asks for outlines that coincide pixel by pixel.
-
-    Args:
-        prediction: Bool array (H, W).
-        target: Bool array (H, W).
-        spacing_mm: Size of a pixel in millimetres, one number or (row, column).
-        tolerance_mm: Distance still counted as agreement, in millimetres.
-
-    Returns:
-        Value in [0, 1]; NaN if both masks are empty, 0.0 if exactly one is.
-
-    Raises:
-        ValueError: If the masks are not bool, the shapes differ or the spacing is not positive.
-
-    Reference: Nikolov et al. (2018), arXiv:1809.04430, who weigh each piece of outline by its length instead.
-    """
-    return surface_scores(prediction, target, spacing_mm, tolerance_mm).surface_dice
-
-
-def hd95(prediction: np.ndarray, target: np.ndarray, spacing_mm: Spacing) -> float:
-    """Hausdorff distance without the farthest 5 %: the larger of the two directed 95th percentiles.
-
-    Percentiles are interpolated linearly. (One percentile of both directions pooled is another number, and a
-    smaller one where a large prediction faces a small stone.)
-
-    Args, Raises: See `surface_dice`.
-
-    Returns:
-        Distance in millimetres; NaN if both masks are empty, infinite if exactly one is.
-    """
-    return surface_scores(prediction, target, spacing_mm).hd95
-
-
-def average_surface_distance(prediction: np.ndarray, target: np.ndarray, spacing_mm: Spacing) -> float:
-    """Mean over all outline pixels of both masks of the distance to the other outline.
-
-    Args, Raises: See `surface_dice`.
-
-    Returns:
-        Distance in millimetres; NaN if both masks are empty, infinite if exactly one is.
-    """
-    return surface_scores(prediction, target, spacing_mm).average_distance
