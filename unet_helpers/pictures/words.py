@@ -65,7 +65,7 @@ def sections_html(score: ImageScores, unit: str) -> str:
     """
     fates = [
         f"predicted {predicted:.1f} {unit}" if predicted else "touched, but missed" if touched else "missed"
-        for predicted, touched in zip(score.predicted_diameters, score.stones.touched, strict=True)
+        for predicted, touched in zip(score.predicted_diameters, score.match.touched, strict=True)
     ]
     lines = [
         f"section {i + 1}: {true:.1f} {unit}, {fate}"
