@@ -24,6 +24,7 @@ def test_a_window_maps_its_ends_to_black_and_white_and_clips():
     grey = window(image_hu, level=40, width=400)
     assert grey.dtype == np.uint8 and grey.tolist() == [[0, 0, 64, 255, 255]]
     assert window(np.array([0, 20, 40, 60, 80, 100]), 50, 100).tolist() == [0, 51, 102, 153, 204, 255]
+    assert window(np.array([-1.0, 0.25, 1.0]), 0.5, 0.5).tolist() == [0, 0, 255]
     for width in (0, -1, float("nan")):
         with pytest.raises(ValueError, match=f"width must be positive, got {width}"):
             window(image_hu, 40, width)
@@ -284,6 +285,22 @@ def test_noise_is_fresh_in_every_pixel_and_of_another_strength_in_every_patch():
     strong = noise[strength > 0.04]
     for shifted in (strong.roll(1, 2), strong.roll(1, 3), strong.roll(1, 0)):
         assert abs(float((strong * shifted).mean() / strong.var())) < 0.02  # neighbours know nothing of it
+
+
+def test_a_seed_keeps_its_numbers():
+    """What is drawn, and in which order, so that a run that goes on draws what it would have drawn."""
+    generator, by_hand = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
+    sampler, *_ = make_sampler()
+    patches, masks, which = sampler.sample(4, generator)
+    augment(normalise(patches), masks, generator)
+    assert torch.equal(which[2:], torch.randint(3, (4,), generator=by_hand)[2:])  # the first two show stones
+    torch.rand(4, 2, generator=by_hand)  # any pixels
+    assert torch.equal(which[:2], sampler.stones[torch.randint(4, (2,), generator=by_hand), 0])
+    torch.rand(4, 2, generator=by_hand)  # places in the patch
+    torch.randint(0, 2, (2, 4), generator=by_hand)  # flips
+    torch.rand(5, 4, generator=by_hand)  # turn, scale, contrast, brightness, noise
+    torch.randn(4, 1, 32, 32, generator=by_hand)
+    assert torch.equal(generator.get_state(), by_hand.get_state())
 
 
 def test_augmentation_leaves_its_input_alone_and_repeats():
