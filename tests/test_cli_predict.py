@@ -1,5 +1,6 @@
 """predict: a mask and an overlay for each image, by a network whose answers are known."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,7 @@ def test_predict_goes_on_after_a_broken_image(images: list[Path], best: Path, tm
     assert call("predict", images[0], broken, deep, images[1], "--checkpoint", best, "--out", out) == 1
     captured = capsys.readouterr()
     assert "2 masks and overlays in" in captured.out and f"error: {broken} must be a readable" in captured.err
-    assert f"error: {deep} must have 8 bits" in captured.err and "in Python phantom.window" in captured.err
+    assert re.search(rf"error: {deep} must have 8 bits .* in Python \w+\.window\(", captured.err)
     names = ["s0_mask.png", "s0_overlay.png", "s1_mask.png", "s1_overlay.png"]
     assert sorted(path.name for path in out.iterdir()) == names
 

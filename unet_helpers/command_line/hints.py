@@ -21,7 +21,7 @@ _OPTIONS = {
 _RULES = [  # what it looks like in Python, and here
     (r"ive another run folder, or start again with resume=False(, which \w+ best\.pt)?", "ive another --out"),
     (r"resume=False", "a new --out"),
-    (r"(?<= )(phantom\.window|model=)", r"in Python \1"),
+    (r"(?<= )(\w+\.window\(|model=)", r"in Python \1"),
     (r"group by folder if", "--group-by folder if"),
     *((rf"(?<![\w./\\-]){name}(?![\w/\\-])", option) for name, option in _OPTIONS.items()),
     # these are words as well: they are settings where a rule is told, or two values are compared
