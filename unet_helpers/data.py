@@ -110,7 +110,7 @@ def load_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
         values = np.asarray(picture)
         raise ValueError(
             f"{path} must have 8 bits a pixel, got {picture.mode} with values {values.min()} to "
-            f"{values.max()}. Apply a CT window first, in Python: transforms.window(image_hu, level=40, width=400)."
+            f"{values.max()}. Apply a CT window first: transforms.window(image_hu, level=40, width=400)."
         )
     return np.array(picture.convert("L"))
 
