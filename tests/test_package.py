@@ -3,13 +3,14 @@
 import ast
 import importlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "unet_helpers"
-MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("__"))
 
 
 @pytest.mark.parametrize(
@@ -26,60 +27,57 @@ def test_what_a_module_exports_is_documented(path: Path):
         assert not callable(value) or value.__doc__, f"{name}.{exported} has no docstring"
 
 
-def imported_parts(path: Path) -> set[str]:
-    """Top-level parts of unet_helpers that a file imports, wherever in the file it does."""
-    parts = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        names = []
+# The student's tour, in the order in which to read it: each may import those before it.
+CORE = (
+    "data transforms model losses metrics inference checkpoint training evaluation plotting inspector".split()
+)
+LEAVES = {"engine.files", "engine.progress"}  # small, and without imports from the package
+
+
+def imported_at_once(path: Path) -> set[str]:
+    """Modules of the package that a file imports when it is imported itself: not inside of functions."""
+    tree, names = ast.parse(path.read_text("utf-8")), set()
+    for node in tree.body:
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path.name} must name the package in full"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        parts |= {name.split(".")[1] for name in names if name.startswith("unet_helpers.")}
-    return parts
+            package = PACKAGE.joinpath(*(node.module or "").split(".")[1:])
+            if package.is_dir():  # `from unet_helpers.engine import files`
+                names |= {f"{node.module}.{alias.name}" for alias in node.names}
+            else:
+                names.add(node.module or "")
+    return {name.removeprefix("unet_helpers.") for name in names if name.startswith("unet_helpers.")}
 
 
-def import_graph() -> dict[str, set[str]]:
-    files = {name: [PACKAGE / f"{name}.py"] for name in MODULES}
-    files |= {init.parent.name: sorted(init.parent.glob("*.py")) for init in PACKAGE.glob("*/__init__.py")}
-    parts = {name: set().union(*map(imported_parts, paths)) for name, paths in files.items()}
-    return {name: (imported & files.keys()) - {name} for name, imported in parts.items()}
+@pytest.mark.parametrize("name", CORE)
+def test_the_tour_runs_downwards_and_enters_no_room_at_import(name: str):
+    allowed = {*CORE[: CORE.index(name)], *LEAVES}
+    assert imported_at_once(PACKAGE / f"{name}.py") <= allowed
 
 
-def test_imports_run_one_way():
-    graph, done = import_graph(), []
-    while len(done) < len(graph):
-        free = sorted(name for name in graph if name not in done and graph[name] <= set(done))
-        assert free, f"a circle of imports among {sorted(set(graph) - set(done))}"
-        done += free
-    assert {"progress", "files"} <= {name for name in graph if not graph[name]}
+def test_the_tour_is_all_there_is_beside_the_rooms():
+    assert {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"} == set(CORE)
 
 
-@pytest.mark.parametrize(
-    ("low", "high"),
-    [
-        ("data", "transforms"),
-        ("transforms", "training"),
-        ("model", "training"),
-        ("losses", "training"),
-        ("metrics", "training"),
-        ("training", "evaluation"),
-        ("evaluation", "plotting"),
-        ("plotting", "rendering"),
-        ("rendering", "inspector"),
-        ("inspector", "cli"),
-        ("rendering", "report"),
-        ("report", "cli"),
-        ("phantom", "data"),
-    ],
-)
-def test_lower_layers_know_nothing_of_higher_ones(low: str, high: str):
-    graph, reached, front = import_graph(), set(), {low}
-    while front:
-        reached |= front
-        front = set().union(*(graph[name] for name in front)) - reached
-    assert high not in reached
+@pytest.mark.parametrize("name", sorted(LEAVES))
+def test_leaves_import_nothing_of_the_package(name: str):
+    assert not imported_at_once(PACKAGE.joinpath(*name.split(".")).with_suffix(".py"))
+
+
+def test_training_and_evaluation_load_few_modules():
+    code = "import sys, unet_helpers.training, unet_helpers.evaluation; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert len([name for name in loaded.stdout.split() if name.startswith("unet_helpers")]) <= 14
+
+
+@pytest.mark.parametrize("room", sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py")))
+def test_rooms_do_not_know_the_command_line(room: str):
+    if room != "command_line":
+        found = {name for path in (PACKAGE / room).rglob("*.py") for name in imported_at_once(path)}
+        assert not {name for name in found if name.startswith("command_line")}
 
 
 def committed_texts() -> list[Path]:
