@@ -1,4 +1,4 @@
-"""Scores of a data set, thresholds chosen on validation data, and the grey baseline, all by hand."""
+"""Scores of a data set and the comparison of two methods, by hand."""
 
 import json
 import math
@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unet_helpers.data import KnownStone
 from unet_helpers.evaluation import (
     choose_grey_threshold,
     choose_operating_point,
@@ -299,77 +298,6 @@ def test_threshold_and_smallest_region_may_be_one_an_image():
     assert json.dumps(same) == json.dumps(evaluate(PROBABILITIES, TARGETS, 0.43, 2))
 
 
-# --------------------------------------------------------------------------------- stones and sections
-def slices() -> tuple[list[np.ndarray], list[np.ndarray], list[list[KnownStone]]]:
-    """Two slices of patient a, one of b: a-1 is in both of a, found in one; a-2 and a-3 share a section."""
-    targets = [
-        draw("##......####", "##......####"),
-        draw("###.........", "###........."),
-        draw("....##......", "....##......"),
-    ]
-    found = [draw("##..........", "##.........."), np.zeros((2, 12), bool), np.zeros((2, 12), bool)]
-    stones = [
-        [KnownStone("a-1", 0.5, 0.5, 4.0), KnownStone("a-2", 0.4, 8.4, 11.0), KnownStone("a-3", 1, 11, 2.0)],
-        [KnownStone("a-1", 0, 5.2, 4.0)],
-        [KnownStone("b-1", 1.4, 9, 4.5)],
-    ]  # the last two: the nearest
-    return found, targets, stones
-
-
-def test_a_stone_is_found_if_one_of_its_sections_is():
-    found, targets, stones = slices()
-    scores = evaluate([mask * 0.9 for mask in found], targets, 0.5, groups="aab", stones=stones)
-    assert (scores["n_sections"], scores["section_sensitivity"]) == (4, 1 / 4)
-    assert (scores["n_stones"], scores["stone_sensitivity"]) == (4, 1 / 4)
-    assert scores["n_sections_unidentified"] == 0
-    assert scores["per_stone"] == [
-        {"stone": "a-1", "diameter_mm": 4.0, "image": 0, "sections": [0, 2], "n_sections": 2, "n_found": 1},
-        {"stone": "a-2", "diameter_mm": 11.0, "image": 0, "sections": [1], "n_sections": 1, "n_found": 0},
-        {"stone": "a-3", "diameter_mm": 2.0, "image": 0, "sections": [1], "n_sections": 1, "n_found": 0},
-        {"stone": "b-1", "diameter_mm": 4.5, "image": 2, "sections": [3], "n_sections": 1, "n_found": 0},
-    ]
-    assert kinds(scores) <= {dict, list, int, float, bool, str, type(None)}
-    assert score_masks(found, targets, stones)["stone_sensitivity"] == 1 / 4
-
-
-def test_size_bins_are_of_stones_where_they_are_known():
-    found, targets, stones = slices()
-    probabilities = [mask * 0.9 for mask in found]
-    for spacing_mm in (None, 0.5):  # the diameter of a stone is in mm, whatever is known of the pixels
-        bins = evaluate(probabilities, targets, 0.5, stones=stones, spacing_mm=spacing_mm)["size_bins"]
-        assert {(b["of"], b["unit"]) for b in bins} == {("stones", "mm")}
-        counts = [(b["low"], b["n"], b["n_found"]) for b in bins]
-        assert counts == [(0, 1, 0), (3, 2, 1), (5, 0, 0), (10, 1, 0)]
-    bins = evaluate(probabilities, targets, 0.5, groups="aab")["size_bins"]
-    assert {(b["of"], b["unit"]) for b in bins} == {("sections", "px")} and sum(b["n"] for b in bins) == 4
-
-
-def test_intervals_of_stones_come_from_the_groups():
-    found, targets, stones = slices()
-    scores = evaluate([mask * 0.9 for mask in found], targets, 0.5, groups="aab", stones=stones)
-    # of the four draws of two patients: a a 1/3, a b and b a 1/4, b b 0
-    assert scores["intervals"]["stone_sensitivity"] == pytest.approx([0, 1 / 3])
-    assert scores["size_bins"][1]["interval"] == pytest.approx([0, 1])
-    # the section that a-1 shows in another slice counts for the group of the first one, once
-    apart = evaluate([mask * 0.9 for mask in found], targets, 0.5, groups="abc", stones=stones)
-    assert apart["n_stones"] == 4 and apart["stone_sensitivity"] == 1 / 4
-
-
-def test_sections_of_no_known_stone_and_stones_without_a_section():
-    found, targets, stones = slices()
-    stones = [stones[0][:1], [], [KnownStone("b-1", 0, 0, 3.0)]]
-    targets[2] = np.zeros_like(targets[2])  # too thin to be drawn in the mask
-    scores = evaluate([mask * 0.9 for mask in found], targets, 0.5, stones=stones)
-    assert (scores["n_stones"], scores["n_sections"], scores["n_sections_unidentified"]) == (1, 3, 2)
-
-
-def test_stones_outside_the_image_are_refused():
-    found, targets, stones = slices()
-    stones[1] = [KnownStone("a-1", 4, 5, 3.0)]
-    with pytest.raises(ValueError, match=r"stones 1 must lie inside the image of 2 x 12 pixels, got a-1"):
-        score_masks(found, targets, stones)
-
-
 # -------------------------------------------------------------------------------------- sizes, outliers
 def test_limits_of_size_are_given_by_size_and_outliers_are_named():
     rng = np.random.default_rng(0)
@@ -415,6 +343,50 @@ def test_no_more_than_ten_outliers_are_named():
     assert size["n_outliers"] == 12 and len(size["outliers"]) == 10
 
 
+# -------------------------------------------------------------------------------- each image by itself
+def test_each_image_has_its_own_threshold_smallest_region_and_pixel_size():
+    """Scored together, every image scores as it would alone with its own settings."""
+    target = draw("####......", "..........", "......##..")
+    probability = np.zeros(target.shape, np.float32)
+    probability[0, :5] = 0.9, 0.7, 0.5, 0.3, 0.1  # ever more of the section as the threshold falls
+    probability[2, 4:8] = 0.95, 0.05, 0.95, 0.95  # a speck of one pixel, and a section of two
+    images, own = [probability, probability.T, probability], ([0.8, 0.6, 0.4], [2, 0, 3])
+    targets, spacing_mm = [target, target.T, target], [(2.0, 0.5), (0.7, 3.0), (1.0, 1.0)]
+    together = evaluate(images, targets, *own, spacing_mm=spacing_mm)
+    alone = [
+        evaluate(*([one] for one in each[:2]), each[2], each[3], spacing_mm=each[4])
+        for each in zip(images, targets, *own, spacing_mm, strict=True)
+    ]
+    assert together["per_image"] == [scores["per_image"][0] for scores in alone]
+    sections = [{**section, "image": i} for i, one in enumerate(alone) for section in one["per_section"]]
+    assert together["per_section"] == sections
+    assert len({one["dice"] for one in together["per_image"]}) == 3
+    assert [one["n_false_positives"] for one in together["per_image"]] == [0, 1, 0]
+    # every threshold of the curve drops the small regions of each image
+    false = [together["froc"], *(scores["froc"] for scores in alone)]
+    at = [curve["threshold"].index(0.5) for curve in false]
+    rates = [curve["false_positives_per_image"][k] for curve, k in zip(false, at, strict=True)]
+    assert rates == [1 / 3, 0, 1, 0]
+
+
+def test_the_draws_of_the_bootstrap_can_be_chosen():
+    rng = np.random.default_rng(0)
+    targets = [rng.random((9, 9)) < 0.2 for _ in range(12)]
+    probabilities = [t * (rng.random(t.shape) < 0.7) * 0.9 for t in targets]
+    other = [t * 0.9 for t in targets]
+
+    def ends(**options) -> list[list[float]]:
+        scores = evaluate(probabilities, targets, 0.5, **options)
+        change = compare(scores, evaluate(other, targets, 0.5), **options)["section_sensitivity"]
+        flat, bias = scores["intervals"]["dice_pooled"], scores["size_agreement"]["bias_interval"]
+        return [flat, bias, scores["size_bins"][0]["interval"], change["interval"]]
+
+    usual = ends()
+    assert usual == ends(seed=0, n_resamples=2000, groups=range(12))
+    for options in ({"seed": 1}, {"n_resamples": 30}, {"groups": "aabbccddeeff"}):
+        assert all(one != another for one, another in zip(usual, ends(**options), strict=True)), options
+
+
 # ---------------------------------------------------------------------------------------- two methods
 def test_two_methods_are_compared_image_by_image():
     first = evaluate(PROBABILITIES, TARGETS, 0.5)
@@ -449,85 +421,3 @@ def test_unequal_numbers_are_refused(score):
     for predictions, targets, numbers in (([], [], "0 and 0"), ([mask], [mask, mask], "1 and 2")):
         with pytest.raises(ValueError, match=f"equally many and at least one, got {numbers}"):
             score(predictions, targets)
-
-
-# ----------------------------------------------------------------------------------------- threshold
-def test_the_threshold_that_fits_is_chosen_and_of_equal_ones_the_nearest_to_a_half():
-    target = np.zeros((6, 6), bool)
-    target[1:4, 1:4] = True
-    low = np.where(target, 0.42, 0.33).astype(np.float32)  # 0.35 and 0.40 both fit
-    assert choose_threshold([low], [target])[0] == 0.4
-    high = np.where(target, 0.85, 0.62).astype(np.float32)  # 0.65 to 0.85 fit
-    assert choose_threshold([high], [target])[0] == 0.65
-    stone_free = np.full((6, 6), 0.88, np.float32)  # chosen on stone-bearing images alone
-    assert choose_threshold([high, stone_free], [target, np.zeros_like(target)])[0] == 0.65
-
-
-@pytest.mark.parametrize(
-    ("n_stone", "n_speck", "expected"),
-    [(9, 0, 0), (9, 1, 2), (9, 2, 3), (2, 1, 2), (2, 2, 0), (1, 1, 0)],
-)
-def test_the_smallest_size_removes_specks_and_no_stone(n_stone: int, n_speck: int, expected: int):
-    target = np.zeros((8, 12), bool)
-    target[2, 1 : 1 + n_stone] = True
-    speck = np.zeros_like(target)
-    speck[5, 1 : 1 + n_speck] = True  # a false alarm in a stone-free image
-    probabilities = [target.astype(np.float32), speck.astype(np.float32)]
-    assert choose_threshold(probabilities, [target, np.zeros_like(target)])[1] == expected
-
-
-def test_no_stone_no_threshold():
-    empty = np.zeros((4, 4), bool)
-    with pytest.raises(ValueError, match="at least one stone to choose a threshold, got 2 empty masks"):
-        choose_threshold([empty * 1.0] * 2, [empty] * 2)
-
-
-# -------------------------------------------------------------------------------------- operating point
-def test_the_operating_point_finds_the_most_that_the_false_alarms_allow():
-    target = draw("#....#....#", "...........")
-    probability = np.zeros(target.shape, np.float32)
-    probability[0, [0, 5, 10]] = 0.9, 0.4, 0.05  # three sections, ever less sure
-    probability[0, [2, 7, 8]] = 0.6, 0.2, 0.2  # and two false alarms
-    empty = np.zeros_like(target)
-    probabilities, targets = [probability, empty * 0.0], [target, empty]
-    for allowed, low, high in ((0, 0.6, 0.9), (0.5, 0.2, 0.4), (1, 0, 0.05), (9, 0, 0.05)):
-        assert low < choose_operating_point(probabilities, targets, allowed) <= high, allowed
-    assert choose_operating_point(probabilities, targets, 0.5, min_pixels=2) == pytest.approx(0.2, abs=0.2)
-
-
-def test_of_equally_many_found_the_fewest_false_alarms_are_taken():
-    target, probability = draw("#........", "........."), np.zeros((2, 9), np.float32)
-    probability[0, [0, 4]] = 0.999, 0.3
-    assert choose_operating_point([probability], [target], 5) > 0.3
-
-
-def test_false_alarms_that_cannot_be_met():
-    target = draw("#...")
-    sure = np.array([[1.0, 0.0, 1.0, 0.0]], np.float32)  # wrong, and as sure as can be
-    with pytest.raises(ValueError, match=r"must be reachable, got 0\.5: the fewest are 1 an image"):
-        choose_operating_point([sure], [target], 0.5)
-    with pytest.raises(ValueError, match="at least one stone to choose a threshold, got 1 empty masks"):
-        choose_operating_point([sure], [np.zeros_like(target)], 5)
-
-
-# ------------------------------------------------------------------------------------- grey baseline
-def test_the_grey_threshold_equals_a_search_over_all_values():
-    rng = np.random.default_rng(0)
-    targets = [rng.random(size) < 0.05 for size in ((20, 30), (10, 10))]
-    images = [(rng.integers(0, 180, t.shape) + 60 * t).astype(np.uint8) for t in targets]
-
-    def pooled(grey: int) -> float:
-        hit = sum(((i >= grey) & t).sum() for i, t in zip(images, targets, strict=True))
-        total = sum((i >= grey).sum() + t.sum() for i, t in zip(images, targets, strict=True))
-        return 2 * hit / total
-
-    grey, score = choose_grey_threshold(images, targets)
-    assert score == pytest.approx(max(map(pooled, range(1, 256)))) and pooled(grey) == pytest.approx(score)
-
-
-def test_a_stone_of_its_own_grey_is_found_whole():
-    image, target = np.full((5, 5), 40, np.uint8), np.zeros((5, 5), bool)
-    target[2, 2], image[2, 2] = True, 200
-    grey, score = choose_grey_threshold([image], [target])
-    assert 40 < grey <= 200 and score == 1.0
-    assert choose_grey_threshold([image], [np.zeros((5, 5), bool)])[1] == 0.0
