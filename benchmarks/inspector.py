@@ -26,9 +26,10 @@ from scipy import ndimage
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from unet_helpers import phantom
+from unet_helpers.engine.figures import figure_png
 from unet_helpers.inspector import Inspector
 from unet_helpers.metrics import predicted_mask
-from unet_helpers.plotting import figure_png, overlay
+from unet_helpers.plotting import overlay
 
 N_MOVES = 200
 PLAIN = "{key: array if array.ndim else array.item() for key, array in np.load('data.npz').items()}"

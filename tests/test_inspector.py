@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from unet_helpers.engine.figures import figure_png
 from unet_helpers.inspector import BY_HAND, WHOLE, Inspector
 from unet_helpers.pictures.rendering import RenderSettings, render, view_box
-from unet_helpers.plotting import STYLES, contact_sheet, figure_png
+from unet_helpers.plotting import STYLES, contact_sheet
 
 ROOT = Path(__file__).resolve().parents[1]
 VIEW = "application/vnd.jupyter.widget-view+json"

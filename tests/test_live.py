@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from unet_helpers import plotting
+from unet_helpers.engine import figures
 from unet_helpers.pictures.live import LiveCurves, LivePicture
 
 HISTORY = [
@@ -36,7 +36,7 @@ def test_live_curves_replace_their_picture(monkeypatch):
 
     display = FakeDisplay()
     monkeypatch.setattr(IPython.display, "display", display)
-    monkeypatch.setattr(plotting, "in_notebook", lambda: True)
+    monkeypatch.setattr(figures, "in_notebook", lambda: True)
     live = LiveCurves()
     live([])
     assert not display.shown
@@ -60,12 +60,12 @@ def test_a_live_picture_replaces_itself_in_a_notebook_only(tmp_path: Path, monke
     display = FakeDisplay()
     monkeypatch.setattr(IPython.display, "display", display)
     live = LivePicture(tmp_path / "strip.png")
-    monkeypatch.setattr(plotting, "in_notebook", lambda: True)
+    monkeypatch.setattr(figures, "in_notebook", lambda: True)
     live([])  # there is no file yet
     for grey in (10, 20):
         Image.new("L", (4, 4), grey).save(live.path)
         live([])
     assert len(display.shown) == len(display.updated) == 1 and display.shown != display.updated
-    monkeypatch.setattr(plotting, "in_notebook", lambda: False)
+    monkeypatch.setattr(figures, "in_notebook", lambda: False)
     live([])
     assert len(display.shown) == len(display.updated) == 1

@@ -278,9 +278,10 @@ def test_no_window_is_left_open_where_pyplot_is_not_in_use():
         import sys
         import numpy as np
         from unet_helpers import plotting
+        from unet_helpers.engine.figures import figure_png
         ax = plotting.overlay(np.zeros((8, 8), np.uint8), target=np.eye(8, dtype=bool))
         plotting.show_pair(np.zeros((8, 8), np.uint8), np.eye(8, dtype=bool))
-        assert plotting.figure_png(ax.figure).startswith(b"\\x89PNG")
+        assert figure_png(ax.figure).startswith(b"\\x89PNG")
         sys.exit("matplotlib.pyplot" in sys.modules)"""
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
     overlay(IMAGE)

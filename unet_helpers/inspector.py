@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 import numpy as np
 
+from unet_helpers.engine.figures import figure_png
 from unet_helpers.metrics import dice, predicted_mask
-from unet_helpers.plotting import check_per_image, contact_sheet, figure_png
+from unet_helpers.plotting import check_per_image, contact_sheet
 
 if TYPE_CHECKING:
     from unet_helpers.pictures.rendering import Region, RenderSettings
@@ -121,28 +122,25 @@ class Inspector:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         """The widget, and for readers without a kernel (GitHub, nbviewer) the worst images as a picture."""
-        view = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
-        return {
-            "application/vnd.jupyter.widget-view+json": view,
-            "text/plain": repr(self),
-            "image/png": base64.b64encode(self._static_png()).decode("ascii"),
-        }
-
-    def __repr__(self) -> str:
-        return f"Inspector of {len(self._images)} images"
-
-    def _static_png(self) -> bytes:
         from unet_helpers.pictures.rendering import to_grey
 
         shown, settings = self._worst_first()[:N_STATIC], self.settings()
         greys = [to_grey(self._images[i], settings) for i in shown]
         targets, predictions = [self._targets[i] for i in shown], [self._predicted(i) for i in shown]
-        return figure_png(contact_sheet(greys, targets=targets, predictions=predictions), dpi=72)
+        sheet = figure_png(contact_sheet(greys, targets=targets, predictions=predictions), dpi=72)
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
+        return {
+            "application/vnd.jupyter.widget-view+json": view,
+            "text/plain": repr(self),
+            "image/png": base64.b64encode(sheet).decode("ascii"),
+        }
+
+    def __repr__(self) -> str:
+        return f"Inspector of {len(self._images)} images"
 
     def _masks(self, image: int) -> dict[str, np.ndarray]:
         return {"target": self._targets[image], "probability": self._probabilities[image]}
 
-    # ------------------------------------------------------------------------------------------- controls
     def _make_controls(self, threshold: float) -> None:
         self.picture = widgets.Image(format="png", layout=widgets.Layout(flex="0 1 auto", min_width="280px"))
         self.score, self.sections, self.message = widgets.HTML(), widgets.HTML(), widgets.HTML()
@@ -185,7 +183,6 @@ class Inspector:
         self.next_miss.on_click(lambda _: self._jump("miss"))
         self.next_false_alarm.on_click(lambda _: self._jump("false alarm"))
 
-    # -------------------------------------------------------------------------------------------- drawing
     @property
     def current(self) -> int:
         """Index of the shown image in the lists that were given."""
@@ -269,7 +266,6 @@ class Inspector:
         scores = [float(dice(self._predicted(i), target)) for i, target in enumerate(self._targets)]
         return sorted(range(len(scores)), key=lambda i: (math.isnan(scores[i]), scores[i]))
 
-    # --------------------------------------------------------------------------------------- where to look
     def _open_image(self) -> None:
         """List the sections of the image; stay zoomed in, on its first one, if that was so before."""
         from unet_helpers.pictures.rendering import find_regions
@@ -305,19 +301,17 @@ class Inspector:
         if self.zoom.value == 1:
             self.zoom.value = round(np.clip(max(height, width) / region.side / SECTIONS_IN_VIEW, *JUMP_ZOOMS))
 
-    def _mistakes(self, kind: str, image: int) -> list[tuple[int, Region]]:
+    def _next(self, kind: str) -> tuple[int, int, Region] | None:
+        """Position, number and place of the next mistake after the one visited last; round the end once."""
         from unet_helpers.pictures.rendering import find_false_alarms, find_missed
 
         find = find_missed if kind == "miss" else find_false_alarms
-        return find(self._predicted(image), self._targets[image])
-
-    def _next(self, kind: str) -> tuple[int, int, Region] | None:
-        """Position, number and place of the next mistake after the one visited last; round the end once."""
         n_images, start = len(self._images), self.index.value - 1
         last = self._visited[1] if self._visited and self._visited[0] == kind else -1
         for step in range(n_images + 1):
             position = (start + step) % n_images
-            for number, region in self._mistakes(kind, self._order[position]):
+            image = self._order[position]
+            for number, region in find(self._predicted(image), self._targets[image]):
                 if step or number > last:
                     return position, number, region
         return None

@@ -7,9 +7,7 @@ for readers with a colour deficiency; as that is not enough, every kind of regio
 
 from __future__ import annotations
 
-import io
 import math
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +15,10 @@ from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from unet_helpers.engine.figures import new_figure, plain_figure
 from unet_helpers.engine.files import written_whole
 from unet_helpers.metrics import dice, label_stones
 
@@ -31,11 +29,7 @@ __all__ = [
     "check_per_image",
     "contact_sheet",
     "error_codes",
-    "figure_png",
-    "in_notebook",
-    "new_figure",
     "overlay",
-    "plain_figure",
     "plot_history",
     "save_figure",
     "show_pair",
@@ -273,39 +267,6 @@ def plot_history(history: Sequence[Mapping[str, float]], ax: Axes | None = None)
         right.plot(best["step"], best["val_dice"], **star, label=label)
         right.legend(loc="center right", fontsize=9)
     return ax
-
-
-def plain_figure(width_inches: float, height_inches: float) -> Figure:
-    """Return a figure that pyplot does not know: a notebook shows it once, and nothing has to be closed."""
-    figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
-    FigureCanvasAgg(figure)
-    vars(figure)["_repr_png_"] = lambda: figure_png(figure)  # for notebooks that never load pyplot
-    return figure
-
-
-def in_notebook() -> bool:
-    """Whether this code runs in the kernel of a notebook."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return False
-    return hasattr(get_ipython(), "kernel")
-
-
-def new_figure(width_inches: float, height_inches: float) -> Figure:
-    """Return a pyplot figure where pyplot is in use, so that it is shown; else one that needs no closing."""
-    if "matplotlib.pyplot" in sys.modules or in_notebook():
-        import matplotlib.pyplot as plt
-
-        return plt.figure(figsize=(width_inches, height_inches), layout="constrained")
-    return plain_figure(width_inches, height_inches)
-
-
-def figure_png(figure: Figure, dpi: int = 100) -> bytes:
-    """Return a figure as the bytes of a PNG file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    return buffer.getvalue()
 
 
 def save_figure(figure: Figure, path: str | Path, dpi: int = 120) -> Path:

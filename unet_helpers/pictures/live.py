@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unet_helpers import plotting
+from unet_helpers.engine import figures
+from unet_helpers.plotting import plot_history
 
 __all__ = ["LiveCurves", "LivePicture"]
 
@@ -39,11 +40,11 @@ class LiveCurves:
         Args:
             history: As for `plotting.plot_history`.
         """
-        if not history or not plotting.in_notebook():
+        if not history or not figures.in_notebook():
             return
-        figure = plotting.plain_figure(7, 3.8)
-        plotting.plot_history(history, ax=figure.subplots())
-        self._handle = _shown(plotting.figure_png(figure), self._handle)
+        figure = figures.plain_figure(7, 3.8)
+        plot_history(history, ax=figure.subplots())
+        self._handle = _shown(figures.figure_png(figure), self._handle)
 
 
 class LivePicture:
@@ -61,5 +62,5 @@ class LivePicture:
 
     def __call__(self, history: Sequence[Mapping[str, float]] = ()) -> None:
         """Show the file as it is now; the history is not looked at."""
-        if self.path.is_file() and plotting.in_notebook():
+        if self.path.is_file() and figures.in_notebook():
             self._handle = _shown(self.path.read_bytes(), self._handle)

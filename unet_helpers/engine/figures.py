@@ -1,0 +1,44 @@
+"""Figures that a notebook shows once, and that leave nothing to close behind."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+__all__ = ["figure_png", "in_notebook", "new_figure", "plain_figure"]
+
+
+def plain_figure(width_inches: float, height_inches: float) -> Figure:
+    """Return a figure that pyplot does not know: a notebook shows it once, and nothing has to be closed."""
+    figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
+    FigureCanvasAgg(figure)
+    vars(figure)["_repr_png_"] = lambda: figure_png(figure)  # for notebooks that never load pyplot
+    return figure
+
+
+def in_notebook() -> bool:
+    """Whether this code runs in the kernel of a notebook."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    return hasattr(get_ipython(), "kernel")
+
+
+def new_figure(width_inches: float, height_inches: float) -> Figure:
+    """Return a pyplot figure where pyplot is in use, so that it is shown; else one that needs no closing."""
+    if "matplotlib.pyplot" in sys.modules or in_notebook():
+        import matplotlib.pyplot as plt
+
+        return plt.figure(figsize=(width_inches, height_inches), layout="constrained")
+    return plain_figure(width_inches, height_inches)
+
+
+def figure_png(figure: Figure, dpi: int = 100) -> bytes:
+    """Return a figure as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
