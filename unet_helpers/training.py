@@ -44,11 +44,10 @@ __all__ = [
     "validate",
 ]
 
-History = list[dict[str, float]]
+History = list[dict[str, float]]  # an entry an epoch
 Network = Callable[[Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
 Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
-
 SAVE_EVERY_SECONDS = 60
 VALIDATION_CHUNK = 256  # images whose probabilities are in memory at once
 
