@@ -57,6 +57,7 @@ __all__ = [
     "stone_strata",
     "unpack",
     "unseen_pairs",
+    "window",
 ]
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}  # of image files
@@ -97,6 +98,22 @@ def _decode(path: Path) -> Image.Image:
     if n_pages > 1:
         raise ValueError(f"{path} must hold one slice, got {n_pages} pages. Save every slice as a file.")
     return picture
+
+
+def window(image_hu: NDArray[Any], level: float, width: float) -> NDArray[np.uint8]:
+    """Map level - width / 2 to 0 and level + width / 2 to 255 and clip: the picture a radiologist sees.
+
+    Args:
+        image_hu: Array of any shape, in Hounsfield units.
+        level: Middle of the window in HU.
+        width: Width of the window in HU.
+
+    Raises:
+        ValueError: If the width is not positive.
+    """
+    if not width > 0:
+        raise ValueError(f"width must be positive, got {width}.")
+    return np.rint(np.clip((image_hu - (level - width / 2)) * (255 / width), 0, 255)).astype(np.uint8)
 
 
 def load_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:

@@ -12,6 +12,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
+from unet_helpers.data import window
+
 if TYPE_CHECKING:
     from unet_helpers.engine.stack import Stack
 
@@ -31,22 +33,6 @@ Greys = TypeVar("Greys", NDArray[Any], Tensor)
 
 
 # -------------------------------------------------------------------------------- greys and sizes
-def window(image_hu: NDArray[Any], level: float, width: float) -> NDArray[np.uint8]:
-    """Map level - width / 2 to 0 and level + width / 2 to 255 and clip: the picture a radiologist sees.
-
-    Args:
-        image_hu: Array of any shape, in Hounsfield units.
-        level: Middle of the window in HU.
-        width: Width of the window in HU.
-
-    Raises:
-        ValueError: If the width is not positive.
-    """
-    if not width > 0:
-        raise ValueError(f"width must be positive, got {width}.")
-    return np.rint(np.clip((image_hu - (level - width / 2)) * (255 / width), 0, 255)).astype(np.uint8)
-
-
 def resize_image(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """Resize a uint8 or float32 image (H, W) to `size` with bilinear interpolation.
 

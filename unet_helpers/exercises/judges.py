@@ -58,20 +58,23 @@ def is_function(
         results = [answer(*arguments) for arguments, _ in cases]
         if any(result is ... for result in results):
             raise NotAttempted
+        numbers = []
         for (arguments, _), result in zip(cases, results, strict=True):
-            if _number(result) is None:
+            number = _number(result)
+            if number is None:
                 return (
                     f"for {_call(arguments)} a number was expected, got {_kind(result)}. Is `return` there?"
                 )
+            numbers.append(number)
         wrong = [
             (arguments, result)
-            for (arguments, expected), result in zip(cases, results, strict=True)
-            if not abs(_number(result) - expected) <= tolerance
+            for (arguments, expected), result, number in zip(cases, results, numbers, strict=True)
+            if not abs(number - expected) <= tolerance
         ]
         if not wrong:
             return None
         for slip, sentence in slips:
-            if all(abs(_number(r) - slip(*a)) <= tolerance for (a, _), r in zip(cases, results, strict=True)):
+            if all(abs(n - slip(*a)) <= tolerance for (a, _), n in zip(cases, numbers, strict=True)):
                 return sentence
         return f"for {_call(wrong[0][0])} your function returns {wrong[0][1]}, which is not right."
 

@@ -10,7 +10,7 @@ The way from a seed to a picture, module by module:
 6. `stones`   lays stones into calyces, pelves and ureters, and measures them;
 7. `patient`  does all of this for one seed: `make_patient`;
 8. `depths`   chooses where the patient is cut: `slice_depths`;
-9. `scanner`  paints a cut, outlines the stones, blurs, adds noise: `render`; maps HU to grey: `window`;
+9. `scanner`  paints a cut, outlines the stones, blurs, adds noise: `render`; `data.window` maps HU to grey;
 10. `dataset` writes pictures, masks and tables of many patients: `write_dataset`.
 
 To add a structure, say a gallstone, it takes a filling and a line in a table:
@@ -22,10 +22,11 @@ To add a structure, say a gallstone, it takes a filling and a line in a table:
 Now every `make_patient` draws one. To keep it, write both lines into their tables and raise VERSION.
 """
 
+from unet_helpers.data import window
 from unet_helpers.phantom.dataset import write_dataset
 from unet_helpers.phantom.depths import MOST_SLICES, slice_depths
 from unet_helpers.phantom.patient import Patient, make_patient
-from unet_helpers.phantom.scanner import ShownStone, Slice, render, window
+from unet_helpers.phantom.scanner import ShownStone, Slice, render
 from unet_helpers.phantom.stones import Stone
 
 __all__ = [

@@ -16,10 +16,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from unet_helpers.data import window
 from unet_helpers.engine.progress import progress_bar, say
 from unet_helpers.phantom.depths import MOST_SLICES, WHY_NO_MORE, slice_depths
 from unet_helpers.phantom.patient import Patient, make_patient
-from unet_helpers.phantom.scanner import ShownStone, Slice, render, window
+from unet_helpers.phantom.scanner import ShownStone, Slice, render
 from unet_helpers.phantom.stones import STAGHORN_EVERY
 
 COLUMNS = {

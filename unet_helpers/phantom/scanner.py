@@ -198,21 +198,3 @@ def draw_grain(rng: Generator, size: int, sigma_px: ArrayLike) -> Array:
     )
     grain: Array = (noise - noise.mean()) / noise.std()
     return grain
-
-
-def window(image_hu: Floats, level: float, width: float) -> NDArray[np.uint8]:
-    """The grey picture a radiologist sees: level - width / 2 is black (0), level + width / 2 white (255).
-
-    Args:
-        image_hu: Array of any shape, in HU.
-        level: Middle of the grey scale, in HU.
-        width: From black to white, in HU.
-
-    Raises:
-        ValueError: If the width is not positive.
-    """
-    if not width > 0:
-        raise ValueError(f"width must be positive, got {width}.")
-    black = level - width / 2
-    grey: NDArray[np.uint8] = np.rint(np.clip((image_hu - black) * (255 / width), 0, 255)).astype(np.uint8)
-    return grey

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from unet_helpers.data import window
 from unet_helpers.metrics import (
     check_probability,
     false_alarms,
@@ -23,7 +24,6 @@ from unet_helpers.metrics import (
     match_stones,
     predicted_mask,
 )
-from unet_helpers.phantom import window
 from unet_helpers.plotting import ERROR_KINDS, STYLES, Style, error_codes
 
 __all__ = [
