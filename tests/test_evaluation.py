@@ -235,6 +235,13 @@ def test_sizes_of_the_sections_found_are_compared():
     assert agreement["bias"] == pytest.approx(predicted - true)
 
 
+def test_the_interval_of_the_size_bias_has_its_sign():
+    one, two = draw("##........"), draw("###.......")
+    size = evaluate([one * 0.9, two * 0.9], [draw("####......")] * 2, 0.5)["size_agreement"]
+    off = [2 * (math.sqrt(n / math.pi) - math.sqrt(4 / math.pi)) for n in (2, 3)]  # too small, both
+    assert size["bias"] == pytest.approx(sum(off) / 2) and size["bias_interval"] == pytest.approx(off)
+
+
 def test_one_group_has_no_interval_and_nothing_found_no_size():
     scores = evaluate([np.zeros((5, 5))], [np.eye(5, dtype=bool)], 0.5)
     assert all(np.isnan(ends).all() for ends in scores["intervals"].values())
