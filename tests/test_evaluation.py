@@ -91,6 +91,13 @@ def test_a_grazed_section_is_touched_but_hardly_found():
     assert scores["section_sensitivity_touched"] == 1 and scores["false_positives_per_image"] == 0.5
 
 
+def test_scores_are_loaded_when_one_is_asked_for():
+    code = (
+        "import sys, unet_helpers.evaluation; sys.exit(any('unet_helpers.scores' in m for m in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
 def test_the_benchmark_runs():
     script = Path(__file__).resolve().parents[1] / "benchmarks" / "evaluation.py"
     ran = subprocess.run(

@@ -58,7 +58,7 @@ def choose_threshold(probabilities: Sequence[np.ndarray], targets: Sequence[np.n
     Raises:
         ValueError: If no target holds a stone, or what is given as a probability is none.
     """
-    _check_any_stone(probabilities, targets)
+    _check_validation(probabilities, targets)
     images = list(zip(probabilities, targets, strict=True))
     with_stone = [(p, t) for p, t in images if t.any()]
     scores = [float(np.mean([dice(p >= value, t) for p, t in with_stone])) for value in THRESHOLDS]
@@ -101,7 +101,7 @@ def choose_operating_point(
     """
     from unet_helpers.scores.curves import froc
 
-    _check_any_stone(probabilities, targets)
+    _check_validation(probabilities, targets)
     curve = froc(probabilities, targets, min_pixels=min_pixels)
     points = zip(curve["sensitivity"], curve["false_positives_per_image"], curve["threshold"], strict=True)
     allowed = [(-found, false, value) for found, false, value in points if false <= max_false_positives]
@@ -117,7 +117,7 @@ def choose_operating_point(
     return threshold
 
 
-def _check_any_stone(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> None:
+def _check_validation(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> None:
     check_probabilities(probabilities, targets)
     if not any(target.any() for target in targets):
         n = len(targets)
