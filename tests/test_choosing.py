@@ -59,7 +59,8 @@ def test_the_operating_point_finds_the_most_that_the_false_alarms_allow():
     probabilities, targets = [probability, empty * 0.0], [target, empty]
     for allowed, low, high in ((0, 0.6, 0.9), (0.5, 0.2, 0.4), (1, 0, 0.05), (9, 0, 0.05)):
         assert low < choose_operating_point(probabilities, targets, allowed) <= high, allowed
-    assert choose_operating_point(probabilities, targets, 0.5, min_pixels=2) == pytest.approx(0.2, abs=0.2)
+    # of two pixels there is one false alarm alone: nothing to find, and nothing to bear above 0.2
+    assert 0.2 < choose_operating_point(probabilities, targets, 0, min_pixels=2) < 0.4
 
 
 def test_of_equally_many_found_the_fewest_false_alarms_are_taken():

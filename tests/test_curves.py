@@ -142,6 +142,11 @@ def test_calibration_by_hand():
     assert result["ece"] == pytest.approx((4 * 0.25 + 0.04) / 5)
 
 
+def test_a_bin_is_open_below_and_closed_above():
+    # a half is exact in binary, and belongs to the bin from 0.4
+    assert calibration([row(0.5, 0.45, 0.55)], [row(1, 0, 0) > 0])["n"] == [2, 1]
+
+
 def test_honest_probabilities_have_no_error_and_background_does_not_hide_one():
     rng = np.random.default_rng(0)
     truth = rng.random((400, 400))

@@ -91,6 +91,13 @@ def test_a_grazed_section_is_touched_but_hardly_found():
     assert scores["section_sensitivity_touched"] == 1 and scores["false_positives_per_image"] == 0.5
 
 
+def test_scores_are_loaded_when_one_is_asked_for():
+    code = (
+        "import sys, unet_helpers.evaluation; sys.exit(any('unet_helpers.scores' in m for m in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
 def test_the_benchmark_runs():
     script = Path(__file__).resolve().parents[1] / "benchmarks" / "evaluation.py"
     ran = subprocess.run(
@@ -233,6 +240,13 @@ def test_sizes_of_the_sections_found_are_compared():
     assert agreement["n"] == 1 and agreement["true"] == [pytest.approx(true)]
     assert agreement["predicted"] == [pytest.approx(predicted)]
     assert agreement["bias"] == pytest.approx(predicted - true)
+
+
+def test_the_interval_of_the_size_bias_has_its_sign():
+    one, two = draw("##........"), draw("###.......")
+    size = evaluate([one * 0.9, two * 0.9], [draw("####......")] * 2, 0.5)["size_agreement"]
+    off = [2 * (math.sqrt(n / math.pi) - math.sqrt(4 / math.pi)) for n in (2, 3)]  # too small, both
+    assert size["bias"] == pytest.approx(sum(off) / 2) and size["bias_interval"] == pytest.approx(off)
 
 
 def test_one_group_has_no_interval_and_nothing_found_no_size():

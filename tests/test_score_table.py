@@ -32,6 +32,14 @@ def test_every_row_holds_score_interval_and_number():
     assert len({len(line) for line in lines[: len(LABELS)]}) <= 2  # aligned; a rival has no distances
 
 
+def test_every_label_names_its_overlap_and_what_it_stands_on():
+    words = {"dice": "Dice", "iou": "IoU", "precision": "precision", "recall": "recall"}
+    for overlap, word in words.items():
+        mean, pooled = LABELS[f"{overlap}_positive_mean"], LABELS[f"{overlap}_pooled"]
+        assert mean == (f"{word}, mean over images with a stone", "n_positive")
+        assert pooled == (f"{word}, pooled over all pixels", "n_images")
+
+
 def test_sections_and_stones_have_rows_of_their_own():
     scores, _, targets = scores_of(spacing_mm=0.8)
     text, n, share = score_table(scores), scores["n_sections"], scores["section_sensitivity"]

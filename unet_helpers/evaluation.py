@@ -58,8 +58,7 @@ def choose_threshold(probabilities: Sequence[np.ndarray], targets: Sequence[np.n
     Raises:
         ValueError: If no target holds a stone, or what is given as a probability is none.
     """
-    check_probabilities(probabilities, targets)
-    _check_any_stone(targets)
+    _check_validation(probabilities, targets)
     images = list(zip(probabilities, targets, strict=True))
     with_stone = [(p, t) for p, t in images if t.any()]
     scores = [float(np.mean([dice(p >= value, t) for p, t in with_stone])) for value in THRESHOLDS]
@@ -86,8 +85,7 @@ def choose_operating_point(
 
     `choose_threshold` looks at the outlines (Dice) of stone-bearing images alone. Where the network meets
     another kind of scans, the false alarms decide whether anyone will use it: fix what a reader can bear,
-    and take what sensitivity that buys. Of thresholds that find equally many, the one with the fewest false
-    alarms is taken, and of these the lowest.
+    and take what sensitivity that buys; of equal ones the fewest false alarms, then the lowest threshold.
 
     Args:
         probabilities: Float arrays (H, W) of the validation images.
@@ -99,20 +97,18 @@ def choose_operating_point(
         The threshold, one of `curves.FROC_THRESHOLDS`.
 
     Raises:
-        ValueError: If no target holds a stone, what is given as a probability is none, every threshold gives
-            more false alarms, or those that do not give nothing but false alarms.
+        ValueError: If no target holds a stone, a probability is none, or no threshold is good enough.
     """
     from unet_helpers.scores.curves import froc
 
-    check_probabilities(probabilities, targets)
-    _check_any_stone(targets)
+    _check_validation(probabilities, targets)
     curve = froc(probabilities, targets, min_pixels=min_pixels)
     points = zip(curve["sensitivity"], curve["false_positives_per_image"], curve["threshold"], strict=True)
     allowed = [(-found, false, value) for found, false, value in points if false <= max_false_positives]
     if not allowed:
         fewest = f"the fewest are {min(curve['false_positives_per_image']):.3g} an image"
         raise ValueError(f"max_false_positives must be reachable, got {max_false_positives}: {fewest}.")
-    found, false, threshold = min(allowed)  # the most found, then the fewest false alarms, then the lowest
+    found, false, threshold = min(allowed)  # tuples are compared number by number
     if not found and false:
         raise ValueError(
             f"probabilities must find a section at {max_false_positives} false alarms an image "
@@ -121,7 +117,8 @@ def choose_operating_point(
     return threshold
 
 
-def _check_any_stone(targets: Sequence[np.ndarray]) -> None:
+def _check_validation(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> None:
+    check_probabilities(probabilities, targets)
     if not any(target.any() for target in targets):
         n = len(targets)
         raise ValueError(f"targets must hold at least one stone to choose a threshold, got {n} empty masks.")
@@ -224,8 +221,7 @@ def evaluate(
     for i, (probability, target) in enumerate(zip(probabilities, targets, strict=True)):
         prediction = predicted_mask(probability, thresholds[i], smallest[i])  # bool (H, W)
         images.append(records.score_image(prediction, target, sizes[i], surface=True))
-    known = records.stone_records(stones, targets, images)
-    sections = [section for i, image in enumerate(images) for section in records.section_records(i, image)]
+    known, sections = records.stone_records(stones, targets, images), records.section_records(images)
     groups = range(n_images) if groups is None else groups
     intervals, bins, bias_interval = summary.score_intervals(images, known, unit, groups, n_resamples, seed)
     return {
@@ -262,15 +258,13 @@ def compare(
     Two intervals that overlap say nothing about it: what is hard for both methods widens both of them.
 
     Args:
-        first: What `evaluate` returned for one method; `per_image` is read.
-        second: The same for the other method, on the same images.
+        first, second: What `evaluate` returned for each on the same images; `per_image` is read.
         groups: Group of each image, as given to `evaluate`; None takes each image for one.
         n_resamples, seed: Of the bootstrap.
 
     Returns:
-        For "dice_positive_mean", "section_sensitivity" and "false_positives_per_image" a dict with
-        `first`, `second`, `difference` and its 95 % `interval` [low, high]; if it does not hold 0, the
-        methods differ.
+        For "dice_positive_mean", "section_sensitivity" and "false_positives_per_image" a dict with `first`,
+        `second`, `difference` and its 95 % `interval` [low, high]: without a 0 in it, the methods differ.
 
     Raises:
         ValueError: If the two were not scored on the same images.
@@ -286,13 +280,9 @@ def compare(
     names, *ratios = summary.as_columns(map(summary.compared_ratios, methods[0]))
     _, *others = summary.as_columns(map(summary.compared_ratios, methods[1]))
     changes, ends = intervals.paired_difference(ratios, others, groups, n_resamples, seed)
-    scores = [divided(above.sum(0), below.sum(0)) for above, below in (ratios, others)]
+    scores = [divided(above.sum(0), below.sum(0)).tolist() for above, below in (ratios, others)]
+    rows = zip(names, *scores, changes.tolist(), ends.tolist(), strict=True)
     return {
-        name: {
-            "first": float(scores[0][k]),
-            "second": float(scores[1][k]),
-            "difference": float(changes[k]),
-            "interval": ends[k].tolist(),
-        }
-        for k, name in enumerate(names)
+        name: {"first": before, "second": after, "difference": change, "interval": interval}
+        for name, before, after, change, interval in rows
     }

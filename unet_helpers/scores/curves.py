@@ -136,8 +136,7 @@ def froc(
         probabilities: Float arrays (H, W) in [0, 1], one an image.
         targets: Bool arrays of the same shapes.
         thresholds: Probabilities to try.
-        min_pixels: Predicted regions with fewer pixels are dropped at every threshold; one number, or one an
-            image.
+        min_pixels: Predicted regions with fewer pixels are dropped; one number, or one an image.
 
     Returns:
         Lists of equal length, from the highest threshold to the lowest: "threshold", "sensitivity" (over all
@@ -215,11 +214,10 @@ def calibration(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarra
 
     Bins are 0.1 wide, open below and closed above, over the pixels of all images. "ece" is the expected
     calibration error *on the foreground*: the mean over all pixels with a probability above 0.1 of the
-    distance between the mean probability and the share of stone of their bin, so that each bin weighs as
-    much as it has pixels. The lowest bin is listed but left out of it: it holds nearly every pixel of a CT
-    slice, is right nearly always, and would hide everything else. The foreground is chosen by the
-    probability and never by the truth, which would bias the shares. A stone that got less than 0.1 is
-    therefore not seen here; the sensitivity counts it.
+    distance between the mean probability and the share of stone of their bin. The lowest bin is listed but
+    left out of it: it holds nearly every pixel of a CT slice, is right nearly always, and would hide
+    everything else. The foreground is chosen by the probability and never by the truth, which would bias
+    the shares: a stone that got less than 0.1 is not seen here; the sensitivity counts it.
 
     Args:
         probabilities: Float arrays (H, W) in [0, 1], one an image.
@@ -229,10 +227,7 @@ def calibration(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarra
         Lists "confidence" (mean probability), "frequency" (share of stone) and "n" (pixels) of the bins that
         hold a pixel, from low to high, and "ece"; NaN if no pixel is above 0.1.
 
-    Raises:
-        ValueError: If an image is no probability, or numbers or shapes differ.
-
-    Reference: Guo et al. (2017), arXiv:1706.04599
+    Raises: As `froc`. Reference: Guo et al. (2017), arXiv:1706.04599
     """
     check_probabilities(probabilities, targets)
     n, stone, confidence = np.zeros((3, len(CALIBRATION_EDGES) - 1))
@@ -266,33 +261,28 @@ def agreement(
     """Bland-Altman analysis: does the prediction measure too large or too small, and how much may it be off?
 
     Args:
-        predicted: Measured values, for example diameters.
-        true: The true values of the same objects.
+        predicted, true: Measured and true values of the same objects, for example diameters.
         borders: Of the sizes that get limits of their own, by the true value: an error of 1 mm is usual for
             a large stone and more than half of a small one.
         floor: Smallest distance from the median difference that makes an outlier.
 
     Returns:
-        "bias": mean of predicted - true; "limits": bias -/+ 1.96 standard deviations, between which 95
-        % of the differences lie if they are normally distributed (NaN for fewer than two); "n"; "by_size":
-        the same for each size, with its borders "low" and "high" (None: no limit); "usual": the median
-        difference -/+ 5 robust standard deviations (1.4826 median absolute deviations), or -/+ `floor` if
-        that is more; "outliers": the numbers of those outside, the farthest first; and both lists.
+        "bias": mean of predicted - true; "limits": bias -/+ 1.96 standard deviations, between which 95 % of
+        the differences lie if they are normally distributed (NaN for fewer than two); "n"; "by_size": the
+        same for each size, with its borders "low" and "high" (None: no limit); "usual": the median -/+ 5
+        robust standard deviations (1.4826 median absolute deviations), or -/+ `floor` if that is more;
+        "outliers": the numbers of those outside, the farthest first; and both lists.
 
     Reference: Bland and Altman (1986), Lancet 327:307-310, doi:10.1016/S0140-6736(86)90837-8
     """
     difference = np.subtract(predicted, true, dtype=float)
     bins = np.digitize(true, borders[1:-1])
     by_size = [
-        {
-            "low": float(low),
-            "high": float(high) if np.isfinite(high) else None,
-            **_bias_and_limits(difference[bins == k]),
-        }
+        {**_size(low, high), **_bias_and_limits(difference[bins == k])}
         for k, (low, high) in enumerate(pairwise(borders))
     ]
     middle = float(np.median(difference)) if difference.size else float("nan")
-    away = np.abs(difference - middle)
+    away: np.ndarray = np.abs(difference - middle)
     reach = max(5 * 1.4826 * float(np.median(away)), floor) if difference.size else float("nan")
     farthest = np.argsort(-away, kind="stable")
     return {
@@ -303,6 +293,10 @@ def agreement(
         "true": [float(value) for value in true],
         "predicted": [float(value) for value in predicted],
     }
+
+
+def _size(low: float, high: float) -> dict[str, float | None]:
+    return {"low": float(low), "high": float(high) if np.isfinite(high) else None}
 
 
 def _bias_and_limits(difference: np.ndarray) -> dict[str, Any]:

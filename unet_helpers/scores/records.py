@@ -161,21 +161,21 @@ def image_record(image: ImageScores) -> dict[str, Any]:
     }
 
 
-def section_records(index: int, image: ImageScores) -> list[dict[str, Any]]:
-    """Place, size and fate of every true section of image number `index`, as plain numbers."""
-    match = image.match
+def section_records(images: Sequence[ImageScores]) -> list[dict[str, Any]]:
+    """Place, size and fate of every true section of all images, as plain numbers."""
     return [
         {
-            "image": index,
-            "row": match.centres[k][0],
-            "column": match.centres[k][1],
+            "image": i,
+            "row": image.match.centres[k][0],
+            "column": image.match.centres[k][1],
             "diameter": image.diameters[k],
-            "found": match.found[k],
-            "touched": match.touched[k],
+            "found": image.match.found[k],
+            "touched": image.match.touched[k],
             "predicted_diameter": image.predicted_diameters[k],
-            "iou": match.iou[k],
+            "iou": image.match.iou[k],
         }
-        for k in range(match.n_sections)
+        for i, image in enumerate(images)
+        for k in range(image.match.n_sections)
     ]
 
 

@@ -144,8 +144,7 @@ def score_intervals(
         images: Scores of each image.
         stones: What `records.stone_records` returned for them; empty where no stone is known.
         unit: "mm" or "px", of the diameters of the sections.
-        groups: Group of each image.
-        n_resamples, seed: Of the bootstrap.
+        groups, n_resamples, seed: See `evaluation.evaluate`.
 
     Returns:
         By the name of each score [low, high]; a dict a size bin, see `evaluation.evaluate`; [low, high].
@@ -162,8 +161,8 @@ def score_intervals(
             sizes, found = list(image.diameters), list(image.match.found)
         row.update(_size_bin_ratios(sizes, found), bias=_bias_ratio(image))
     names, above, below = as_columns(rows)
-    ends = bootstrap_intervals(above, below, groups, n_resamples, seed).tolist()
-    intervals = dict(zip(names, ends, strict=True))
+    ends = bootstrap_intervals(above, below, groups, n_resamples, seed)
+    intervals = dict(zip(names, ends.tolist(), strict=True))
     counts = dict(zip(names, zip(above.sum(0), below.sum(0), strict=True), strict=True))
     kind = {"of": "stones", "unit": "mm"} if stones else {"of": "sections", "unit": unit}
     bins = [

@@ -74,26 +74,14 @@ def score_rows(
             continue
         key = name + unit if name not in scores else name
         interval = interval_text(scores["intervals"].get(key))
+        theirs = [number_text(rival.get(key)) for rival in rivals.values()]
         rows.append(
-            [
-                label.format(unit=unit),
-                number_text(scores[key]),
-                interval,
-                str(counts[count]),
-                *(number_text(rival.get(key)) for rival in rivals.values()),
-            ]
+            [label.format(unit=unit), number_text(scores[key]), interval, str(counts[count]), *theirs]
         )
     for size_bin in scores["size_bins"]:
         label = f"{size_bin['of']} found, {size_name(size_bin, size_bin['unit'])}"
-        rows.append(
-            [
-                label,
-                number_text(size_bin["sensitivity"]),
-                interval_text(size_bin["interval"]),
-                str(size_bin["n"]),
-                *("" for _ in rivals),
-            ]
-        )
+        found, interval = number_text(size_bin["sensitivity"]), interval_text(size_bin["interval"])
+        rows.append([label, found, interval, str(size_bin["n"]), *("" for _ in rivals)])
     return rows
 
 
