@@ -13,7 +13,7 @@ from unet_helpers import phantom
 from unet_helpers.phantom import dataset, organs, scanner, shapes, stones, tissues
 
 FIGURES = {  # by version: patient 4 of the set with seed 0
-    2: {
+    3: {
         "depths_mm": [-18.78, -14.78, -12.78, -10.78, -8.78, -6.78, -4.78, 1.22],
         "diameters_mm": [81.12, 6.21, 7.59],
         "n_stone_pixels": 194,  # of the fourth slice, 128 px a side, as the mean HU of its 16 blocks
@@ -198,6 +198,16 @@ def test_stones_that_touch_are_listed_one_by_one() -> None:
     assert [stone.stone for stone in cut.stones] == ["1-0", "1-1", "1-2"]
     columns = [127.5 + x / cut.spacing_mm for x in (0, 10, 40)]
     assert [stone.column for stone in cut.stones] == pytest.approx(columns, abs=0.1)
+
+
+def test_a_stone_that_a_slice_cuts_twice_has_two_sections() -> None:
+    """A horseshoe whose bend lies behind the slice: both ends are listed, each at its own place."""
+    bent = shapes.solid([(-20, 0, 0), (-20, -15, 0), (20, -15, 0), (20, 0, 0)], 5)
+    cut = phantom.render(straight_patient((bent, 800.0)), 0.0)
+    assert ndimage.label(cut.mask, np.ones((3, 3)))[1] == 2
+    assert [stone.stone for stone in cut.stones] == ["1-0", "1-0"]
+    columns = [127.5 + x / cut.spacing_mm for x in (-20, 20)]
+    assert sorted(stone.column for stone in cut.stones) == pytest.approx(columns, abs=0.5)
 
 
 def test_the_version_is_raised_with_every_change_of_the_pictures() -> None:

@@ -17,6 +17,8 @@ import pytest
 from PIL import Image
 
 from unet_helpers import phantom
+from unet_helpers.data import find_pairs, known_stones, load_mask
+from unet_helpers.evaluation import score_masks
 from unet_helpers.phantom import dataset
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
@@ -82,7 +84,7 @@ def test_table_knows_each_stone_again(folder: Path) -> None:
         "hu",
         "location",
     ]
-    assert len({(row["stem"], row["stone"]) for row in rows}) == len(rows)
+    assert len({(row["stem"], row["row"], row["column"]) for row in rows}) == len(rows)
     assert all(row["stone"].split("-")[0] == patients[row["stem"]] for row in rows)
     of_a_stone = ("stone", "diameter_mm", "volume_mm3", "hu", "location")
     known = {tuple(row[name] for name in of_a_stone) for row in rows}
@@ -99,6 +101,14 @@ def test_no_section_is_much_larger_than_its_stone(folder: Path) -> None:
         np.array([float(row[name]) for row in rows]) for name in ("section_diameter_mm", "diameter_mm")
     )
     assert (section < stone + 3.5).all() and np.mean(section < stone) > 0.6
+
+
+def test_every_section_of_a_mask_is_of_a_known_stone(folder: Path) -> None:
+    pairs = find_pairs(folder)
+    masks, known = [load_mask(pair.mask_path) for pair in pairs], known_stones(pairs)
+    assert known is not None
+    scores = score_masks(masks, masks, known)
+    assert scores["n_sections"] > 50 and scores["n_sections_unidentified"] == 0
 
 
 def test_the_centre_of_a_section_lies_in_its_region(folder: Path) -> None:

@@ -43,4 +43,4 @@ __all__ = [
     "write_dataset",
 ]
 
-VERSION = 2  # raise it with every change of what is written, so that new data get a folder of their own
+VERSION = 3  # raise it with every change of what is written, so that new data get a folder of their own

@@ -99,14 +99,14 @@ def write_patient(folder: Path, index: int, job: Job) -> Rows:
         save_slice(folder, stem, cut, patient)
         slices.append((stem, patient.seed, depth_mm, round(cut.spacing_mm, 4)))
         shown += [(stem, stone) for stone in cut.stones]
-    n_sections = Counter(stone.stone for _, stone in shown)
-    stones = [stone_row(stem, stone, n_sections[stone.stone]) for stem, stone in shown]
+    n_sections = Counter(section.stone for _, section in shown)
+    stones = [stone_row(stem, section, n_sections[section.stone]) for stem, section in shown]
     return {"slices.csv": slices, "stones.csv": stones}
 
 
-def stone_row(stem: str, shown: ShownStone, n_sections: int) -> Row:
-    """A row of stones.csv; `n_sections`: how many slices of the patient show this stone."""
-    values = {"stem": stem, "n_sections": n_sections, **shown._asdict()}
+def stone_row(stem: str, section: ShownStone, n_sections: int) -> Row:
+    """A row of stones.csv, one a section; `n_sections`: how many this stone has in all slices together."""
+    values = {"stem": stem, "n_sections": n_sections, **section._asdict()}
     return tuple(values[column] for column in COLUMNS["stones.csv"])
 
 

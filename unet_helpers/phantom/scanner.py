@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import center_of_mass, gaussian_filter, uniform_filter1d
+from scipy.ndimage import center_of_mass, gaussian_filter, label, uniform_filter1d
 
 from unet_helpers.phantom.patient import Patient
 from unet_helpers.phantom.shapes import Array, Floats, Solid
@@ -40,7 +40,7 @@ class Grid(NamedTuple):
 
 
 class ShownStone(NamedTuple):
-    """What one slice shows of a stone; its section is the region of the mask that belongs to it."""
+    """A section of a stone: one connected region of what a slice shows of it."""
 
     stone: str  # unique in a data set: the patient and the number of the stone, such as "12-3"
     row: float  # of the section's centre, in pixels
@@ -132,11 +132,13 @@ def add_stones(
     blur_px = patient.traits.blur_mm / FWHM_PER_SIGMA / grid.pixel_mm
     for stone in patient.stones:
         cover = filled(stone.shape, grid)
-        section = outlined(cover, stone.hu, blur_px)
-        if section.sum() >= LEAST_PIXELS:  # else it is only grazed
+        outline = outlined(cover, stone.hu, blur_px)
+        if outline.sum() >= LEAST_PIXELS:  # else it is only grazed
             image_hu += cover * (stone.hu * (1 + STONE_GRAIN * grains["fine"]) - image_hu)
-            mask |= section
-            shown.append(describe(patient.seed, stone, cover, section, grid.pixel_mm))
+            mask |= outline
+            numbers, n_sections = label(outline, np.ones((3, 3)))  # a branched stone may be cut several times
+            for number in range(1, n_sections + 1):
+                shown.append(describe(patient.seed, stone, cover, numbers == number, grid.pixel_mm))
     return mask, shown
 
 
@@ -161,7 +163,7 @@ def outlined(cover: Array, hu: float, blur_px: float) -> Mask:
 
 
 def describe(patient: int, stone: Stone, cover: Array, section: Mask, pixel_mm: float) -> ShownStone:
-    row, column = np.round(center_of_mass(cover), 2).tolist()
+    row, column = np.round(center_of_mass((cover + 1e-3) * section), 2).tolist()
     return ShownStone(
         stone=f"{patient}-{stone.number}",
         row=row,
