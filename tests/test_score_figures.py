@@ -64,6 +64,7 @@ def test_two_froc_curves_differ_in_more_than_colour(ax):
     assert curve.get_xydata().tolist() == [[0, 0.5], [0.5, 0.75], [2, 1]]
     assert mark.get_xydata().tolist() == [[0.5, 0.75]] and mark.get_marker() == "*"
     assert labels(ax) == ["U-Net", "threshold 0.5", "other"]
+    assert ax.get_xlabel().startswith("false alarms") and ax.get_ylabel().startswith("share of the sections")
     assert curve.get_color() != other.get_color() and curve.get_linestyle() != other.get_linestyle()
     assert curve.get_marker() != other.get_marker()
     drawn(ax)
@@ -78,6 +79,8 @@ def test_precision_recall_is_drawn_in_steps_with_its_area(ax):
     plot_precision_recall(CURVE, ax, threshold=0.55)
     steps, mark = ax.lines
     assert steps.get_drawstyle() == "steps-pre" and mark.get_xydata().tolist() == [[0.5, 0.8]]
+    assert steps.get_xdata().tolist() == CURVE["recall"] and steps.get_ydata().tolist() == CURVE["precision"]
+    assert ax.get_xlabel().startswith("recall") and ax.get_ylabel().startswith("precision")
     assert labels(ax) == ["area 0.750", "threshold 0.55"]
     drawn(ax)
 
@@ -91,7 +94,9 @@ def test_a_curve_without_any_stone(ax):
 def test_reliability_shows_the_diagonal_and_how_many_pixels(ax):
     plot_reliability(CALIBRATION, ax)
     assert ax.lines[0].get_xydata().tolist() == [[0, 0], [1, 1]]
-    assert ax.lines[1].get_ydata().tolist() == [0.0, 0.25, 0.9]
+    assert ax.lines[1].get_xdata().tolist() == CALIBRATION["confidence"]
+    assert ax.lines[1].get_ydata().tolist() == CALIBRATION["frequency"]
+    assert ax.get_xlabel().startswith("mean probability") and ax.get_ylabel().startswith("share")
     assert [text.get_text() for text in ax.texts] == ["9,000", "40", "60"]
     assert labels(ax) == ["honest", "ECE on the foreground 0.130"]
     drawn(ax)
