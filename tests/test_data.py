@@ -597,6 +597,11 @@ def test_masks_of_zero_and_one_show_their_values(tmp_path: Path):
     assert np.unique(brightest_channel(path)).tolist() == [0, 1] and not load_mask(path).any()
 
 
+def test_sixteen_bit_masks_show_their_values(tmp_path: Path):
+    path = write(tmp_path / "a.png", MASK.astype(np.uint16) * 65535)
+    assert np.unique(brightest_channel(path)).tolist() == [0, 65535]
+
+
 def test_a_mask_of_another_size_is_refused(tmp_path: Path):
     pair = Pair(write(tmp_path / "a.jpg"), write(tmp_path / "a_mask.png", GREY[:, :7].copy()), "a")
     message = r"a_mask\.png must have the size of its image a\.jpg, \(6, 8\), got \(6, 7\)"

@@ -50,7 +50,7 @@ def test_home_is_the_variable_else_the_checkout_else_the_working_folder(
     assert home() == Path.home() / "runs here"
     monkeypatch.setenv("UNET_HOME", "")
     monkeypatch.chdir(tmp_path)
-    package = tmp_path / "site" / "unet_helpers" / "datasets.py"
+    package = tmp_path / "site" / "unet_helpers" / "folders" / "sources.py"
     monkeypatch.setattr(datasets, "__file__", str(package))
     assert home() == tmp_path
     (tmp_path / "site" / "notebooks").mkdir(parents=True)
@@ -99,12 +99,10 @@ def test_the_phantom_is_written_once_and_named_by_what_it_is(monkeypatch: pytest
 def test_a_comment_or_other_line_ends_in_the_source_change_no_name(tmp_path: Path):
     """A copy of the package with a comment and the line ends of Windows opens the folder that is there."""
     copy = tmp_path / "copy" / "unet_helpers"
-    shutil.copytree(Path(datasets.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(Path(datasets.__file__).parents[1], copy, ignore=shutil.ignore_patterns("__pycache__"))
     for path in (copy / "phantom").glob("*.py"):
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n") + b"# a comment\r\n")
-    program = (
-        "from unet_helpers.folders import sources as datasets; print(datasets.phantom_dataset(1, 1, 64))"
-    )
+    program = "from unet_helpers import data; print(data.phantom_dataset(1, 1, 64))"
     found = []
     for root in (copy.parent, Path(datasets.__file__).parents[2]):
         ended = subprocess.run(

@@ -269,6 +269,10 @@ def test_strata_tell_little_stone_from_much(tmp_path: Path):
     assert strata[-1] == 3 and strata == sorted(strata[:22]) + strata[22:]
 
 
+def test_stones_of_one_pixel_count(tmp_path: Path):
+    assert stone_strata(write_masks(tmp_path, [0, 1, 1, 1, 5])) == [0, 1, 1, 1, 3]
+
+
 def test_strata_without_stones(tmp_path: Path, capsys):
     assert stone_strata(write_masks(tmp_path, [0, 0]), progress=True) == [0, 0] and stone_strata([]) == []
     assert "looking for stones" in capsys.readouterr().out
