@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from unet_helpers.evaluation import choose_grey_threshold, choose_operating_point, choose_threshold
+from unet_helpers.evaluation import (
+    THRESHOLDS,
+    choose_grey_threshold,
+    choose_operating_point,
+    choose_threshold,
+)
 
 
 def draw(*rows: str) -> np.ndarray:
@@ -41,6 +46,21 @@ def test_the_smallest_size_removes_specks_and_no_stone(n_stone: int, n_speck: in
     speck[5, 1 : 1 + n_speck] = True  # a false alarm in a stone-free image
     probabilities = [target.astype(np.float32), speck.astype(np.float32)]
     assert choose_threshold(probabilities, [target, np.zeros_like(target)])[1] == expected
+
+
+def test_misses_and_false_alarms_of_all_images_count_for_the_smallest_size():
+    target, empty = draw("##....####"), draw("..........")
+    speck, blob = draw("#........."), draw("..####....")
+    sure = [mask.astype(np.float32) for mask in (target, speck, blob)]
+    assert choose_threshold(sure, [target, empty, empty])[1] == 2  # one false alarm less, one stays
+    # a section of two pixels would be lost, while another image misses one in any case
+    masks = [draw("##........"), empty, draw("....##....")]
+    targets = [draw("##........"), draw("#########."), empty]
+    assert choose_threshold([mask.astype(np.float32) for mask in masks], targets)[1] == 0
+
+
+def test_thresholds_go_from_a_tenth_to_nine_tenths_in_steps_of_a_twentieth():
+    assert THRESHOLDS == pytest.approx(np.linspace(0.1, 0.9, 17)) and 0.5 in THRESHOLDS
 
 
 def test_no_stone_no_threshold():
