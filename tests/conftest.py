@@ -1,6 +1,7 @@
 """What all tests share: no window is opened, and nothing is read from or written to the user's own runs."""
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -15,3 +16,11 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("UNET_HOME", str(tmp_path_factory.mktemp("home")))
         patch.delenv("UNET_DATA", raising=False)
         yield
+
+
+@pytest.fixture(autouse=True)
+def closed_figures() -> Iterator[None]:
+    """Figures that a test opened are closed, or matplotlib warns in a later one that there are too many."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")

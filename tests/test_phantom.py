@@ -164,6 +164,26 @@ def test_mask_and_table_of_a_sphere_agree_with_its_geometry(hu: float, n_deviati
     assert phantom.render(patient, 10.0).stones == []  # the slice passes in front of it
 
 
+def test_a_turned_patient_is_turned_in_the_picture_and_leaves_black_wedges() -> None:
+    """By 0.15 radians: what lies 40 mm to the right of the body's middle moves up by 40 sin(0.15) mm."""
+    patient = straight_patient((shapes.solid((40, 0, 0), 6), 230.0))
+    patient = patient._replace(traits=replace(patient.traits, tilt=0.15, noise_hu=0.0))
+    cut = phantom.render(patient, 0.0)
+    (stone,) = cut.stones
+    assert (stone.column - 127.5) * cut.spacing_mm == pytest.approx(40 * np.cos(0.15), abs=0.2)
+    assert (stone.row - 127.5) * cut.spacing_mm == pytest.approx(-40 * np.sin(0.15), abs=0.2)
+    x = scanner.make_grid(patient, 0.0, 256).x
+    assert (x[[0, 0, -1, -1], [0, -1, 0, -1]] == scanner.FAR_MM).all() and np.abs(x[128]).max() < 200
+
+
+def test_a_stone_is_as_grainy_as_it_is_dense() -> None:
+    """Where the fine texture is 1, one standard deviation, a stone of 500 HU shows 6 % more."""
+    patient, image_hu = straight_patient((shapes.solid((0, 0, 0), 8), 500.0)), water(30.0)
+    grains: scanner.Grains = {"fine": np.ones((256, 256), np.float32)}
+    scanner.add_stones(image_hu, patient, scanner.make_grid(patient, 0.0, 256), grains)
+    assert image_hu[128, 128] == pytest.approx(530, abs=0.1) and image_hu[128, 160] == 30
+
+
 def test_half_filled_voxels_belong_to_the_mask() -> None:
     """A soft rod along x, radius 6 mm: its width in the slice is the chord; a slice in front is empty."""
     patient = straight_patient((shapes.solid([(-20, 0, 0), (20, 0, 0)], 6), 230.0))

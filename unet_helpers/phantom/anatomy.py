@@ -70,6 +70,7 @@ def build_body(rng: Generator, traits: Traits) -> Iterator[Part]:
 
 
 def draw_trunk(rng: Generator, traits: Traits) -> Trunk:
+    """A narrower or wider trunk; fat people have a wider one."""
     diaphragm_z, rib_drop = rng.uniform(-26, -4), rng.uniform(45, 95)
     half_width, half_depth = rng.uniform((124, 92), (152, 104)) + np.array([30, 20]) * traits.fatness
     return Trunk(half_width, half_depth, diaphragm_z, rib_drop)

@@ -214,6 +214,15 @@ def write_tables(job: Job) -> None:
         Path(job.scratch, "set", name).write_text(text, "utf-8", newline="\n")
 
 
+def write_scratch(job: Job, workers: int, progress: bool) -> None:
+    """Write the whole set into the job's scratch folder."""
+    for name in ("set", "claims", "rows"):
+        Path(job.scratch, name).mkdir()
+    with progress_bar(desc="phantom", total=job.n_patients, unit="pt", disable=not progress) as bar:
+        write_all(job, workers, lambda: bar.update(n_done(job) - bar.n))
+    write_tables(job)
+
+
 def n_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -235,6 +244,12 @@ def check_settings(**settings: int) -> None:
             raise ValueError(f"{name} must be {low} to {high}, got {value}.{hint}")
 
 
+def check_free(folder: Path) -> None:
+    """Raise a FileExistsError if a folder holds something, or is a file."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"folder must not exist or be empty, got {folder}. Choose another.")
+
+
 def write_dataset(
     folder: str | os.PathLike[str],
     n_patients: int = 96,
@@ -246,13 +261,13 @@ def write_dataset(
 ) -> Path:
     """Write `<stem>.jpg`, `<stem>_mask.png` (0 or 255), slices.csv and stones.csv.
 
-    The same arguments give the same bytes for any number of workers. An interrupted call leaves nothing. It
-    may be called from a script without a main guard, from a notebook, or from standard input.
+    The same arguments give the same bytes for any number of workers. An interrupted call leaves nothing.
+    A script that calls it needs no main guard.
 
     Args:
         folder: A new folder, or an empty one.
         n_patients: Number of patients; one of six has a staghorn stone.
-        n_slices: Slices a patient, at least 2 mm apart, so that a body has room for 96.
+        n_slices: Slices a patient, at least 2 mm apart; a body has room for 96.
         size: Side of the square slices in pixels, 64 to 512.
         seed: Another seed gives other patients.
         workers: Processes that share the work; None takes as many as there are cores.
@@ -267,17 +282,12 @@ def write_dataset(
     """
     target, workers = Path(folder), min(64, n_cores()) if workers is None else workers
     check_settings(n_patients=n_patients, n_slices=n_slices, size=size, seed=seed, workers=workers)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise FileExistsError(f"folder must not exist or be empty, got {target}. Choose another.")
+    check_free(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
-        for name in ("set", "claims", "rows"):
-            Path(scratch, name).mkdir()
         job = Job(str(Path(scratch).resolve()), n_patients, n_slices, size, seed)
-        with progress_bar(desc="phantom", total=n_patients, unit="pt", disable=not progress) as bar:
-            write_all(job, min(workers, n_patients), lambda: bar.update(n_done(job) - bar.n))
-        write_tables(job)
+        write_scratch(job, min(workers, n_patients), progress)
         if target.exists():
             target.rmdir()
-        Path(scratch, "set").rename(target)
+        Path(job.scratch, "set").rename(target)
     return target

@@ -48,6 +48,7 @@ def make_patient(seed: int, staghorn_size: float | None = None) -> Patient:
 
 
 def draw_traits(rng: Generator) -> Traits:
+    """What is only one person's own, and how they were scanned."""
     waves = draw_waves(rng)
     return Traits(  # drawn in this order
         spacing_mm=rng.uniform(0.95, 1.32),

@@ -113,9 +113,9 @@ def find(solid: Solid, grid: Grid) -> tuple[slice, slice] | None:
     """The rows and columns where a solid may be, by a first look at every 11th mm at most; None: nowhere."""
     step = len(grid.x) // N_LOOKS
     near = solid(grid.x[::step, ::step], grid.y, grid.z[::step, ::step]) > -LOOK_MM
-    rows, columns = np.flatnonzero(near.any(1)) * step, np.flatnonzero(near.any(0)) * step
-    if not len(rows):
+    if not near.any():
         return None
+    rows, columns = np.flatnonzero(near.any(1)) * step, np.flatnonzero(near.any(0)) * step
     return slice(rows[0], rows[-1] + step), slice(columns[0], columns[-1] + step)
 
 
@@ -163,6 +163,7 @@ def outlined(cover: Array, hu: float, blur_px: float) -> Mask:
 
 
 def describe(patient: int, stone: Stone, cover: Array, section: Mask, pixel_mm: float) -> ShownStone:
+    """What the tables say of a section (H, W) of a stone; `cover` (H, W) is what the stone fills."""
     row, column = np.round(center_of_mass((cover + 1e-3) * section), 2).tolist()
     return ShownStone(
         stone=f"{patient}-{stone.number}",

@@ -103,6 +103,7 @@ class Chain:
         return deepest
 
     def reaches(self, link: Link, y: float) -> bool:
+        """Whether a link may come near the depth y."""
         half_mm = link.y_change_mm / 2
         return abs(y - link.y_mm - half_mm) < abs(half_mm) + self.reach_mm
 
