@@ -1,4 +1,4 @@
-"""What lessons 4 and 5 do with a training that was stopped: they go on with it, and never judge it half-done."""
+"""What lessons 4 and 5 do with a stopped training: they go on with it, and never judge it half-done."""
 
 import json
 import os
