@@ -156,7 +156,7 @@ class Inspector:
         self.column = _slider("left / right", 50, 0, 100, 1)
         self.errors, self.heat_map = _checkbox("errors", True), _checkbox("heat map", False)
         self.truth, self.prediction = _checkbox("truth", False), _checkbox("prediction", False)
-        self.next_miss = widgets.Button(description="next missed section", layout=HALF)
+        self.next_miss = widgets.Button(description="next miss", layout=HALF)
         self.next_false_alarm = widgets.Button(description="next false alarm", layout=HALF)
 
     def _arrange(self) -> Any:
