@@ -24,9 +24,9 @@ from unet_helpers.data import (
     load_image,
     load_mask,
     load_pair,
-    scan_folder,
     spacings,
 )
+from unet_helpers.folders.finding import scan_folder
 
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5  # 0 to 235
 MASK = np.zeros((6, 8), bool)
@@ -62,6 +62,7 @@ def test_reading_files_loads_neither_the_rooms_nor_torch():
         "unet_helpers",
         "unet_helpers.data",
         "unet_helpers.engine",
+        "unet_helpers.engine.doors",
         "unet_helpers.engine.progress",
     ]
     assert "torch" not in loaded

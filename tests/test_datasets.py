@@ -102,7 +102,7 @@ def test_a_comment_or_other_line_ends_in_the_source_change_no_name(tmp_path: Pat
     shutil.copytree(Path(datasets.__file__).parents[1], copy, ignore=shutil.ignore_patterns("__pycache__"))
     for path in (copy / "phantom").glob("*.py"):
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n") + b"# a comment\r\n")
-    program = "from unet_helpers import data; print(data.phantom_dataset(1, 1, 64))"
+    program = "from unet_helpers.folders import sources; print(sources.phantom_dataset(1, 1, 64))"
     found = []
     for root in (copy.parent, Path(datasets.__file__).parents[2]):
         ended = subprocess.run(

@@ -19,7 +19,7 @@ from unet_helpers.pictures.rendering import (
     render,
     view_box,
 )
-from unet_helpers.plotting import STYLES
+from unet_helpers.pictures.styles import STYLES
 
 # 8 x 8 pixels, drawn as 80 x 80: pixel (r, c) fills rows 10 r to 10 r + 9. A hit, a miss, a false alarm.
 IMAGE = np.full((8, 8), 100, np.uint8)

@@ -14,7 +14,7 @@ from PIL import Image
 from unet_helpers.data import KnownStone
 from unet_helpers.evaluation import evaluate, score_masks
 from unet_helpers.metrics import dice, match_stones, predicted_mask
-from unet_helpers.plotting import STYLES
+from unet_helpers.pictures.styles import STYLES
 from unet_helpers.report import page as report
 from unet_helpers.report import slider
 from unet_helpers.report.page import write_report

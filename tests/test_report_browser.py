@@ -16,7 +16,7 @@ from test_browser import chromium, wait_until
 from test_report import EVIL, make_report, make_set, read_data
 
 from unet_helpers.metrics import dice, match_stones, predicted_mask
-from unet_helpers.plotting import STYLES
+from unet_helpers.pictures.styles import STYLES
 
 MIN_PIXELS = 9
 

@@ -20,9 +20,10 @@ from tiny_data import tiny_pairs, write_tiny
 
 from unet_helpers import training
 from unet_helpers.checkpoint import load_checkpoint, load_state, save_state
-from unet_helpers.data import Pair, image_hash, load_image, scan_folder
+from unet_helpers.data import Pair, image_hash, load_image
 from unet_helpers.engine import cache, compiling, progress, resuming, run_folder
 from unet_helpers.engine.stopping import Interrupted
+from unet_helpers.folders.finding import scan_folder
 from unet_helpers.losses import bce_dice_loss
 from unet_helpers.model import UNet
 from unet_helpers.training import (

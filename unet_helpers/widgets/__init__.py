@@ -1,0 +1,1 @@
+"""Controls: what a lesson lets its reader move."""
