@@ -239,7 +239,7 @@ def main(
         return
     names = args.contestants.split(",") if args.contestants else list(contestants)
     if unknown := set(names) - contestants.keys():
-        parser.error(f"--contestants must be among {', '.join(contestants)}, got {sorted(unknown)[0]}")
+        parser.error(f"--contestants must be among {', '.join(contestants)}, got {min(unknown)}")
     budgets = [float(budget) for budget in args.budgets.split(",")]
     for seed in [] if args.table else [int(seed) for seed in args.seeds.split(",")]:
         for name in names:

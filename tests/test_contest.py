@@ -8,7 +8,7 @@ import pytest
 import torch
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
-import contest  # noqa: E402
+import contest
 
 ROW = {
     "contestant": "ours",

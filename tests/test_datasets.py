@@ -332,10 +332,12 @@ def test_every_flipped_byte_ends_in_a_folder_or_one_sentence(tmp_path: Path, met
     for position in range(0, len(raw), 2):
         path = tmp_path / "a.zip"
         path.write_bytes(raw[:position] + bytes([raw[position] ^ 0x55]) + raw[position + 1 :])
+        told = None
         try:
             assert unpack(path).is_dir()
-        except ValueError as error:
-            assert "a.zip must" in str(error)  # nothing else may escape: zlib.error, LZMAError, EOFError, ...
+        except ValueError as error:  # nothing else may escape: zlib.error, LZMAError, EOFError, ...
+            told = str(error)
+        assert told is None or "a.zip must" in told
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError(28, "No space left on device")])

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_outlines_differ_in_thickness_and_pattern():
 
     def n_changes(pixel):  # along the upper edge
         edge = around(picture, pixel, 1)[:12]
-        return sum(a != b for a, b in zip(edge, edge[1:], strict=False))
+        return sum(a != b for a, b in pairwise(edge))
 
     assert n_changes(FALSE_ALARM) > n_changes(MISS)  # dotted against dashed
 

@@ -136,7 +136,7 @@ def test_slider_by_keyboard_and_by_drag_gives_the_dice_of_the_metrics(browser, m
 
 
 def test_every_case_by_select_and_by_tile(browser, made):
-    path, data, thresholds = made
+    path, data, _ = made
     page = Page(browser, path)
     page.opened()
     seen = set()
