@@ -50,6 +50,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 SAVE_EVERY_SECONDS = 60
 VALIDATION_CHUNK = 256  # images whose probabilities are in memory at once
+GPU_BATCH = 48  # patches a step that keep a GPU busy; with fewer it waits for the next step most of the time
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,14 @@ class TrainConfig:
 
 
 def default_config(device: torch.device) -> TrainConfig:
-    """Settings that the lessons use: a few minutes on two CPU cores, more steps on a GPU."""
-    return TrainConfig() if device.type == "cpu" else TrainConfig(n_steps=10_000)
+    """Settings that the lessons use: many small steps on a CPU, fewer and larger ones on a GPU.
+
+    A GPU computes 48 patches about as fast as 6. The gradient of more patches is less noisy, so that a higher
+    rate is right, and fewer steps do.
+    """
+    if device.type == "cpu":
+        return TrainConfig()
+    return TrainConfig(n_steps=2500, batch_size=GPU_BATCH, learning_rate=6e-3, steps_per_epoch=100)
 
 
 def learning_rate_factor(progress: float, warm_up: float) -> float:
@@ -212,7 +219,8 @@ def validate(run: Run) -> float:
     (images, masks), scores = run.val, list[float]()
     for first in range(0, len(images), VALIDATION_CHUNK):
         some = range(first, min(first + VALIDATION_CHUNK, len(images)))
-        probabilities = predict_all(run.model, [images[i] for i in some])  # float32 (H, W) each
+        batch = [images[i] for i in some]
+        probabilities = predict_all(run.model, batch, 8 if run.device.type == "cpu" else 32)  # (H, W) each
         answers = zip(some, probabilities, strict=True)
         scores += [float(dice(p >= 0.5, masks[i])) for i, p in answers if masks[i].any()]
         if run.snapshots:
