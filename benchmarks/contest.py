@@ -13,11 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,33 @@ class Padded(nn.Module):
 
 
 # ------------------------------------------------------------------------------------------ measuring
+def cpu_name() -> str:
+    """Model of this machine's processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+@contextmanager
+def on_cores(cores: list[int] | None) -> Iterator[None]:
+    """Let this thread, and the processes that it starts meanwhile, use these cores alone.
+
+    Of cores that it may not use, others are taken in their place; None and other systems than Linux: all.
+    """
+    if cores is None or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, before & set(cores) or set(sorted(before)[: len(cores)]))
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def synchronise(device: torch.device) -> None:
     """Wait until a GPU has done what was asked of it."""
     if device.type == "cuda":

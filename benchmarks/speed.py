@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 from contest import Split, convolution_peak, operations_per_image, synchronise
@@ -40,11 +41,31 @@ DICES = (0.80, 0.85, 0.90)
 
 
 def ms_per_step(
-    variant: str, arrays: tuple[list, list], config: TrainConfig, device: torch.device, n_steps: int
+    variant: str,
+    arrays: tuple[list, list],
+    config: TrainConfig,
+    device: torch.device,
+    n_steps: int,
+    base_channels: int = 16,
 ) -> float:
     """Milliseconds of a whole training step, patches and augmentation included."""
+    run, sampler = prepare(variant, arrays, config, device, base_channels)
+    step = step_of(run, sampler)
+
+    def whole_step() -> None:
+        step()
+        if variant == "loss read at every step" or not run.reads_late:
+            read_losses(run)
+
+    return timed(whole_step, n_steps, device)
+
+
+def prepare(
+    variant: str, arrays: tuple[list, list], config: TrainConfig, device: torch.device, base_channels: int
+) -> tuple[Run, PatchSampler]:
+    """A run and its patches, with one optimisation left out."""
     torch.manual_seed(config.seed)
-    run = Run(config, UNet(**_settings(variant)), device)
+    run = Run(config, UNet(**_settings(variant, base_channels)), device)
     run.model.train()
     shares = config.patch_size, config.stone_fraction, config.lookalike_fraction
     sampler = PatchSampler(*arrays, *shares, "cpu" if variant == "images kept on the CPU" else device)
@@ -58,13 +79,24 @@ def ms_per_step(
         run.optimiser = torch.optim.AdamW(run.model.parameters(), fused=False)
     if variant == "with torch.compile":
         run.network = torch.compile(run.model, dynamic=False)
-    for step in range(n_steps + 5):
-        if step == 5:  # the first steps prepare what later ones use again
-            synchronise(device)
-            start = time.perf_counter()
-        train_step(run, sampler)
-        if variant == "loss read at every step" or not run.reads_late:
-            read_losses(run)
+    return run, sampler
+
+
+def step_of(run: Run, sampler: PatchSampler) -> Callable[[], None]:
+    """What `fit` calls once a step: on a GPU a recording of `train_step`, unless the settings forbid it."""
+    from unet_helpers.engine.graphs import step_function
+
+    return partial(step_function(run), run, sampler)
+
+
+def timed(step: Callable[[], None], n_steps: int, device: torch.device, n_first: int = 5) -> float:
+    """Milliseconds a step, after some that prepare what later ones use again."""
+    for _ in range(n_first):
+        step()
+    synchronise(device)
+    start = time.perf_counter()
+    for _ in range(n_steps):
+        step()
     synchronise(device)
     return 1000 * (time.perf_counter() - start) / n_steps
 
@@ -77,8 +109,10 @@ def _in_float32(model: nn.Module) -> Callable[[Tensor], Tensor]:
     return network
 
 
-def _settings(variant: str) -> dict[str, int]:
-    return {"base_channels": 8, "unshuffle": 1} if variant.startswith("without folding") else {}
+def _settings(variant: str, base_channels: int = 16) -> dict[str, int]:
+    if variant.startswith("without folding"):
+        return {"base_channels": base_channels // 2, "unshuffle": 1}
+    return {"base_channels": base_channels}
 
 
 def step_table(split: Split, config: TrainConfig, device: torch.device, n_steps: int) -> str:
