@@ -73,6 +73,7 @@ class TrainConfig:
         steps_per_epoch: Steps between two validations; None takes as many as cut all pixels once.
         seed: Of weights, patches and augmentation.
         compile: Whether to use torch.compile: "on", "off", or "auto" where it pays back within the run.
+        cuda_graphs: Whether a step on a GPU is recorded and replayed, see `engine.graphs`: "auto" or "off".
 
     Raises:
         ValueError: If a setting makes no sense; it is named with its value.
@@ -92,6 +93,7 @@ class TrainConfig:
     steps_per_epoch: int | None = None
     seed: int = 0
     compile: str = "auto"
+    cuda_graphs: str = "auto"
 
     def __post_init__(self) -> None:
         from unet_helpers.engine.settings import checked
@@ -163,11 +165,15 @@ class Run:
         """Share of the run that is done."""
         return self.config.progress(self.step, self.seconds, self.steps_per_epoch)
 
+    def rate(self) -> float:
+        """Learning rate of the next step."""
+        return self.config.learning_rate * learning_rate_factor(self.progress, self.config.warm_up)
+
 
 def train_step(run: Run, sampler: PatchSampler) -> None:
     """One step of the optimiser on one batch of B patches of P x P pixels."""
     config, processes = run.config, (run.rank, run.world_size)
-    rate = config.learning_rate * learning_rate_factor(run.progress, config.warm_up)
+    rate = run.rate()
     for group in run.optimiser.param_groups:
         group["lr"] = rate
 
@@ -313,6 +319,7 @@ def _steps(
 ) -> int:
     """Train to the end or until a signal comes; returns its number, or 0."""
     from unet_helpers.engine.compiling import compile_if_it_pays
+    from unet_helpers.engine.graphs import step_function
     from unet_helpers.engine.rescue import another_way
     from unet_helpers.engine.resuming import begin, save
     from unet_helpers.engine.several_gpus import agree
@@ -323,10 +330,11 @@ def _steps(
     bar = TrainingBar(run.progress, run.config.batch_size, shown=progress and run.rank == 0)
     with stop_signal() as received, bar:
         begin(run, run_dir)  # last.pt is there from now on
+        do_step = step_function(run)  # train_step, on a GPU as a recording of it
         while run.progress < 1 and not stop:
             before = run.generator.get_state()
             try:
-                train_step(run, sampler)
+                do_step(run, sampler)
             except RuntimeError as error:  # no memory, or no compiler
                 another_way(run, error)  # raises what it cannot mend
                 run.generator.set_state(before)  # the same patches again
