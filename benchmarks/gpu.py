@@ -4,10 +4,10 @@
     python benchmarks/gpu.py --out gpu --only card,step
     python benchmarks/gpu.py --out gpu --smoke            # everything, tiny, also without a GPU
 
-Parts: card (what the card reaches at best), memory (batches of 1 to 128, the table of lesson 4), profile (what
-a step consists of), step (milliseconds, by batch, width and optimisation), dice (seconds to a validation Dice,
-each run in a process of its own), float16 (the same, in the type of a T4), pinned (two CPU cores, and from it
-an estimate for a T4), patients (more phantom patients), tests (`pytest -m gpu`).
+Parts: card (what the card reaches at best), memory (batches of 1 to 128, the table of lesson 4), profile
+(what a step consists of), step (milliseconds, by batch, width and optimisation), dice (seconds to a
+validation Dice, each run in a process of its own), float16 (the same, in the type of a T4), pinned (two CPU cores, and
+from it an estimate for a T4), tests (`pytest -m gpu`), patients (more phantom patients).
 
 A part that does not fit into `--minutes` any more is left out and named.
 """
@@ -28,23 +28,19 @@ from pathlib import Path
 
 import gpu_runs
 import torch
-from contest import Split, convolution_peak, cpu_name, operations_per_image, synchronise
 from gpu_estimate import counted_step, t4_table
-from report import Report, Table
-from speed import VARIANTS, ms_per_step, prepare, step_of
-from torch.profiler import ProfilerActivity, profile
+from gpu_steps import FLOAT32, card, measured, memory, operations, steps
+from machine import convolution_peak, cpu_name, operations_per_image, synchronise
+from report import Report
+from speed import network_settings, prepare
 
 from unet_helpers.data import find_pairs, load_arrays, split_by_group, stone_strata
-from unet_helpers.engine.rescue import is_out_of_memory
-from unet_helpers.engine.stopping import read_losses
+from unet_helpers.engine.stack import stack_up
 from unet_helpers.inference import choose_device, sixteen_bit_type
 from unet_helpers.model import UNet
-from unet_helpers.training import TrainConfig, default_config, train_step
+from unet_helpers.training import TrainConfig, train_step
 
 ROOT = Path(__file__).resolve().parents[1]
-BATCHES, WIDTHS, MEMORY_BATCHES = (6, 48), (16, 32, 64), (1, 2, 4, 8, 16, 32, 64, 128)
-FULL_BATCHES = (96, 192, 384, 768)  # at width 64, until more patches at once are no faster
-FLOAT32 = "float32 instead of 16 bits"
 
 
 @dataclass
@@ -71,12 +67,14 @@ class Bench:
 
     def __post_init__(self) -> None:
         pairs = find_pairs(self.data)
-        self.split: Split = split_by_group(pairs, strata=stone_strata(pairs))
+        self.split = split_by_group(pairs, strata=stone_strata(pairs))
         self.arrays = load_arrays(self.split["train"])
         self.default = gpu_runs.settings(self.device, self.smoke)
-        self.steps = 2 if self.smoke else 40
+        self.stack = stack_up(*self.arrays, self.default.patch_size, self.device)
+        self.width = 2 if self.smoke else 16
         self.peaks: dict[str, float] = {}
-        self.dtype = sixteen_bit_type(self.device) or torch.float32
+        self.cuda = self.device.type == "cuda"
+        self.dtype_name = str(sixteen_bit_type(self.device) or torch.float32).removeprefix("torch.")
 
     def left(self) -> float:
         """Seconds until the deadline."""
@@ -86,30 +84,21 @@ class Bench:
         """The default settings with another batch, and with or without recorded steps."""
         return replace(self.default, batch_size=batch_size, cuda_graphs=graphs)
 
-    def peak(self, kind: torch.dtype | str) -> float:
+    def peak(self, kind: str) -> float:
         """Operations a second of a large convolution, measured once a type; "tf32" is float32 on a GPU."""
-        name = str(kind).removeprefix("torch.")
-        if name not in self.peaks:
-            self.peaks[name] = measured_peak(name, self.device, 0.05 if self.smoke else 1.0)
-        return self.peaks[name]
+        if kind not in self.peaks:
+            self.peaks[kind] = measured_peak(kind, self.device, 0.05 if self.smoke else 1.0)
+        return self.peaks[kind]
 
     def step_peak(self, variant: str) -> float:
         """The peak that a step is held against."""
-        if self.dtype != torch.float32 and variant != FLOAT32:
-            return self.peak(self.dtype)
-        return self.peak("tf32" if self.device.type == "cuda" else "float32")
+        kind = "float32" if variant == FLOAT32 else self.dtype_name
+        return self.peak("tf32" if self.cuda and kind == "float32" else kind)
 
     def share(self, milliseconds: float, batch_size: int, variant: str, width: int) -> str:
         """Share of the peak that a step reaches."""
-        model = UNet(
-            **(
-                {"base_channels": width // 2, "unshuffle": 1}
-                if "folding" in variant
-                else {"base_channels": width}
-            )
-        )
-        work = batch_size * operations_per_image(model, self.default.patch_size)
-        return f"{100 * work / (milliseconds / 1000) / self.step_peak(variant):.2g} %"
+        work = operations_per_image(UNet(**network_settings(variant, width)), self.default.patch_size)
+        return f"{100 * batch_size * work / (milliseconds / 1000) / self.step_peak(variant):.2g} %"
 
 
 def measured_peak(name: str, device: torch.device, seconds: float) -> float:
@@ -123,142 +112,6 @@ def measured_peak(name: str, device: torch.device, seconds: float) -> float:
 
 
 # --------------------------------------------------------------------------------------------- the parts
-def card(bench: Bench) -> None:
-    """What the card reaches at best."""
-    notes = "A 3x3 convolution of 8 x 64 x 128 x 128, channels last; the best of a second."
-    table = bench.report.table("card", "Measured convolution peak", ["type", "TFLOP/s"], notes)
-    types = (
-        ("float32", "tf32", "float16", "bfloat16") if bench.device.type == "cuda" else ("float32", "bfloat16")
-    )
-    for kind in types:
-        bench.report.add(table, kind, bench.peak(kind) / 1e12)
-
-
-def memory(bench: Bench) -> None:
-    """Memory and speed by the size of a batch, in float32 and in 16 bits."""
-    head = [
-        "patches a step",
-        "float32: MiB",
-        "patches/s",
-        "16 bit: MiB",
-        "patches/s",
-        "16 bit, recorded: MiB",
-        "patches/s",
-    ]
-    note = f"Default network, patches of {bench.default.patch_size} px; memory is the most that tensors took, images included."
-    table = bench.report.table("memory", "Memory and speed by batch", head, note)
-    for batch_size in (1, 2) if bench.smoke else MEMORY_BATCHES:
-        cells = []
-        for variant, graphs in ((FLOAT32, "off"), ("all", "off"), ("all", "auto")):
-            cells += _memory_and_speed(bench, variant, batch_size, graphs)
-        bench.report.add(table, batch_size, *cells)
-
-
-def _memory_and_speed(bench: Bench, variant: str, batch_size: int, graphs: str) -> list[float]:
-    cuda = bench.device.type == "cuda"
-    if cuda:
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-    milliseconds = ms_per_step(
-        variant, bench.arrays, bench.config(batch_size, graphs), bench.device, bench.steps
-    )
-    mib = torch.cuda.max_memory_allocated() / 2**20 if cuda else float("nan")
-    return [mib, round(1000 * batch_size / milliseconds)]
-
-
-def profiled(bench: Bench) -> None:
-    """What a plain step consists of."""
-    cuda = bench.device.type == "cuda"
-    run, sampler = prepare(
-        "all", bench.arrays, bench.config(bench.default.batch_size, "off"), bench.device, 16
-    )
-    for _ in range(2 if bench.smoke else 10):
-        train_step(run, sampler)
-    read_losses(run)
-    n_steps = 1 if bench.smoke else 5
-    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * cuda
-    with profile(activities=activities) as watched:
-        for _ in range(n_steps):
-            train_step(run, sampler)
-        synchronise(bench.device)
-    events = watched.key_averages()
-    kind = "self_device_time_total" if cuda else "self_cpu_time_total"
-    launches = sum(e.count for e in events if "LaunchKernel" in e.key) / n_steps
-    whole = sum(getattr(event, kind) for event in events) / n_steps / 1000
-    note = (
-        f"Plain step of {run.config.batch_size} patches: {launches:.0f} kernel launches, "
-        f"{whole:.3g} ms of {'GPU' if cuda else 'CPU'} time."
-    )
-    table = bench.report.table(
-        "profile", "What a step consists of", ["operation", "calls a step", "ms a step", "share"], note
-    )
-    for event in sorted(events, key=lambda e: -getattr(e, kind))[:8]:
-        milliseconds = getattr(event, kind) / n_steps / 1000
-        name = re.sub(r"<.*", "<...>", event.key)[:60]
-        bench.report.add(
-            table, name, event.count / n_steps, milliseconds, f"{100 * milliseconds / whole:.0f} %"
-        )
-
-
-def step(bench: Bench) -> None:
-    """Milliseconds of a step: by batch and width, and with each optimisation left out."""
-    head = ["patches", "base channels", "plain, ms", "recorded, ms", "patches/s", "share of the peak"]
-    table = bench.report.table("step", "A training step, plain and recorded", head)
-    batches = sorted(
-        {
-            *(b if not bench.smoke else b // 3 for b in BATCHES[: 1 if bench.smoke else None]),
-            bench.default.batch_size,
-        }
-    )
-    for width in (2,) if bench.smoke else WIDTHS:
-        for batch_size in batches:
-            _step_row(bench, table, batch_size, width)
-    for batch_size in () if bench.smoke else _filling(bench, table):
-        _step_row(bench, table, batch_size, 64)
-    head = ["left out", "plain, ms", "recorded, ms", "share of the peak, recorded"]
-    batch_size = bench.default.batch_size
-    table = bench.report.table(
-        "step", f"Each optimisation left out, {batch_size} patches, 16 base channels", head
-    )
-    for variant, _ in VARIANTS.items():
-        if "compile" in variant and (bench.smoke or bench.left() < 120):
-            continue
-        plain, recorded = (
-            _ms(bench, variant, batch_size, 16 if not bench.smoke else 2, graphs)
-            for graphs in ("off", "auto")
-        )
-        share = bench.share(recorded, batch_size, variant, 16 if not bench.smoke else 2)
-        bench.report.add(table, variant, plain, recorded, share)
-
-
-def _step_row(bench: Bench, table: Table, batch_size: int, width: int) -> None:
-    plain, recorded = (_ms(bench, "all", batch_size, width, graphs) for graphs in ("off", "auto"))
-    share = bench.share(recorded, batch_size, "all", width)
-    bench.report.add(table, batch_size, width, plain, recorded, round(1000 * batch_size / recorded), share)
-
-
-def _ms(bench: Bench, variant: str, batch_size: int, width: int, graphs: str) -> float:
-    """Milliseconds a step; NaN where the memory is too small."""
-    try:
-        config = bench.config(batch_size, graphs)
-        return ms_per_step(variant, bench.arrays, config, bench.device, bench.steps, width)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        return float("nan")
-
-
-def _filling(bench: Bench, table: Table) -> tuple[int, ...]:
-    """Batches that fill the card at width 64: larger ones as long as they bring 5 % more patches a second."""
-    best, chosen = float(table.rows[-1][4]), []
-    for batch_size in FULL_BATCHES:
-        speed = 1000 * batch_size / _ms(bench, "all", batch_size, 64, "auto")
-        if not speed > 1.05 * best:
-            break
-        best, chosen = speed, [batch_size]
-    return tuple(chosen)
-
-
 def dice(bench: Bench) -> None:
     """Seconds from the call of `fit` to a validation Dice, with everything in them."""
     table = gpu_runs.dice_table(bench, "dice", "Time to a validation Dice, the default run")
@@ -277,7 +130,8 @@ def float16(bench: Bench) -> None:
     gpu_runs.add_runs(bench, table, "float16", [row])
     bench.report.note(
         table,
-        f"Final scale {row['scale']:g}; {row['n_overflows']} of {row['steps']} steps overflowed and moved no weight.",
+        f"Final scale {row['scale']:g}; {row['n_overflows']} of {row['steps']} steps overflowed and moved "
+        "no weight.",
     )
 
 
@@ -290,12 +144,12 @@ def pinned(bench: Bench) -> None:
     for cells in row["rows"]:
         bench.report.add(table, *cells)
     run, sampler = prepare(
-        "all", bench.arrays, bench.config(sizes[-1], "off"), bench.device, 2 if bench.smoke else 16
+        "all", bench.arrays, bench.config(sizes[-1], "off"), bench.device, bench.width, bench.stack
     )
     train_step(run, sampler)
     counted = counted_step(lambda: train_step(run, sampler), bench.device)
     here = bench.step_peak("all"), _bandwidth(bench)
-    best = _ms(bench, "all", sizes[-1], 2 if bench.smoke else 16, "auto")
+    best = measured(bench, "all", sizes[-1], bench.width, "auto")[0]
     t4_table(bench.report, counted, row["rows"], here, best)
 
 
@@ -352,8 +206,8 @@ def tests(bench: Bench) -> None:
 PARTS: dict[str, tuple[Callable[[Bench], None], float]] = {  # and the seconds without which it is not begun
     "card": (card, 0),
     "memory": (memory, 30),
-    "profile": (profiled, 10),
-    "step": (step, 40),
+    "profile": (operations, 10),
+    "step": (steps, 40),
     "dice": (dice, 40),
     "float16": (float16, 40),
     "pinned": (pinned, 30),

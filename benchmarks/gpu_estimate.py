@@ -102,7 +102,8 @@ def t4_table(
         head,
         f"A step has {len(counted.flops)} operations on the device, {sum(counted.flops) / 1e9:.3g} billion "
         f"floating-point operations and {sum(counted.bytes) / 1e9:.3g} GB of traffic, counted operation by "
-        "operation. T4: 65 TFLOP/s in float16 and 320 GB/s (NVIDIA's data sheet). Colab's cores may be slower.",
+        "operation. T4: 65 TFLOP/s in float16 and 320 GB/s (NVIDIA's data sheet). Colab's cores may be "
+        "slower.",
     )
     report.add(table, "this card, at its own measured peaks", floor_here)
     report.add(table, f"this card, measured ({factor:.2g} times as long)", milliseconds)

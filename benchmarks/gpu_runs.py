@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from contest import Row, Split, cpu_name, on_cores
+from machine import cpu_name, on_cores
 from speed import prepare, step_of, timed
 
 from unet_helpers.checkpoint import load_checkpoint, load_state
 from unet_helpers.data import (
+    Pair,
     find_pairs,
     known_stones,
     load_arrays,
@@ -31,6 +32,7 @@ from unet_helpers.data import (
     split_by_group,
     stone_strata,
 )
+from unet_helpers.engine.stack import stack_up
 from unet_helpers.evaluation import choose_threshold, evaluate
 from unet_helpers.inference import choose_device, predict_all
 from unet_helpers.model import n_parameters
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 
 DICES = (0.80, 0.85, 0.90, 0.93, 0.95, 0.955)
 MARK = "ROW "
+Row = dict[str, Any]
+Split = dict[str, list[Pair]]
 
 
 # --------------------------------------------------------------------------------- data and settings
@@ -153,12 +157,13 @@ def steps(job: dict[str, Any]) -> Row:
     pairs = find_pairs(job["data"])
     split = split_by_group(pairs, strata=stone_strata(pairs))
     arrays, device = load_arrays(split["train"]), choose_device(job["device"])
-    rows, n_steps = [], 2 if job["smoke"] else 40
+    stack = stack_up(*arrays, settings(device, job["smoke"]).patch_size, device)
+    rows, n_steps = [], 2 if job["smoke"] else 64
     for batch_size in job["batches"]:
         cells: list[float] = [batch_size]
         for graphs in ("off", "auto"):
             config = replace(settings(device, job["smoke"]), batch_size=batch_size, cuda_graphs=graphs)
-            run, sampler = prepare("all", arrays, config, device, 2 if job["smoke"] else 16)
+            run, sampler = prepare("all", arrays, config, device, 2 if job["smoke"] else 16, stack)
             step = step_of(run, sampler)
             cells.append(timed(step, n_steps, device))
         started = time.process_time()
@@ -241,8 +246,8 @@ def add_runs(bench: Bench, table: Table, name: str, rows: list[Row]) -> None:
     bench.report.about.setdefault("network", str(rows[0]["network"]))
     bench.report.note(
         table,
-        f"{name}: {rows[0]['n_train']} training images, {rows[0]['parameters']:,} weights; opening the card took "
-        f"{np.mean([row['seconds_to_open'] for row in rows]):.1f} s.",
+        f"{name}: {rows[0]['n_train']} training images, {rows[0]['parameters']:,} weights; opening the card "
+        f"took {np.mean([row['seconds_to_open'] for row in rows]):.1f} s.",
     )
     bench.report.keep(table, rows)
 
