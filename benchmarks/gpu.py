@@ -6,8 +6,8 @@
 
 Parts: card (what the card reaches at best), memory (batches of 1 to 128, the table of lesson 4), profile
 (what a step consists of), step (milliseconds, by batch, width and optimisation), dice (seconds to a
-validation Dice, each run in a process of its own), float16 (the same, in the type of a T4), pinned (two CPU cores, and
-from it an estimate for a T4), tests (`pytest -m gpu`), patients (more phantom patients).
+validation Dice, each run in a process of its own), float16 (the same, in the type of a T4), pinned (two CPU
+cores, and from it an estimate for a T4), tests (`pytest -m gpu`), patients (more phantom patients).
 
 A part that does not fit into `--minutes` any more is left out and named.
 """
