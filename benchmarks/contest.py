@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ from unet_helpers.metrics import predicted_mask
 from unet_helpers.model import n_parameters
 from unet_helpers.plotting import save_figure
 from unet_helpers.scores.records import image_record, score_image
-from unet_helpers.training import TrainConfig, fit
+from unet_helpers.training import TrainConfig, default_config, fit
 
 Split = dict[str, list[Pair]]
 Row = dict[str, Any]
@@ -134,7 +135,8 @@ def train_with_fit(model: nn.Module, split: Split, config: TrainConfig, budget: 
 
 def timed_config(budget: float, seed: int, **changes: Any) -> TrainConfig:
     """Settings of the lessons for a budget in seconds; the schedule ends with it, validation comes after."""
-    return TrainConfig(**{"minutes": budget / 60, "steps_per_epoch": 10**9, "seed": seed, **changes})
+    timed = {"minutes": budget / 60, "steps_per_epoch": 10**9, "seed": seed}
+    return replace(default_config(device()), **{**timed, **changes})
 
 
 # ----------------------------------------------------------------------------------- rows, made in pieces
@@ -184,7 +186,9 @@ def measure(script: str, args: argparse.Namespace, job: Job, seconds: float) -> 
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def measure_all(script: str, args: argparse.Namespace, jobs: list[Job]) -> list[Job]:
+def measure_all(
+    script: str, args: argparse.Namespace, jobs: list[Job], overhead: Callable[[str], float]
+) -> list[Job]:
     """Do jobs, `--jobs` at once, each on cores of its own; returns those that failed or found no time.
 
     None is begun that `--wall` would cut off, and with several at once the longest come first.
@@ -199,7 +203,7 @@ def measure_all(script: str, args: argparse.Namespace, jobs: list[Job]) -> list[
             while True:
                 left = args.wall - (time.perf_counter() - started)
                 with _ONE_AT_A_TIME:
-                    fitting = [job for job in waiting if max(job[2]) + args.overhead <= left]
+                    fitting = [job for job in waiting if max(job[2]) + overhead(job[0]) <= left]
                     if not fitting:
                         return
                     waiting.remove(fitting[0])
@@ -225,6 +229,7 @@ def main(
     script: str,
     contestants: dict[str, Callable[[Split, int, list[float]], list[Row]]],
     separate_runs: Callable[[str], bool],
+    overhead: Callable[[str], float] = lambda name: 40.0,
 ) -> None:
     """Command line of a contest.
 
@@ -232,6 +237,7 @@ def main(
         script: `__file__` of the caller.
         contestants: By name: takes split, seed and budgets in seconds, returns one row a budget.
         separate_runs: Whether a contestant needs a run a budget, because its schedule ends with the budget.
+        overhead: Seconds that a contestant takes beside its training, on one core: loading, scoring.
     """
     args = _arguments(script, contestants)
     if args.one:
@@ -246,7 +252,7 @@ def main(
             jobs += [(name, seed, budgets_of_one) for budgets_of_one in some]
     if jobs:
         open_dataset(args.data)  # once, before many processes ask for it
-    undone = measure_all(script, args, jobs)
+    undone = measure_all(script, args, jobs, overhead)
     print(table(read_rows(args.out), next(iter(contestants))))
     if args.figure:
         save_figure(plot(read_rows(args.out)), args.figure)
@@ -268,9 +274,6 @@ def _arguments(script: str, contestants: dict[str, Callable]) -> argparse.Namesp
     parser.add_argument("--jobs", type=int, default=1, help="contestants that train at once (default 1)")
     parser.add_argument("--cores", help='CPU cores that they share out among them, such as "2-15"')
     parser.add_argument("--wall", type=float, default=float("inf"), help="seconds for everything")
-    parser.add_argument(
-        "--overhead", type=float, default=40.0, help="seconds a job needs beside its training (default 40)"
-    )
     parser.add_argument("--table", action="store_true", help="measure nothing, print what is there")
     parser.add_argument("--figure", type=Path, help="also draw mean Dice against seconds into this file")
     parser.add_argument("--one", help=argparse.SUPPRESS)
