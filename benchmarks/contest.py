@@ -280,7 +280,7 @@ def _arguments(script: str, contestants: dict[str, Callable]) -> argparse.Namesp
     args = parser.parse_args()
     args.contestants = args.contestants.split(",") if args.contestants else list(contestants)
     if unknown := set(args.contestants) - contestants.keys():
-        parser.error(f"--contestants must be among {', '.join(contestants)}, got {sorted(unknown)[0]}")
+        parser.error(f"--contestants must be among {', '.join(contestants)}, got {min(unknown)}")
     return args
 
 

@@ -225,7 +225,7 @@ def about(device: torch.device) -> dict[str, str]:
         "PyTorch": torch.__version__,
     }
     if device.type == "cuda":
-        free, total = torch.cuda.mem_get_info(device)
+        _, total = torch.cuda.mem_get_info(device)
         query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
         try:
             driver = subprocess.run(query, capture_output=True, text=True, check=True).stdout.split("\n")[0]
@@ -259,7 +259,7 @@ def main(arguments: list[str] | None = None) -> None:
     started = time.perf_counter()
     names = args.only.split(",") if args.only else list(PARTS)
     if unknown := set(names) - PARTS.keys():
-        parser.error(f"--only must be among {', '.join(PARTS)}, got {sorted(unknown)[0]}")
+        parser.error(f"--only must be among {', '.join(PARTS)}, got {min(unknown)}")
     device = choose_device(args.device)
     report = Report(args.out, about(device))
     seeds, more = ([int(n) for n in text.split(",")] for text in (args.seeds, args.patients))

@@ -348,17 +348,19 @@ def _steps(
     from unet_helpers.engine.resuming import begin, save
     from unet_helpers.engine.several_gpus import agree
     from unet_helpers.engine.stopping import read_losses, stop_signal
+    from unet_helpers.engine.threads import Threads
 
     run.model.train()
     started, saved_at, stop = time.perf_counter() - run.seconds, time.perf_counter(), 0
     bar = TrainingBar(run.progress, run.config.batch_size, shown=progress and run.rank == 0)
-    with stop_signal() as received, bar:
+    with stop_signal() as received, bar, Threads(run.device) as threads:
         begin(run, run_dir)  # last.pt is there from now on
         do_step = step_function(run)  # train_step, on a GPU as a recording of it
         while run.progress < 1 and not stop:
             before = run.generator.get_state()
             try:
-                do_step(run, sampler)
+                with threads.step():
+                    do_step(run, sampler)
             except RuntimeError as error:  # no memory, or no compiler
                 another_way(run, error)  # raises what it cannot mend
                 run.generator.set_state(before)  # the same patches again
