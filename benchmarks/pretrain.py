@@ -67,17 +67,15 @@ class Candidate:
     seed: int = 0
 
 
-UPRIGHT = Stronger(upside_down=False, scale=(0.7, 1.5), shift=0.2)
+UPRIGHT = Stronger(upside_down=False, scale=(0.7, 1.5), shift=0.2, bone=0.35)
+WHOLE: dict[str, Any] = {"augment": UPRIGHT, "patch_size": 256, "batch_size": 24}
 CANDIDATES = {
+    "strong": Candidate(augment=UPRIGHT),
+    "whole": Candidate(**WHOLE),
+    "wide": Candidate(**WHOLE, network={"base_channels": 22}),
+    "deep": Candidate(**WHOLE, network={"base_channels": 11, "depth": 5}),
+    "few": Candidate(**WHOLE, patients=96),
     "lesson": Candidate(augment=None),
-    "strong": Candidate(),
-    "upright": Candidate(augment=UPRIGHT),
-    "whole": Candidate(augment=UPRIGHT, patch_size=256, batch_size=24),
-    "wide": Candidate(augment=UPRIGHT, network={"base_channels": 22}),
-    "deep": Candidate(
-        augment=UPRIGHT, network={"base_channels": 11, "depth": 5}, patch_size=224, batch_size=24
-    ),
-    "few": Candidate(augment=UPRIGHT, patients=96),
 }
 
 
@@ -310,11 +308,11 @@ def _train_options(sub: argparse.ArgumentParser, name: str) -> None:
     if name == "one":
         sub.add_argument("name", choices=CANDIDATES)
     sub.add_argument("--candidates", default=",".join(CANDIDATES), help="names, with commas between them")
-    sub.add_argument("--minutes", type=float, default=1.2, help="of each candidate")
+    sub.add_argument("--minutes", type=float, default=1.2, help="of each candidate (default 1.2)")
     sub.add_argument("--steps", type=int, help="instead of minutes")
     sub.add_argument("--epoch", type=int, default=250, help="steps between two validations")
     sub.add_argument("--patients", type=int, default=PATIENTS, help="of the phantom")
-    sub.add_argument("--parallel", type=int, default=3, help="candidates at the same time")
+    sub.add_argument("--parallel", type=int, default=6, help="candidates at the same time")
     sub.add_argument("--work", type=Path, help="folder of the phantom and the runs; by itself a new one")
     sub.add_argument("--out", type=Path, required=True)
 

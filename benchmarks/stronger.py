@@ -34,6 +34,7 @@ class Stronger:
         shift: Largest shift as share of half a patch.
         upside_down: Whether patches are mirrored top to bottom, too.
         cut: Share of the patches from which a straight cut takes a corner away, as a turned picture has it.
+        bone: Share of the patches that get a white ellipse in a lower corner, as hips reach in there.
         blur: Largest standard deviation of the blur in pixels.
         sharpen: Share of the patches that are sharpened instead.
         noise: Largest standard deviation; greys are in [-1, 1].
@@ -51,6 +52,7 @@ class Stronger:
     shift: float = 0.0
     upside_down: bool = True
     cut: float = 0.25
+    bone: float = 0.0
     blur: float = 1.0
     sharpen: float = 0.3
     noise: float = 0.1
@@ -71,8 +73,8 @@ class Stronger:
         )
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
-        """What chance decides for n patches: (n, 46)."""
-        u = iter(torch.rand(24, n, generator=generator))  # (n,) each, 0 to 1
+        """What chance decides for n patches: (n, 51)."""
+        u = iter(torch.rand(32, n, generator=generator))  # (n,) each, 0 to 1
 
         def between(low: float, high: float) -> Tensor:
             return low + (high - low) * next(u)
@@ -92,13 +94,16 @@ class Stronger:
         row_y = [sin * flip_x, cos / stretch * flip_y, shift_y]
         angle, black = between(0, 2 * math.pi), share(0.5)
         away = between(0.4, 1.4) + 9 * (1 - share(self.cut))  # distance of the cut from the middle
+        side = 1 - 2 * share(0.5)  # the bone reaches in by up to half a patch, or stays 9 patches away
+        bone = [side * between(0.3, 1.1), between(0.8, 1.3) + 18 * (1 - share(self.bone))]
+        bone += [factor(0.3, 0.9), factor(0.3, 0.9), between(0.3, 1.2)]  # half axes, grey
         sharp = share(self.sharpen)
         blur_x, blur_y = between(0.2, self.blur), between(0.2, self.blur)
         mix = sharp * between(0, 1.2) - (1 - sharp)  # -1: blurred; 1: as far to the other side
         grain = [between(0, 1) ** 2 * self.noise, between(0, 1)]
         window = [factor(*self.contrast), between(-1, 1) * self.offset, factor(1 / self.gamma, self.gamma)]
         bright = [between(0.15, 0.5), between(0, 1) ** 2 * self.knee]
-        rest = [angle.cos(), angle.sin(), away, black, blur_x + 0.4 * sharp, blur_y + 0.4 * sharp, mix]
+        rest = [angle.cos(), angle.sin(), away, black, *bone, blur_x + 0.4 * sharp, blur_y + 0.4 * sharp, mix]
         columns = torch.stack(
             [*row_x, *row_y, *rest, *grain, *window, *bright, next(u) ** 2 * self.blocks], 1
         )
@@ -108,9 +113,9 @@ class Stronger:
     def change(self, images: Tensor, masks: Tensor, changes: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Apply what `draw` drew to images and masks (B, 1, P, P), with normal noise of that shape."""
         columns, field = changes[:, : -(FIELD**2)], changes[:, -(FIELD**2) :].reshape(-1, 1, FIELD, FIELD)
-        images, masks = geometry(images, masks, columns[:, :10])
+        images, masks = geometry(images, masks, columns[:, :15])
         blur_x, blur_y, mix, strength, coarse, factor, offset, gamma, knee, slope, step = columns[
-            :, 10:, None, None, None
+            :, 15:, None, None, None
         ].unbind(1)
         # what the scanner did: slow shading, another sharpness, grain; air stays as black as it was
         shading = interpolate(field, images.shape[-2:], mode="bicubic", align_corners=True)
@@ -125,15 +130,20 @@ class Stronger:
 
 
 def geometry(images: Tensor, masks: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn, scale, mirror, cut; columns (B, 10): a matrix, the cut, and whether the outside is black."""
+    """Turn, scale, mirror, cut, and add a bone; columns (B, 15) hold a matrix, the cut, and the bone."""
     grid = affine_grid(columns[:, :6].reshape(-1, 2, 3), list(images.shape), align_corners=False)
     images = grid_sample(images, grid, padding_mode="border", align_corners=False)
     masks = grid_sample(masks.float(), grid, padding_mode="border", align_corners=False) > 0.5
     x, y = grid.unbind(-1)  # (B, P, P) each
-    cos, sin, away, black = columns[:, 6:, None, None].unbind(1)  # (B, 1, 1) each
+    cos, sin, away, black, at_x, at_y, half_x, half_y, grey = columns[:, 6:, None, None].unbind(1)
+    along = torch.linspace(-1, 1, images.shape[-1], device=images.device)  # (P,), the new patch
+    depth = 1 - ((along - at_x) / half_x) ** 2 - ((along[:, None] - at_y) / half_y) ** 2  # (B, P, P)
+    bone, shell = (4 * depth).clamp(0, 1)[:, None], (1.5 - 3 * depth).clamp(0, 1)[:, None]
+    greys = grey[:, None] + shell * (1 - grey[:, None])
+    images, masks = images + bone * (greys - images), masks & (bone == 0)
     outside = (torch.maximum(x.abs(), y.abs()) > 1) & (black > 0.5)
     gone = (outside | (x * cos + y * sin > away))[:, None]
-    return torch.where(gone, -1.0, images), masks & ~gone
+    return images.masked_fill(gone, -1), masks & ~gone
 
 
 def blurred(images: Tensor, blur_x: Tensor, blur_y: Tensor) -> Tensor:
@@ -157,7 +167,7 @@ def rounded_waves(images: Tensor, step: Tensor) -> Tensor:
     """Round the cosine waves of every block of 8 x 8 pixels as JPEG does, to steps (B, 1, 1, 1)."""
     n = torch.arange(BLOCK, device=images.device, dtype=images.dtype)
     waves = torch.cos(math.pi / BLOCK * (n + 0.5) * n[:, None]) * math.sqrt(2 / BLOCK)  # (wave, pixel)
-    waves = waves * torch.where(n[:, None] == 0, math.sqrt(0.5), 1.0)
+    waves = waves * (1 - (1 - math.sqrt(0.5)) * (n[:, None] == 0))
     b, _, height, width = images.shape
     blocks = images.reshape(b, height // BLOCK, BLOCK, width // BLOCK, BLOCK).transpose(2, 3)
     spectrum = waves @ blocks @ waves.T
