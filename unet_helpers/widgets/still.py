@@ -87,6 +87,7 @@ def you_are_here(*steps: str) -> None:
 def _strip(marked: set[str]) -> Figure:
     """One box a step, with an arrow to the next."""
     figure = plain_figure(8.4, 0.62)
+    figure.set_layout_engine("none")
     ax = figure.add_axes((0, 0, 1, 1))
     ax.axis("off")
     widths = [0.55 + 0.085 * len(step) for step in STEPS]
