@@ -19,7 +19,7 @@ from unet_helpers.engine.figures import figure_png, in_notebook, plain_figure
 __all__ = ["STEPS", "show", "show_figure", "you_are_here"]
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-STEPS = ("slice", "window", "tensor", "logits", "probability", "mask", "4.6 mm, lower calyx")
+STEPS = ("slice", "window", "tensor", "logits", "probability", "mask", "4.5 mm, lower calyx")
 
 
 def show(widget: Any, png: bytes | None, sentence: str) -> None:
