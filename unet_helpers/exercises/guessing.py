@@ -103,7 +103,10 @@ def _form(name: str, question: str, control: Any, scale: dict[str, Any]) -> Any:
 
     button = widgets.Button(description="This is my guess", button_style="primary")
     before = recall(name)
-    said = KEPT_BEFORE.format(amount(before["guess"], scale["unit"])) if "guess" in before else ""
+    said = ""
+    if "guess" in before:
+        sentence = TOO_LATE if "truth" in before else KEPT_BEFORE
+        said = sentence.format(amount(before["guess"], scale["unit"]))
     line = widgets.HTML(html.escape(said))
 
     def keep(_: Any) -> None:
