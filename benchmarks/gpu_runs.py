@@ -28,12 +28,12 @@ from unet_helpers.data import (
     known_stones,
     load_arrays,
     open_dataset,
-    phantom_dataset,
     split_by_group,
     stone_strata,
 )
 from unet_helpers.engine.stack import stack_up
 from unet_helpers.evaluation import choose_threshold, evaluate
+from unet_helpers.folders.sources import phantom_dataset
 from unet_helpers.inference import choose_device, predict_all
 from unet_helpers.model import n_parameters
 from unet_helpers.training import TrainConfig, default_config, fit
@@ -59,7 +59,9 @@ def smallest_data() -> Path:
 
 def more_data(n_patients: int) -> subprocess.Popen[bytes]:
     """Write a larger phantom beside what else is done, on all cores but the first four."""
-    code = f"from unet_helpers.data import phantom_dataset; phantom_dataset(n_patients={n_patients})"
+    code = (
+        f"from unet_helpers.folders.sources import phantom_dataset; phantom_dataset(n_patients={n_patients})"
+    )
     root = str(Path(__file__).resolve().parents[1])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
     with on_cores(list(range(4, os.cpu_count() or 1)) or None):
