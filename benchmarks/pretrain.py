@@ -89,7 +89,8 @@ def train(args: argparse.Namespace) -> None:
         phantom.write_dataset(work / "phantom", n_patients=args.patients, seed=SEED, progress=False)
     print(f"phantom: {time.perf_counter() - started:.0f} s", flush=True)
     words = [sys.executable, __file__, "one", "--work", str(work), "--out", str(args.out)]
-    words += ["--minutes", str(args.minutes)] + (["--steps", str(args.steps)] if args.steps else [])
+    words += ["--minutes", str(args.minutes), "--epoch", str(args.epoch)]
+    words += ["--steps", str(args.steps)] if args.steps else []
     waiting, running, failed = args.candidates.split(","), list[subprocess.Popen[bytes]](), 0
     while waiting or running:
         for process in [process for process in running if process.poll() is not None]:
@@ -105,7 +106,7 @@ def train(args: argparse.Namespace) -> None:
 def one(args: argparse.Namespace) -> None:
     """Train a candidate, and write OUT/NAME.pt."""
     candidate, device = CANDIDATES[args.name], choose_device()
-    torch.set_num_threads(max(1, torch.get_num_threads() // 4))  # there are others
+    torch.set_num_threads(max(1, torch.get_num_threads() // 8))  # there are others
     torch.manual_seed(candidate.seed)
     parts, model = split(args.work / "phantom", candidate.patients), UNet(**candidate.network)
     kept, started = list[Weights](), time.perf_counter()
