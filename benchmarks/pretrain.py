@@ -34,7 +34,7 @@ from stronger import Stronger
 
 from unet_helpers import phantom
 from unet_helpers.checkpoint import build_network, load_state, load_weights, save_state
-from unet_helpers.data import Pair, find_pairs, load_arrays
+from unet_helpers.data import Pair, find_pairs, image_hashes, load_arrays
 from unet_helpers.engine.files import write_json
 from unet_helpers.inference import choose_device, predict_all
 from unet_helpers.metrics import dice, match_stones, predicted_mask
@@ -89,7 +89,8 @@ def train(args: argparse.Namespace) -> None:
         phantom.write_dataset(work / "phantom", n_patients=args.patients, seed=SEED, progress=False)
     print(f"phantom: {time.perf_counter() - started:.0f} s", flush=True)
     words = [sys.executable, __file__, "one", "--work", str(work), "--out", str(args.out)]
-    words += ["--minutes", str(args.minutes)] + (["--steps", str(args.steps)] if args.steps else [])
+    words += ["--minutes", str(args.minutes), "--epoch", str(args.epoch)]
+    words += ["--steps", str(args.steps)] if args.steps else []
     waiting, running, failed = args.candidates.split(","), list[subprocess.Popen[bytes]](), 0
     while waiting or running:
         for process in [process for process in running if process.poll() is not None]:
@@ -105,7 +106,7 @@ def train(args: argparse.Namespace) -> None:
 def one(args: argparse.Namespace) -> None:
     """Train a candidate, and write OUT/NAME.pt."""
     candidate, device = CANDIDATES[args.name], choose_device()
-    torch.set_num_threads(max(1, torch.get_num_threads() // 4))  # there are others
+    torch.set_num_threads(max(1, torch.get_num_threads() // 8))  # there are others
     torch.manual_seed(candidate.seed)
     parts, model = split(args.work / "phantom", candidate.patients), UNet(**candidate.network)
     kept, started = list[Weights](), time.perf_counter()
@@ -118,12 +119,14 @@ def one(args: argparse.Namespace) -> None:
 
     run, change = args.work / args.name, candidate.augment or augment
     config = settings(candidate, args, device)
-    fit(parts["train"], parts["val"], run, config, model, device, False, False, keep, augment=change)
+    few = parts["val"][::8]  # the weights of a moment are not chosen by them, so a glance is enough
+    fit(parts["train"], few, run, config, model, device, False, False, keep, augment=change)
     last = load_state(run / "last.pt")
+    last["images"]["val"] = image_hashes(parts["val"])
     made = {
         "seconds": round(time.perf_counter() - started, 1),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "settings": json.loads(json.dumps(asdict(candidate))),
     }
     variants = {}
@@ -135,6 +138,7 @@ def one(args: argparse.Namespace) -> None:
     of_run = ("network", "model_settings", "config", "images", "step", "val_dice", "history")
     state = {"name": args.name, "made": made, "variants": variants}
     save_state(args.out / f"{args.name}.pt", {**state, "last": {name: last[name] for name in of_run}})
+    networks(args.out / f"{args.name}.pt")  # so that a file that cannot be read fails here
 
 
 def settings(candidate: Candidate, args: argparse.Namespace, device: torch.device) -> TrainConfig:
@@ -310,7 +314,7 @@ def _train_options(sub: argparse.ArgumentParser, name: str) -> None:
     sub.add_argument("--candidates", default=",".join(CANDIDATES), help="names, with commas between them")
     sub.add_argument("--minutes", type=float, default=1.2, help="of each candidate (default 1.2)")
     sub.add_argument("--steps", type=int, help="instead of minutes")
-    sub.add_argument("--epoch", type=int, default=250, help="steps between two validations")
+    sub.add_argument("--epoch", type=int, default=200, help="steps between two validations")
     sub.add_argument("--patients", type=int, default=PATIENTS, help="of the phantom")
     sub.add_argument("--parallel", type=int, default=6, help="candidates at the same time")
     sub.add_argument("--work", type=Path, help="folder of the phantom and the runs; by itself a new one")

@@ -56,7 +56,7 @@ class Stronger:
     blur: float = 1.0
     sharpen: float = 0.3
     noise: float = 0.1
-    contrast: tuple[float, float] = (0.7, 1.5)
+    contrast: tuple[float, float] = (0.55, 1.5)
     offset: float = 0.15
     gamma: float = 1.25
     knee: float = 3.0
