@@ -263,6 +263,7 @@ def main(arguments: list[str] | None = None) -> None:
     device = choose_device(args.device)
     report = Report(args.out, about(device))
     seeds, more = ([int(n) for n in text.split(",")] for text in (args.seeds, args.patients))
+    more = [10] if args.smoke else more
     data = gpu_runs.smallest_data() if args.smoke else gpu_runs.default_data()
     helper = gpu_runs.more_data(max(more)) if "patients" in names and not args.smoke else None
     bench = Bench(device, data, report, args.smoke, started + 60 * args.minutes, seeds, more)

@@ -53,8 +53,8 @@ def default_data() -> Path:
     return open_dataset("phantom")
 
 
-def smallest_data() -> Path:
-    return phantom_dataset(n_patients=8, n_slices=3, size=64)
+def smallest_data(n_patients: int = 8) -> Path:
+    return phantom_dataset(n_patients=n_patients, n_slices=3, size=64)
 
 
 def more_data(n_patients: int) -> subprocess.Popen[bytes]:
@@ -73,13 +73,13 @@ def settings(device: torch.device, smoke: bool) -> TrainConfig:
     return default_config(device)
 
 
-def larger_split(split: Split, n_patients: int, most: int) -> Split:
+def larger_split(split: Split, folder: Path, n_patients: int) -> Split:
     """A split whose training part has further phantom patients, up to number `n_patients` of a larger set.
 
     The patients of a phantom do not depend on how many there are, so the smaller set is the beginning of the
     larger one, and validation and test part stay what they are.
     """
-    pairs = find_pairs(phantom_dataset(n_patients=most))
+    pairs = find_pairs(folder)
     known = {pair.group for part in split.values() for pair in part}
     groups = list(dict.fromkeys(pair.group for pair in sorted(pairs, key=lambda pair: pair.image_path.name)))
     if set(groups[: len(known)]) != known:
@@ -94,7 +94,8 @@ def train(job: dict[str, Any]) -> Row:
     pairs = find_pairs(job["data"])
     split = split_by_group(pairs, strata=stone_strata(pairs))
     if job.get("patients"):
-        split = larger_split(split, job["patients"], job["most"])
+        data = smallest_data if job["smoke"] else phantom_dataset
+        split = larger_split(split, data(job["most"]), job["patients"])
     started = time.perf_counter()
     device = choose_device(job["device"])
     opened = time.perf_counter() - started
@@ -212,14 +213,20 @@ def in_a_process(bench: Bench, cores: list[int] | None = None, precision: str = 
 
 
 # ------------------------------------------------------------------------------------------ the tables
+def dice_head() -> list[str]:
+    """Columns of a table of runs."""
+    times = [f"s to {dice:g}" for dice in DICES]
+    scores = ["test Dice (95 %)", "sections found", "false alarms"]
+    return ["run", "seed", *times, "best", "steps x batch", "s in all", "MiB", *scores]
+
+
 def dice_table(bench: Bench, part: str, title: str) -> Table:
-    head = ["run", "seed", *[f"s to {dice:g}" for dice in DICES], "best", "steps x batch", "s in all"]
-    head += ["MiB", "test Dice (95 %)", "sections found", "false alarms"]
+    """Begin a table of runs."""
     note = (
         "Seconds from the call of `fit`, in a process of its own: reading, anchors, recording a step, "
         "validation and saving included; opening the card before it is not."
     )
-    return bench.report.table(part, title, head, note)
+    return bench.report.table(part, title, dice_head(), note)
 
 
 def add_runs(bench: Bench, table: Table, name: str, rows: list[Row]) -> None:
