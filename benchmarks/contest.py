@@ -53,7 +53,7 @@ Row = dict[str, Any]
 
 
 class Padded(nn.Module):
-    """A network that needs sides of a multiple, at least twice, made to take any: padded by the edge, cropped.
+    """A network that needs sides of a multiple, at least two, made to take any: padded by the edge, cropped.
 
     Args:
         network: From (B, 1, H, W) to logits (B, 1, H, W).
