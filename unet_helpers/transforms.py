@@ -239,8 +239,9 @@ def change_patches(images: Tensor, masks: Tensor, changes: Tensor, noise: Tensor
     # geometry: the same for image and mask
     matrix = changes[:, :6].reshape(-1, 2, 3)  # (B, 2, 3)
     grid = affine_grid(matrix, list(images.shape), align_corners=False)  # (B, P, P, 2): x, y in [-1, 1]
-    images = grid_sample(images, grid, padding_mode="border", align_corners=False)
-    masks = grid_sample(masks.float(), grid, padding_mode="border", align_corners=False) > 0.5
+    both = torch.cat([images, masks.float()], 1)  # (B, 2, P, P)
+    both = grid_sample(both, grid, padding_mode="border", align_corners=False)
+    images, masks = both[:, :1], both[:, 1:] > 0.5
 
     # greys: of the image alone
     factor, offset, strength = changes[:, 6:].T[..., None, None, None]  # (B, 1, 1, 1) each

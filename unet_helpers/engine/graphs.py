@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
@@ -31,6 +32,8 @@ __all__ = ["GraphedStep", "step_function"]
 
 AHEAD = 32  # steps whose random numbers are drawn, and sent to the GPU, together
 WARM_UP = 3  # plain steps before recording: libraries choose their kernels, the optimiser sets up its state
+
+CUDNN_TRIES = True
 
 Step = Callable[[Run, "PatchSampler"], None]
 Changes = tuple[Callable[..., Tensor], Callable[..., tuple[Tensor, Tensor]]]
@@ -56,6 +59,16 @@ def changes_of(augmentation: Any) -> Changes | None:
     if hasattr(augmentation, "draw") and hasattr(augmentation, "change"):
         return augmentation.draw, augmentation.change
     return None
+
+
+@contextmanager
+def fastest_kernels() -> Iterator[None]:
+    """Let cuDNN try its ways to convolve, once for each shape: the shapes of a training stay the same."""
+    before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, CUDNN_TRIES
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 class Draw(NamedTuple):
@@ -101,9 +114,10 @@ class GraphedStep:
 
     def _plain(self, run: Run, sampler: PatchSampler) -> None:
         self.n_plain += 1
-        stream = torch.cuda.Stream(run.device)  # type: ignore[no-untyped-call]  # as the documentation asks
+        # not on the usual stream, as the documentation asks of what comes before a recording
+        stream = torch.cuda.Stream(run.device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(run.device))
-        with torch.cuda.stream(stream):
+        with torch.cuda.stream(stream), fastest_kernels():
             train_step(run, sampler)
         torch.cuda.current_stream(run.device).wait_stream(stream)
 
@@ -121,7 +135,7 @@ class GraphedStep:
             group["capturable"] = True
         try:
             graph.register_generator_state(self.noise)
-            with torch.cuda.graph(graph):
+            with fastest_kernels(), torch.cuda.graph(graph):
                 train_step(double, cast("PatchSampler", _Recorded(self, sampler)))
                 self.result = torch.stack([value.float() for value in double.unread[0][-2:]])
             self.graph = graph
@@ -168,14 +182,14 @@ class GraphedStep:
             seed = None if run.augment is None else draw_seed(generator)
             self.ahead.append(Draw(corners[-1][:, 0], seed, generator.get_state()))
         self.all_corners = torch.stack(corners)  # (AHEAD, B, 3)
-        if sampler.images.device == run.device:
+        if sampler.images.device.type == run.device.type:
             self.all_corners = to_device(self.all_corners, run.device)
         self.all_changes = to_device(torch.stack(changes), run.device)  # (AHEAD, B, n)
 
     def _fill(self, run: Run, sampler: PatchSampler, k: int) -> None:
         """Put what step k of those drawn needs in its place."""
         corners, changes = self.all_corners[k], self.all_changes[k]
-        on_device = sampler.images.device == run.device
+        on_device = sampler.images.device.type == run.device.type
         filled = (corners, changes) if on_device else (*sampler.cut(corners), changes)
         if self.graph is None:
             self.places = [to_device(values, run.device).clone() for values in filled]
