@@ -190,7 +190,7 @@ def tests(bench: Bench) -> None:
         "no:cacheprovider",
         "tests/test_gpu.py",
     ]
-    command += ["--collect-only"] if bench.smoke else ["-rA", "--tb=short"]
+    command += ["--collect-only"] if bench.smoke else ["-rA", "--tb=short", "-W", "default"]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=max(60, bench.left()), check=False
     )
