@@ -229,35 +229,37 @@ def dice_table(bench: Bench, part: str, title: str) -> Table:
     return bench.report.table(part, title, dice_head(), note)
 
 
-def add_runs(bench: Bench, table: Table, name: str, rows: list[Row]) -> None:
-    """A line a run, and for several runs their mean and range."""
-    for row in rows:
-        low, high = row["test_interval"]
-        bench.report.add(
+def add_run(bench: Bench, table: Table, name: str, row: Row) -> None:
+    """A line of a run, and a sentence if it is the first one of this name."""
+    first = all(cells[0] != name for cells in table.rows)
+    low, high = row["test_interval"]
+    times = [row["reached"][str(dice)] for dice in DICES]
+    bench.report.add(
+        table,
+        name,
+        row["seed"],
+        *["not reached" if seconds is None else f"{seconds:.1f}" for seconds in times],
+        f"{row['best']:.3f}",
+        f"{row['steps']} x {row['batch_size']}",
+        f"{row['seconds']:.1f}",
+        f"{row['peak_mib']:.0f}",
+        f"{row['test_dice_positive_mean']:.3f} ({low:.3f} to {high:.3f})",
+        f"{row['test_section_sensitivity']:.3f}",
+        f"{row['test_false_positives_per_image']:.2f}",
+    )
+    bench.report.keep(table, [row])
+    if first:
+        bench.report.note(
             table,
-            name,
-            row["seed"],
-            *[
-                "not reached" if row["reached"][str(d)] is None else f"{row['reached'][str(d)]:.1f}"
-                for d in DICES
-            ],
-            f"{row['best']:.3f}",
-            f"{row['steps']} x {row['batch_size']}",
-            f"{row['seconds']:.1f}",
-            f"{row['peak_mib']:.0f}",
-            f"{row['test_dice_positive_mean']:.3f} ({low:.3f} to {high:.3f})",
-            f"{row['test_section_sensitivity']:.3f}",
-            f"{row['test_false_positives_per_image']:.2f}",
+            f"{name}: {row['n_train']} training images, {row['parameters']:,} weights ({row['network']}); "
+            f"opening the card took {row['seconds_to_open']:.1f} s.",
         )
+
+
+def add_means(bench: Bench, table: Table, name: str, rows: list[Row]) -> None:
+    """A line with the mean and the range of several runs."""
     if len(rows) > 1:
         bench.report.add(table, name, f"mean of {len(rows)} (range)", *_means(rows))
-    bench.report.about.setdefault("network", str(rows[0]["network"]))
-    bench.report.note(
-        table,
-        f"{name}: {rows[0]['n_train']} training images, {rows[0]['parameters']:,} weights; opening the card "
-        f"took {np.mean([row['seconds_to_open'] for row in rows]):.1f} s.",
-    )
-    bench.report.keep(table, rows)
 
 
 def _means(rows: list[Row]) -> list[str]:
