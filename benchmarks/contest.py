@@ -53,7 +53,12 @@ Row = dict[str, Any]
 
 
 class Padded(nn.Module):
-    """A network that needs sides of a multiple of 32, made to take any: padded by its edge, then cropped."""
+    """A network that needs sides of a multiple, at least two, made to take any: padded by the edge, cropped.
+
+    Args:
+        network: From (B, 1, H, W) to logits (B, 1, H, W).
+        multiple: Of which sides must be a multiple: one pixel alone at the lowest resolution has no spread.
+    """
 
     def __init__(self, network: nn.Module, multiple: int = 32) -> None:
         super().__init__()
@@ -62,7 +67,7 @@ class Padded(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Image (B, 1, H, W) -> logits (B, 1, H, W)."""
         height, width = image.shape[-2:]
-        more = -width % self.multiple, -height % self.multiple
+        more = [max(-side % self.multiple, 2 * self.multiple - side) for side in (width, height)]
         image = pad(image, (0, more[0], 0, more[1]), mode="replicate")
         return self.network(image)[..., :height, :width]
 

@@ -115,10 +115,14 @@ def measured_peak(name: str, device: torch.device, seconds: float) -> float:
 def dice(bench: Bench) -> None:
     """Seconds from the call of `fit` to a validation Dice, with everything in them."""
     table = gpu_runs.dice_table(bench, "dice", "Time to a validation Dice, the default run")
-    rows = [
-        gpu_runs.in_a_process(bench, kind="train", seed=seed) for seed in bench.seeds if bench.left() > 30
-    ]
-    gpu_runs.add_runs(bench, table, "default", rows)
+    rows = []
+    for seed in bench.seeds:
+        if bench.left() < 30 and not bench.smoke:
+            bench.report.note(table, f"Seed {seed}: left out, no time was left.")
+            continue
+        rows.append(gpu_runs.in_a_process(bench, kind="train", seed=seed))
+        gpu_runs.add_run(bench, table, "default", rows[-1])
+    gpu_runs.add_means(bench, table, "default", rows)
 
 
 def float16(bench: Bench) -> None:
@@ -127,7 +131,7 @@ def float16(bench: Bench) -> None:
         return
     table = gpu_runs.dice_table(bench, "float16", "The default run in float16 (`UNET_PRECISION=float16`)")
     row = gpu_runs.in_a_process(bench, kind="train", seed=bench.seeds[0], precision="float16")
-    gpu_runs.add_runs(bench, table, "float16", [row])
+    gpu_runs.add_run(bench, table, "float16", row)
     bench.report.note(
         table,
         f"Final scale {row['scale']:g}; {row['n_overflows']} of {row['steps']} steps overflowed and moved "
@@ -173,24 +177,14 @@ def patients(bench: Bench) -> None:
         if bench.left() < 60 and not bench.smoke:
             bench.report.note(table, f"{n} patients: left out, no time was left.")
             continue
-        rows = [gpu_runs.in_a_process(bench, kind="train", seed=0, patients=n, most=max(bench.patients))]
-        gpu_runs.add_runs(bench, table, f"{n} patients", rows)
+        row = gpu_runs.in_a_process(bench, kind="train", seed=0, patients=n, most=max(bench.patients))
+        gpu_runs.add_run(bench, table, f"{n} patients", row)
 
 
 def tests(bench: Bench) -> None:
     """`pytest -m gpu`."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-m",
-        "gpu",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "tests/test_gpu.py",
-    ]
-    command += ["--collect-only"] if bench.smoke else ["-rA", "--tb=short"]
+    command = f"{sys.executable} -m pytest -m gpu -q -p no:cacheprovider tests/test_gpu.py".split()
+    command += ["--collect-only"] if bench.smoke else ["-rA", "--tb=short", "-W", "default"]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=max(60, bench.left()), check=False
     )
@@ -263,6 +257,7 @@ def main(arguments: list[str] | None = None) -> None:
     device = choose_device(args.device)
     report = Report(args.out, about(device))
     seeds, more = ([int(n) for n in text.split(",")] for text in (args.seeds, args.patients))
+    more = [10] if args.smoke else more
     data = gpu_runs.smallest_data() if args.smoke else gpu_runs.default_data()
     helper = gpu_runs.more_data(max(more)) if "patients" in names and not args.smoke else None
     bench = Bench(device, data, report, args.smoke, started + 60 * args.minutes, seeds, more)

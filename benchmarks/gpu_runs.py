@@ -53,8 +53,8 @@ def default_data() -> Path:
     return open_dataset("phantom")
 
 
-def smallest_data() -> Path:
-    return phantom_dataset(n_patients=8, n_slices=3, size=64)
+def smallest_data(n_patients: int = 8) -> Path:
+    return phantom_dataset(n_patients=n_patients, n_slices=3, size=64)
 
 
 def more_data(n_patients: int) -> subprocess.Popen[bytes]:
@@ -75,13 +75,13 @@ def settings(device: torch.device, smoke: bool) -> TrainConfig:
     return default_config(device)
 
 
-def larger_split(split: Split, n_patients: int, most: int) -> Split:
+def larger_split(split: Split, folder: Path, n_patients: int) -> Split:
     """A split whose training part has further phantom patients, up to number `n_patients` of a larger set.
 
     The patients of a phantom do not depend on how many there are, so the smaller set is the beginning of the
     larger one, and validation and test part stay what they are.
     """
-    pairs = find_pairs(phantom_dataset(n_patients=most))
+    pairs = find_pairs(folder)
     known = {pair.group for part in split.values() for pair in part}
     groups = list(dict.fromkeys(pair.group for pair in sorted(pairs, key=lambda pair: pair.image_path.name)))
     if set(groups[: len(known)]) != known:
@@ -96,7 +96,8 @@ def train(job: dict[str, Any]) -> Row:
     pairs = find_pairs(job["data"])
     split = split_by_group(pairs, strata=stone_strata(pairs))
     if job.get("patients"):
-        split = larger_split(split, job["patients"], job["most"])
+        data = smallest_data if job["smoke"] else phantom_dataset
+        split = larger_split(split, data(job["most"]), job["patients"])
     started = time.perf_counter()
     device = choose_device(job["device"])
     opened = time.perf_counter() - started
@@ -214,45 +215,53 @@ def in_a_process(bench: Bench, cores: list[int] | None = None, precision: str = 
 
 
 # ------------------------------------------------------------------------------------------ the tables
+def dice_head() -> list[str]:
+    """Columns of a table of runs."""
+    times = [f"s to {dice:g}" for dice in DICES]
+    scores = ["test Dice (95 %)", "sections found", "false alarms"]
+    return ["run", "seed", *times, "best", "steps x batch", "s in all", "MiB", *scores]
+
+
 def dice_table(bench: Bench, part: str, title: str) -> Table:
-    head = ["run", "seed", *[f"s to {dice:g}" for dice in DICES], "best", "steps x batch", "s in all"]
-    head += ["MiB", "test Dice (95 %)", "sections found", "false alarms"]
+    """Begin a table of runs."""
     note = (
         "Seconds from the call of `fit`, in a process of its own: reading, anchors, recording a step, "
         "validation and saving included; opening the card before it is not."
     )
-    return bench.report.table(part, title, head, note)
+    return bench.report.table(part, title, dice_head(), note)
 
 
-def add_runs(bench: Bench, table: Table, name: str, rows: list[Row]) -> None:
-    """A line a run, and for several runs their mean and range."""
-    for row in rows:
-        low, high = row["test_interval"]
-        bench.report.add(
+def add_run(bench: Bench, table: Table, name: str, row: Row) -> None:
+    """A line of a run, and a sentence if it is the first one of this name."""
+    first = all(cells[0] != name for cells in table.rows)
+    low, high = row["test_interval"]
+    times = [row["reached"][str(dice)] for dice in DICES]
+    bench.report.add(
+        table,
+        name,
+        row["seed"],
+        *["not reached" if seconds is None else f"{seconds:.1f}" for seconds in times],
+        f"{row['best']:.3f}",
+        f"{row['steps']} x {row['batch_size']}",
+        f"{row['seconds']:.1f}",
+        f"{row['peak_mib']:.0f}",
+        f"{row['test_dice_positive_mean']:.3f} ({low:.3f} to {high:.3f})",
+        f"{row['test_section_sensitivity']:.3f}",
+        f"{row['test_false_positives_per_image']:.2f}",
+    )
+    bench.report.keep(table, [row])
+    if first:
+        bench.report.note(
             table,
-            name,
-            row["seed"],
-            *[
-                "not reached" if row["reached"][str(d)] is None else f"{row['reached'][str(d)]:.1f}"
-                for d in DICES
-            ],
-            f"{row['best']:.3f}",
-            f"{row['steps']} x {row['batch_size']}",
-            f"{row['seconds']:.1f}",
-            f"{row['peak_mib']:.0f}",
-            f"{row['test_dice_positive_mean']:.3f} ({low:.3f} to {high:.3f})",
-            f"{row['test_section_sensitivity']:.3f}",
-            f"{row['test_false_positives_per_image']:.2f}",
+            f"{name}: {row['n_train']} training images, {row['parameters']:,} weights ({row['network']}); "
+            f"opening the card took {row['seconds_to_open']:.1f} s.",
         )
+
+
+def add_means(bench: Bench, table: Table, name: str, rows: list[Row]) -> None:
+    """A line with the mean and the range of several runs."""
     if len(rows) > 1:
         bench.report.add(table, name, f"mean of {len(rows)} (range)", *_means(rows))
-    bench.report.about.setdefault("network", str(rows[0]["network"]))
-    bench.report.note(
-        table,
-        f"{name}: {rows[0]['n_train']} training images, {rows[0]['parameters']:,} weights; opening the card "
-        f"took {np.mean([row['seconds_to_open'] for row in rows]):.1f} s.",
-    )
-    bench.report.keep(table, rows)
 
 
 def _means(rows: list[Row]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from machine import synchronise
 from speed import VARIANTS, ms_per_step, prepare
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from unet_helpers.engine.rescue import is_out_of_memory
@@ -77,13 +78,13 @@ def operations(bench: Bench) -> None:
         for _ in range(n_steps):
             train_step(run, sampler)
         synchronise(bench.device)
-    events = watched.key_averages()
+    events = [event for event in watched.key_averages() if event.device_type == DeviceType.CPU]
     own = "self_device_time_total" if bench.cuda else "self_cpu_time_total"  # microseconds
     launches = sum(event.count for event in events if "LaunchKernel" in event.key) / n_steps
     whole = sum(getattr(event, own) for event in events) / 1000 / n_steps
     note = (
         f"A plain step of {config.batch_size} patches: {launches:.0f} kernels are launched, "
-        f"{whole:.3g} ms of {'GPU' if bench.cuda else 'CPU'} time, each kernel's own."
+        f"{whole:.3g} ms of {'GPU' if bench.cuda else 'CPU'} time."
     )
     head = ["operation", "calls a step", "ms a step", "share"]
     table = bench.report.table("profile", "What a step consists of", head, note)

@@ -74,6 +74,7 @@ class TwoClasses(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.network = plain_unet(SIDE, n_classes=2, deep_supervision=True)
+        self.multiple = 2 ** (len(self.network.encoder.stages) - 1)
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """Images (B, 1, H, W) -> logits (B, 2, H / 2^k, W / 2^k) in training, else of stone (B, 1, H, W).
@@ -81,8 +82,10 @@ class TwoClasses(nn.Module):
         The softmax of two logits is the sigmoid of their difference.
         """
         self.network.decoder.deep_supervision = self.training
-        logits = self.network(image)
-        return logits if self.training else logits[:, 1:] - logits[:, :1]
+        if self.training:
+            return self.network(image)
+        logits = Padded(self.network, self.multiple)(image)
+        return logits[:, 1:] - logits[:, :1]
 
 
 def dice_and_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
