@@ -76,7 +76,7 @@ class TrainConfig:
         steps_per_epoch: Steps between two validations; None takes as many as cut all pixels once.
         seed: Of weights, patches and augmentation.
         compile: Whether to use torch.compile: "on", "off", or "auto" where it pays back within the run.
-        cuda_graphs: Whether a step on a GPU is recorded and replayed, see `engine.graphs`: "auto" or "off".
+        cuda_graphs: Whether a step on a GPU is recorded and replayed, see `engine.graphs`: "auto", "on", "off".
 
     Raises:
         ValueError: If a setting makes no sense; it is named with its value.
