@@ -10,14 +10,14 @@ import pytest
 import torch
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
-import gpu  # noqa: E402
-import gpu_estimate  # noqa: E402
-import gpu_runs  # noqa: E402
-import gpu_steps  # noqa: E402
-from machine import on_cores  # noqa: E402
-from report import Report  # noqa: E402
+import gpu
+import gpu_estimate
+import gpu_runs
+import gpu_steps
+from machine import on_cores
+from report import Report
 
-from unet_helpers.data import find_pairs, split_by_group, stone_strata  # noqa: E402
+from unet_helpers.data import find_pairs, split_by_group, stone_strata
 
 CPU = torch.device("cpu")
 

@@ -39,8 +39,8 @@ Changes = tuple[Callable[..., Tensor], Callable[..., tuple[Tensor, Tensor]]]
 def step_function(run: Run) -> Step:
     """`train_step`, or a `GraphedStep` in its place, as `config.cuda_graphs` says.
 
-    "auto" records on a single CUDA GPU that computes in bfloat16; there it was measured to give the same
-    losses. A step in float16, with its gradient scaler, is recorded with "on" alone: no card has shown it yet.
+    "auto" records on a single CUDA GPU that computes in bfloat16, where the same losses were measured. A step
+    in float16, with its gradient scaler, is recorded with "on" alone: no card has shown it yet.
     """
     choice = run.config.cuda_graphs
     able = run.device.type == "cuda" and run.world_size == 1 and changes_of(run.augment) is not None
