@@ -172,20 +172,19 @@ def measure(script: str, args: argparse.Namespace, job: Job, seconds: float) -> 
     command = [sys.executable, script, "--data", str(args.data), "--threads", str(args.threads)]
     command += ["--jobs", str(args.jobs), "--one", json.dumps(job)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads), "CONTEST_DEVICE": args.device}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-    clock = threading.Timer(min(seconds, threading.TIMEOUT_MAX), process.kill)
-    clock.daemon = True
-    clock.start()
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith('{"contestant"'):
-            row = json.loads(line)
-            with _ONE_AT_A_TIME, args.out.open("a", encoding="utf-8") as file:
-                file.write(line)
-            dice = row["dice_positive_mean"]
-            print(f"{job[0]}, seed {job[1]}, {row['budget']:g} s: Dice {dice:.3f}", flush=True)
-    clock.cancel()
-    return process.wait() == 0
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        clock = threading.Timer(min(seconds, threading.TIMEOUT_MAX), process.kill)
+        clock.daemon = True
+        clock.start()
+        for line in process.stdout or ():
+            if line.startswith('{"contestant"'):
+                row = json.loads(line)
+                with _ONE_AT_A_TIME, args.out.open("a", encoding="utf-8") as file:
+                    file.write(line)
+                dice = row["dice_positive_mean"]
+                print(f"{job[0]}, seed {job[1]}, {row['budget']:g} s: Dice {dice:.3f}", flush=True)
+        clock.cancel()
+    return process.returncode == 0
 
 
 _ONE_AT_A_TIME = threading.Lock()

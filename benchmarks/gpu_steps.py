@@ -52,8 +52,8 @@ def memory(bench: Bench) -> None:
 
 def measured(bench: Bench, variant: str, batch_size: int, width: int, graphs: str) -> tuple[float, float]:
     """Milliseconds a step and MiB of memory; NaN where the memory is too small."""
-    gc.collect()  # a recorded step keeps its memory
     if bench.cuda:
+        gc.collect()  # a recorded step keeps its memory
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     n_steps = 2 if bench.smoke else max(8, min(64, 64 * 48 * 16 // (batch_size * width)))
