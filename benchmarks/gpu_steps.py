@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import torch
 from machine import synchronise
 from speed import VARIANTS, ms_per_step, prepare
-from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from unet_helpers.engine.rescue import is_out_of_memory
@@ -78,7 +77,7 @@ def operations(bench: Bench) -> None:
         for _ in range(n_steps):
             train_step(run, sampler)
         synchronise(bench.device)
-    events = [event for event in watched.key_averages() if event.device_type == DeviceType.CPU]
+    events = [event for event in watched.key_averages() if event.device_type.name == "CPU"]
     own = "self_device_time_total" if bench.cuda else "self_cpu_time_total"  # microseconds
     launches = sum(event.count for event in events if "LaunchKernel" in event.key) / n_steps
     whole = sum(getattr(event, own) for event in events) / 1000 / n_steps
