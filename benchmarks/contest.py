@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 from contest_table import plot, table
-from machine import convolution_peak, cpu_name, on_cores, operations_per_image, peak_memory_mib
+from machine import convolution_peak, cores_of, cpu_name, on_cores, operations_per_image, peak_memory_mib
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -197,7 +197,7 @@ def measure_all(
 
     None is begun that `--wall` would cut off, and with several at once the longest come first.
     """
-    started, cores, n = time.perf_counter(), _cores(args.cores), args.threads
+    started, cores, n = time.perf_counter(), cores_of(args.cores), args.threads
     waiting = sorted(jobs, key=lambda job: -max(job[2])) if args.jobs > 1 else list(jobs)
     undone = list[Job]()
 
@@ -218,15 +218,6 @@ def measure_all(
         for done in [pool.submit(work, number) for number in range(args.jobs)]:
             done.result()
     return undone + waiting
-
-
-def _cores(text: str | None) -> list[int]:
-    """Numbers of "2-15" or "0,2,4-7"."""
-    cores = list[int]()
-    for part in (text or "").split(","):
-        first, _, last = part.partition("-")
-        cores += range(int(first), int(last or first) + 1) if first else []
-    return cores
 
 
 def main(

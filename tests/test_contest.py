@@ -151,4 +151,4 @@ def test_each_contestant_has_a_core_of_its_own(tmp_path: Path):
     one = min(os.sched_getaffinity(0))
     rows, _ = compete(tmp_path, [("a", 0, [1.0]), ("b", 0, [1.0])], cores=f"{one},{one}")
     assert [row["cores"] for row in rows] == [[one], [one]]
-    assert contest._cores("2-4,7") == [2, 3, 4, 7] and contest._cores(None) == []
+    assert contest.cores_of("2-4,7") == [2, 3, 4, 7] and contest.cores_of(None) == []
