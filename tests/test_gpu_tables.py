@@ -17,12 +17,8 @@ import gpu_steps
 from machine import on_cores
 from report import Report
 
-<<<<<<< HEAD
 from unet_helpers.data import find_pairs, split_by_group, stone_strata
-=======
-from unet_helpers.data import find_pairs, split_by_group, stone_strata  # noqa: E402
-from unet_helpers.inference import sixteen_bit_type  # noqa: E402
->>>>>>> gpubench
+from unet_helpers.inference import sixteen_bit_type
 
 CPU = torch.device("cpu")
 

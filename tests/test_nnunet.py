@@ -14,8 +14,8 @@ import nnunet
 def test_the_default_topology_halves_to_four_to_seven_pixels():
     for side, widths in ((256, [32, 64, 128, 256, 512, 512, 512]), (160, [32, 64, 128, 256, 512, 512])):
         network = nnunet.plain_unet(side, n_classes=1)
-        convolutions = [stage for stage in network.encoder.output_channels]
-        assert list(convolutions) == widths
+        convolutions = list(network.encoder.output_channels)
+        assert convolutions == widths
         lowest = network.encoder(torch.zeros(1, 1, side, side))[-1].shape[-1]
         assert 4 <= lowest <= 7 and network.encoder.strides[0] in (1, [1, 1], (1, 1))
     kinds = {type(module).__name__ for module in network.modules()}
