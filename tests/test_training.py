@@ -97,8 +97,34 @@ def test_a_run_leaves_history_and_checkpoints(whole: tuple[Path, list[dict]]):
     scores = [epoch["val_dice"] for epoch in history]
     assert scores[1] > max(scores[0], scores[2]) + 0.05 and min(scores) > 0.1  # so that comparisons bite
     best, last = load_checkpoint(run / "best.pt"), load_checkpoint(run / "last.pt")
-    assert (best.step, best.val_dice) == (4, scores[1]) and (last.step, last.val_dice) == (6, scores[2])
+    assert (best.step, best.val_dice) == (last.step, last.val_dice) == (6, scores[2])
     assert len(best.split["train"]) == 4 and len(best.split["val"]) == 1 and best.config["batch_size"] == 4
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept"),
+    [
+        ([0.2, 0.9, 0.1], 4),  # the network went bad
+        ([0.5, 0.6, 0.7], 6),
+        ([0.5, 0.9, 0.6], 6),  # the second was a lucky one
+        ([0.6, 0.5, 0.4], 2),
+    ],
+)
+def test_the_weights_at_the_highest_running_average_are_kept(
+    pairs: Pairs, tmp_path: Path, monkeypatch, scores: list[float], kept: int
+):
+    told = iter(scores)
+    monkeypatch.setattr(training, "validate", lambda run: next(told))
+    history = train(pairs, tmp_path)
+    best = load_checkpoint(tmp_path / "best.pt")
+    assert [epoch["val_dice"] for epoch in history] == scores
+    assert (best.step, best.val_dice) == (kept, scores[kept // 2 - 1])
+
+
+def test_the_running_average_starts_at_the_first_score_and_follows_by_a_fifth():
+    history = [{"val_dice": score} for score in (0.5, 1.0, 0.0)]
+    assert training.running_average(history) == pytest.approx([0.5, 0.6, 0.48])
+    assert training.running_average([]) == []
 
 
 def test_the_saved_weights_score_what_the_history_says(whole: tuple[Path, list[dict]], pairs: Pairs):
