@@ -9,9 +9,12 @@ from cli_tools import call, usage_error
 from known_network import FAINT, STONE, save_known, write_slice
 from PIL import Image
 
-from unet_helpers import plotting
+from unet_helpers import inference, plotting
 from unet_helpers.command_line import predict
 from unet_helpers.data import load_image, load_mask
+from unet_helpers.engine import figures
+from unet_helpers.metrics import predicted_mask
+from unet_helpers.pretrained import load_pretrained
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +75,28 @@ def test_predict_never_overwrites_a_mask(images: list[Path], best: Path, tmp_pat
     assert truth.read_bytes() == b"drawn by hand" and not (tmp_path / "s0_overlay.png").exists()
 
 
+def test_without_a_checkpoint_the_weights_of_the_package_predict(images: list[Path], tmp_path: Path, capsys):
+    assert call("predict", images[0], "--out", tmp_path / "out", "--device", "cpu") == 0
+    ready, said = load_pretrained("cpu"), capsys.readouterr().out.splitlines()
+    assert said[0].startswith(
+        "No --checkpoint is given, so the weights that come with the package are used ("
+    )
+    for part in (ready.provenance["name"], "licence MIT", "synthetic", "to teach", "no medical device."):
+        assert part in said[0]
+    answer = predicted_mask(
+        inference.predict(ready.model, load_image(images[0])), ready.threshold, ready.min_pixels
+    )
+    assert (load_mask(tmp_path / "out" / "s0_mask.png") == answer).all()
+
+
+def test_with_a_checkpoint_the_package_has_no_say(
+    images: list[Path], best: Path, tmp_path: Path, monkeypatch, capsys
+):
+    monkeypatch.setattr(predict, "load_pretrained", None)
+    assert call("predict", images[0], "--checkpoint", best, "--out", tmp_path / "out") == 0
+    assert "come with the package" not in capsys.readouterr().out
+
+
 def test_names_that_matplotlib_would_read_as_formulas(images: list[Path], best: Path, tmp_path: Path):
     copies = [tmp_path / name for name in ("b_$1_$2.png", "c_$\\frac$.png")]
     for path in copies:
@@ -122,7 +147,7 @@ def test_a_full_disk_is_told_once(images: list[Path], best: Path, tmp_path: Path
     def full(figure, path):
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(plotting, "save_figure", full)
+    monkeypatch.setattr(figures, "save_figure", full)
     assert call("predict", *images, "--checkpoint", best, "--out", tmp_path) == 1
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and "No space left on device. Free some disk space." in err
@@ -144,5 +169,6 @@ def test_predict_usage(images: list[Path], best: Path, tmp_path: Path, capsys):
     usage_error("predict", best, *words)
     usage_error("predict", images[0].parent, *words)
     usage_error("predict", *words)
+    usage_error("predict", images[0])  # nowhere to write
     assert call("predict", images[0], images[0], *words) == 1
     assert "images must have different names" in capsys.readouterr().err

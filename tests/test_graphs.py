@@ -173,3 +173,12 @@ def test_only_one_gpu_and_a_known_augmentation_are_recorded(monkeypatch):
             assert graphs.step_function(run) is train_step
     run.config = training.TrainConfig(cuda_graphs="off")
     assert graphs.step_function(run) is train_step
+
+
+def test_a_step_in_float16_is_recorded_when_asked_for_alone(monkeypatch):
+    run = make_run(None)
+    run.device, run.scaler = torch.device("cuda"), torch.amp.GradScaler("cpu")
+    monkeypatch.setattr(graphs, "GraphedStep", lambda run: "recorded")
+    assert graphs.step_function(run) is train_step
+    run.config = training.TrainConfig(cuda_graphs="on")
+    assert graphs.step_function(run) == "recorded"

@@ -20,9 +20,10 @@ from tiny_data import tiny_pairs, write_tiny
 
 from unet_helpers import training
 from unet_helpers.checkpoint import load_checkpoint, load_state, save_state
-from unet_helpers.data import Pair, image_hash, load_image, scan_folder
+from unet_helpers.data import Pair, image_hash, load_image
 from unet_helpers.engine import cache, compiling, progress, resuming, run_folder
 from unet_helpers.engine.stopping import Interrupted
+from unet_helpers.folders.finding import scan_folder
 from unet_helpers.losses import bce_dice_loss
 from unet_helpers.model import UNet
 from unet_helpers.training import (
@@ -193,7 +194,7 @@ def test_the_loss_and_the_augmentation_are_those_that_were_given(pairs: Pairs, t
     assert without_seconds(train(pairs, tmp_path / "b", config, augment=no_change)) == without_seconds(plain)
     images, masks = seen[0]
     assert images.shape == masks.shape == (4, 1, 32, 32) and masks.dtype == torch.bool
-    assert -1 <= images.min() and images.max() <= 1 and images[masks].min() > images[~masks].mean()
+    assert images.min() >= -1 and images.max() <= 1 and images[masks].min() > images[~masks].mean()
     assert without_seconds(train(pairs, tmp_path / "c", config)) != without_seconds(plain)
     flat = train(pairs, tmp_path / "d", config, loss=lambda logits, target: 7 + 0 * logits.float().sum())
     assert flat[0]["train_loss"] == 7
@@ -931,9 +932,10 @@ def test_a_run_that_is_started_again_and_stopped_shows_nothing_of_the_old_one(
     whole, pairs: Pairs, tmp_path: Path, monkeypatch
 ):
     run = shutil.copytree(whole[0], tmp_path / "run")
-    with monkeypatch.context() as patch, pytest.raises(TypeError):
+    with monkeypatch.context() as patch:
         patch.setattr(cache, "load_hashed", None)
-        train(pairs, run, resume=False)
+        with pytest.raises(TypeError):
+            train(pairs, run, resume=False)
     assert run_status(run).finished  # nothing is deleted before the images are read
     stop_in_step(monkeypatch)
     assert train(pairs, run, resume=False) == []

@@ -149,7 +149,7 @@ def test_a_stone_lands_all_over_the_patch_and_blind_patches_all_over_the_image()
     _, masks, _ = draw(PatchSampler([image], [mask], 32, 1.0, 0.0), 400)
     rows, columns = masks[:, 0].nonzero()[:, 1:].T
     for place in (rows, columns):
-        assert place.min() <= 5 and place.max() >= 26 and 4 <= place.min() and place.max() <= 28
+        assert place.min() <= 5 and place.max() >= 26 and place.min() >= 4 and place.max() <= 28
     image = np.tile(np.arange(200, dtype=np.uint8), (200, 1))
     patches, *_ = draw(PatchSampler([image], [mask], 32, 0.0, 0.0), 400)
     assert patches[..., 0].min() == 0 and patches[..., -1].max() == 199

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
@@ -64,7 +65,17 @@ def fast_precision(device: torch.device) -> AbstractContextManager[None]:
 
 
 def sixteen_bit_type(device: torch.device) -> torch.dtype | None:
-    """bfloat16 on recent GPUs and on CPUs with bfloat16 instructions, float16 on older GPUs, else None."""
+    """bfloat16 on recent GPUs and on CPUs with bfloat16 instructions, float16 on older GPUs, else None.
+
+    `UNET_PRECISION` in the environment (float16, bfloat16 or float32) decides instead, to try another type.
+    """
+    if wanted := os.environ.get("UNET_PRECISION"):
+        if wanted not in ("float16", "bfloat16", "float32"):
+            raise ValueError(
+                f"UNET_PRECISION must be float16, bfloat16 or float32, got {wanted!r}. "
+                "Unset it to leave the choice to the device."
+            )
+        return {"float16": torch.float16, "bfloat16": torch.bfloat16}.get(wanted)
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
     if device.type == "cpu":

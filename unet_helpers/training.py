@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 
 from unet_helpers.data import Pair, load_arrays
-from unet_helpers.engine.files import write_json
 from unet_helpers.engine.progress import TrainingBar
 from unet_helpers.inference import choose_device, fast_precision, predict_all, sixteen_bit_type
 from unet_helpers.losses import bce_dice_loss
@@ -76,7 +75,7 @@ class TrainConfig:
         steps_per_epoch: Steps between two validations; None takes as many as cut all pixels once.
         seed: Of weights, patches and augmentation.
         compile: Whether to use torch.compile: "on", "off", or "auto" where it pays back within the run.
-        cuda_graphs: Whether a step on a GPU is recorded and replayed, see `engine.graphs`: "auto" or "off".
+        cuda_graphs: Whether a step on a GPU is recorded, see `engine.graphs`; "auto", "on", "off".
 
     Raises:
         ValueError: If a setting makes no sense; it is named with its value.
@@ -242,33 +241,6 @@ def validate(run: Run) -> float:
     return float(np.mean(scores))
 
 
-def _end_epoch(run: Run, run_dir: Path, on_epoch: Callable[[History], None] | None) -> None:
-    """Validate in process 0, extend the history, and keep the weights if their running average is best."""
-    from unet_helpers.engine.resuming import save
-
-    train_loss = run.epoch_loss / run.epoch_steps
-    run.epoch_loss, run.epoch_steps = 0.0, 0
-    if run.rank:
-        return
-    entry = {
-        "step": run.step,
-        "seconds": round(run.seconds, 1),
-        "train_loss": train_loss,
-        "val_dice": validate(run),
-        "learning_rate": run.optimiser.param_groups[0]["lr"],
-    }
-    run.history.append(entry)
-    averages = running_average(run.history)
-    run.best = max(averages)
-    if averages[-1] == run.best:
-        save(run, run_dir / "best.pt")
-    write_json(run_dir / "history.json", run.history)
-    if run.snapshots:
-        run.snapshots.write(run_dir / "snapshots.png")
-    if on_epoch:
-        on_epoch(run.history)
-
-
 def fit(
     train_pairs: list[Pair],
     val_pairs: list[Pair],
@@ -343,6 +315,7 @@ def _steps(
 ) -> int:
     """Train to the end or until a signal comes; returns its number, or 0."""
     from unet_helpers.engine.compiling import compile_if_it_pays
+    from unet_helpers.engine.epochs import end_epoch
     from unet_helpers.engine.graphs import step_function
     from unet_helpers.engine.rescue import another_way
     from unet_helpers.engine.resuming import begin, save
@@ -372,7 +345,7 @@ def _steps(
                 read_losses(run)  # before anything is saved: weights gone wrong never reach a file
             if epoch_ends:
                 with bar.pause():
-                    _end_epoch(run, run_dir, on_epoch)
+                    end_epoch(run, run_dir, on_epoch)
                 stop = agree(stop=received())[1]  # processes without images wait here
             if save_now and run.rank == 0:
                 save(run, run_dir / "last.pt")
