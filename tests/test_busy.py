@@ -10,10 +10,10 @@ import torch
 from tiny_data import write_tiny
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
-import busy  # noqa: E402
+import busy
 
-from unet_helpers.engine import threads  # noqa: E402
-from unet_helpers.training import TrainConfig  # noqa: E402
+from unet_helpers.engine import threads
+from unet_helpers.training import TrainConfig
 
 
 @pytest.fixture
@@ -47,9 +47,14 @@ def test_neighbours_are_busy_and_end_with_the_block(kind: str, monkeypatch):
 
     monkeypatch.setattr(busy.subprocess, "Popen", start)
     monkeypatch.setattr(busy, "SETTLING_SECONDS", 0.2)
-    with pytest.raises(KeyError), busy.neighbours(kind, 2):
-        assert [process.poll() for process in started] == [None, None]
-        raise KeyError
+
+    def fail() -> None:
+        with busy.neighbours(kind, 2):
+            assert [process.poll() for process in started] == [None, None]
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert len(started) == 2 and all(process.returncode for process in started)
 
 
