@@ -3,7 +3,7 @@
 | file | there |
 |---|---|
 | `last.pt` | from before the first step on: the whole state, every epoch and at least every minute |
-| `best.pt` | from the first validation on: the weights with the best validation Dice |
+| `best.pt` | from the first validation on: the weights at the highest running average of its Dice |
 | `history.json`, `snapshots.png` | from the first validation on |
 | `run.lock` | always; empty, and locked by the operating system while a training runs |
 
