@@ -40,9 +40,10 @@ from unet_helpers.data import (
     split_by_group,
     stone_strata,
 )
+from unet_helpers.engine.devices import sixteen_bit_type
 from unet_helpers.engine.figures import save_figure
 from unet_helpers.evaluation import choose_threshold, score_masks
-from unet_helpers.inference import predict_all, sixteen_bit_type
+from unet_helpers.inference import predict_all
 from unet_helpers.metrics import predicted_mask
 from unet_helpers.model import n_parameters
 from unet_helpers.scores.records import image_record, score_image

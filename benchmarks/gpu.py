@@ -35,8 +35,8 @@ from report import Report
 from speed import network_settings, prepare
 
 from unet_helpers.data import find_pairs, load_arrays, split_by_group, stone_strata
+from unet_helpers.engine.devices import choose_device, sixteen_bit_type
 from unet_helpers.engine.stack import stack_up
-from unet_helpers.inference import choose_device, sixteen_bit_type
 from unet_helpers.model import UNet
 from unet_helpers.training import TrainConfig, train_step
 

@@ -31,10 +31,11 @@ from unet_helpers.data import (
     split_by_group,
     stone_strata,
 )
+from unet_helpers.engine.devices import choose_device
 from unet_helpers.engine.stack import stack_up
 from unet_helpers.evaluation import choose_threshold, evaluate
 from unet_helpers.folders.sources import phantom_dataset
-from unet_helpers.inference import choose_device, predict_all
+from unet_helpers.inference import predict_all
 from unet_helpers.model import n_parameters
 from unet_helpers.training import TrainConfig, default_config, fit
 

@@ -17,9 +17,9 @@ import torch
 from test_several_gpus import CONFIG, CPU, make_batch, reference, shared, small_model
 from tiny_data import tiny_pairs, write_tiny
 
-from unet_helpers import inference, training
+from unet_helpers import training
 from unet_helpers.command_line.main import main
-from unet_helpers.engine import several_gpus
+from unet_helpers.engine import devices, several_gpus
 
 
 def together(what: Callable[[Path], None], folder: Path) -> None:
@@ -58,7 +58,7 @@ def say(text: object) -> None:
 
 def train_alike(folder: Path) -> None:
     """Compare with one process on the whole batch; then whole runs, stopped runs, and what is refused."""
-    inference.sixteen_bit_type = training.sixteen_bit_type = lambda device: None
+    devices.sixteen_bit_type = training.sixteen_bit_type = lambda device: None
     whole = reference()  # before the processes know of each other
     with several_gpus.process_group(CPU):
         k, n = several_gpus.rank_and_world_size()

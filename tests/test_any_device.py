@@ -15,11 +15,11 @@ from cli_tools import SMALL, TRAIN, call, stop_in_the_first_step
 from test_stopped_lessons import cell, press_stop
 from tiny_data import tiny_pairs, write_tiny
 
-from unet_helpers import inference, training
+from unet_helpers import training
 from unet_helpers.checkpoint import load_checkpoint, load_state, save_state
 from unet_helpers.command_line import pipeline, train
 from unet_helpers.data import Pair, find_pairs, split_by_group, stone_strata
-from unet_helpers.engine import resuming
+from unet_helpers.engine import devices, resuming
 from unet_helpers.model import UNet
 from unet_helpers.training import TrainConfig, choose_device, default_config, fit, run_status
 
@@ -61,7 +61,7 @@ def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 @pytest.fixture
 def with_scaler(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """The device computes fast in float16, as a T4 does, whose gradients are scaled."""
-    for module in (training, inference):
+    for module in (training, devices):
         monkeypatch.setattr(module, "sixteen_bit_type", lambda device: torch.float16)
     return monkeypatch
 
@@ -109,7 +109,7 @@ def test_the_marks_of_a_gpu_in_a_checkpoint_do_not_disturb_a_cpu(pairs: Pairs, t
 
 def test_a_run_moves_to_a_device_with_a_scaler_and_back(pairs: Pairs, tmp_path: Path, with_scaler):
     with with_scaler.context() as elsewhere:
-        for module in (training, inference):
+        for module in (training, devices):
             elsewhere.setattr(module, "sixteen_bit_type", lambda device: None)
         start(pairs, tmp_path, replace(TINY, n_steps=8), stop=True)
     assert load_state(tmp_path / "last.pt")["scaler"] == {}
@@ -119,7 +119,7 @@ def test_a_run_moves_to_a_device_with_a_scaler_and_back(pairs: Pairs, tmp_path: 
     fit(*pairs, tmp_path, device=CPU, progress=False, on_epoch=press_stop)  # and once more, with that one
     assert load_state(tmp_path / "last.pt")["scaler"]["_growth_tracker"] > state["scaler"]["_growth_tracker"]
     with with_scaler.context() as elsewhere:
-        for module in (training, inference):
+        for module in (training, devices):
             elsewhere.setattr(module, "sixteen_bit_type", lambda device: None)
         history = go_on(pairs, tmp_path)
     assert [epoch["step"] for epoch in history] == [2, 4, 6, 8] and run_status(tmp_path).finished

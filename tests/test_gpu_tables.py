@@ -18,7 +18,7 @@ from machine import on_cores
 from report import Report
 
 from unet_helpers.data import find_pairs, split_by_group, stone_strata
-from unet_helpers.inference import sixteen_bit_type
+from unet_helpers.engine.devices import sixteen_bit_type
 
 CPU = torch.device("cpu")
 

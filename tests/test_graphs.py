@@ -7,8 +7,8 @@ import pytest
 import torch
 from test_train_step import CONFIG, make_sampler, plain_network
 
-from unet_helpers import inference, training, transforms
-from unet_helpers.engine import graphs
+from unet_helpers import training, transforms
+from unet_helpers.engine import devices, graphs
 from unet_helpers.training import Run, train_step
 
 CPU = torch.device("cpu")
@@ -41,7 +41,7 @@ class PlayedGraph:
 def played(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Recording and replaying on the CPU; counts both."""
     counts = SimpleNamespace(recorded=0, replayed=0)
-    monkeypatch.setattr(inference, "sixteen_bit_type", lambda device: None)
+    monkeypatch.setattr(devices, "sixteen_bit_type", lambda device: None)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", PlayedGraph)
     stream = SimpleNamespace(wait_stream=lambda other: None)
     monkeypatch.setattr(torch.cuda, "Stream", lambda device: stream)

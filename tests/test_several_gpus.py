@@ -13,9 +13,8 @@ from test_training import CONFIG, CPU, small_model
 from tiny_data import tiny_pairs, write_tiny
 from torch import nn
 
-from unet_helpers import inference
 from unet_helpers.checkpoint import load_checkpoint, load_state
-from unet_helpers.engine import several_gpus
+from unet_helpers.engine import devices, several_gpus
 from unet_helpers.losses import bce_dice_loss
 from unet_helpers.model import UNet
 from unet_helpers.training import Run, fit
@@ -97,7 +96,7 @@ def test_two_processes_give_the_gradients_of_one(two: tuple[Path, list[str]]):
 
 
 def test_two_processes_train_as_one_and_only_the_first_writes(two, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(inference, "sixteen_bit_type", lambda device: None)
+    monkeypatch.setattr(devices, "sixteen_bit_type", lambda device: None)
     pairs = tiny_pairs(tmp_path / "data")
     history = fit(*pairs, tmp_path / "run", CONFIG, small_model(), CPU, progress=False)
     assert sorted(path.name for path in (two[0] / "run").iterdir()) == [
