@@ -1,0 +1,287 @@
+"""What moves in lesson 2: a stone on a coarse grid, its chances at every size, patches, and a game."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from unet_helpers.engine.figures import figure_png, in_notebook, plain_figure
+from unet_helpers.pictures import preprocessing as draw
+from unet_helpers.pictures.rendering import encode_png
+from unet_helpers.plotting import overlay
+from unet_helpers.widgets.still import show, show_figure
+
+__all__ = [
+    "TRUTHS",
+    "closeups",
+    "context",
+    "could_exist",
+    "grids",
+    "patches",
+    "pictures",
+    "stone_up_close",
+    "survival",
+    "verdict",
+]
+
+Grey = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Drawn = tuple[Figure, str]  # a picture, and what it shows in a sentence
+
+TRUTHS: dict[
+    str, tuple[bool | None, str]
+] = {  # could a picture of the game exist, and why; None: both are fair
+    "A": (True, "Could exist: patients lie a little crooked all the time."),
+    "B": (False, "Could not: bone would have to let X-rays through, and air to stop them."),
+    "C": (
+        None,
+        "Both answers are fair: about one person in ten thousand is built like this. For everybody else the "
+        "picture lies about left and right.",
+    ),
+    "D": (True, "Could exist: a scan at a lower dose is this noisy."),
+    "E": (False, "Could not: nobody is half as wide and just as tall."),
+    "F": (False, "Could not: these slices are always shown with the head up."),
+}
+
+
+# ---------------------------------------------------------------------------------- wiring
+def _moving(paint: Callable[..., Drawn], **sliders: tuple[str, Sequence[int], int]) -> None:
+    """Show sliders, the picture they change, and a line that says what it shows.
+
+    Args:
+        paint: Takes the values of the sliders by name; returns the picture and a sentence.
+        sliders: Of each its words, its positions, and the one that it begins at.
+    """
+    start = {name: value for name, (_, _, value) in sliders.items()}
+    figure, sentence = paint(**start)
+    still = figure_png(figure, 80)
+    if not in_notebook():
+        show(None, still, sentence)
+        return
+    import ipywidgets as widgets
+
+    style, wide = {"description_width": "initial"}, {"width": "520px"}
+    moved = {
+        name: widgets.SelectionSlider(
+            options=list(positions), value=value, description=words, style=style, layout=wide
+        )
+        for name, (words, positions, value) in sliders.items()
+    }
+    image = widgets.Image(value=still, format="png", layout={"max_width": "100%"})
+    line = widgets.HTML(sentence)
+
+    def redraw(_: Any = None) -> None:
+        figure, line.value = paint(**{name: slider.value for name, slider in moved.items()})
+        image.value = figure_png(figure, 80)
+
+    for slider in moved.values():
+        slider.observe(redraw, names="value")
+    show(widgets.VBox([*moved.values(), image, line]), still, sentence)
+
+
+# ---------------------------------------------------------------------------------- one stone
+def stone_up_close(image: Grey, mask: Mask) -> None:
+    """The slice with a frame around its stone, what is in the frame, and the grey values of its middle."""
+    row, column = draw.middle(mask)
+    near, core = (draw.around(row, column, side, image.shape) for side in (40, 7))
+    figure = plain_figure(10, 3.6)
+    axes = figure.subplots(1, 3)
+    overlay(image, ax=axes[0], title="the slice")
+    draw.draw_frame(axes[0], near)
+    overlay(image[near], ax=axes[1], title="the frame, enlarged")
+    rows, columns = (slice(m.start - n.start, m.stop - n.start) for m, n in zip(core, near, strict=True))
+    draw.draw_frame(axes[1], (rows, columns))
+    draw.draw_numbers(axes[2], image[core], "its middle, as numbers", marked=mask[core])
+    n = int(mask.sum())
+    show_figure(
+        figure,
+        f"The slice of our patient; enlarged, a white dot in the lower part of a grey kidney; and the grey "
+        f"values there, with the {n} pixels of the mask marked.",
+        dpi=90,
+    )
+
+
+def closeups(pictures: Mapping[str, NDArray[Any]], mask: Mask, alt: str, side: int = 48) -> None:
+    """Several versions of a slice, of whatever size, enlarged around the same place.
+
+    Args:
+        pictures: Uint8 arrays by title; of smaller ones the frame holds fewer and larger pixels.
+        mask: Bool (H, W) at full size; its stone is the middle.
+        alt: What is seen, in a sentence.
+        side: What is shown, in pixels of the full size.
+    """
+    row, column = draw.middle(mask)
+    near = {}
+    for title, picture in pictures.items():
+        scale = picture.shape[0] / mask.shape[0]
+        box = draw.around(row * scale, column * scale, round(side * scale), picture.shape)
+        near[title] = picture[box]
+    show_figure(draw.row_of_pictures(near), alt, photo=True)
+
+
+def pictures(
+    shown: Mapping[str, NDArray[Any]], alt: str, masks: Sequence[Mask | None] | None = None, side: int = 0
+) -> None:
+    """Whole pictures in a row, with the outlines of their masks, if any are given.
+
+    Args:
+        shown: Grey arrays (H, W) by title.
+        alt: What is seen, in a sentence.
+        masks: A bool array or None for each.
+        side: Side in pixels of the frame around the first mask that is shown; 0 shows all.
+    """
+    arrays = dict(shown)
+    if side and masks is not None and masks[0] is not None:
+        box = draw.around(*draw.middle(masks[0]), side, masks[0].shape)
+        arrays = {title: array[box] for title, array in arrays.items()}
+        masks = [None if mask is None else mask[box] for mask in masks]
+    show_figure(draw.row_of_pictures(arrays, masks), alt, photo=True)
+
+
+def grids(mask: Mask) -> None:
+    """Two sliders, of a stone and of a coarse grid over it: what nearest and mean make of it, as numbers."""
+    row, column = (round(v) for v in draw.middle(mask))
+
+    def paint(n: int, moved: int) -> Drawn:
+        top, left = row - 3, column - 3 - moved
+        crop = mask[top : top + 8, left : left + 8]
+        figure, n_nearest, n_cut = draw.draw_grids(crop, n)
+        area = 64 / n**2
+        return figure, (
+            f"The stone covers {int(crop.sum())} small pixels. Nearest gives it {n_nearest} large ones, as much "
+            f"as {n_nearest * area:.1f} small ones; the mean, cut at one half, {n_cut}, as much as "
+            f"{n_cut * area:.1f}."
+        )
+
+    _moving(
+        paint,
+        n=("side of the coarse grid", (2, 3, 4, 5, 6, 7, 8), 5),
+        moved=("move the stone to the right by", (-2, -1, 0, 1, 2), 0),
+    )
+
+
+def survival(
+    image: Grey, mask: Mask, rules: Mapping[str, draw.Shrink], curves: Mapping[str, Mapping[int, float]]
+) -> None:
+    """A slider of the size: what is left of one stone, and how many of all stones are still there.
+
+    Args:
+        image: The slice, uint8 (H, W).
+        mask: Its stone, bool (H, W).
+        rules: Ways to shrink a mask, by name.
+        curves: For each rule the percentage of stones that is left, by the longer side in pixels.
+    """
+    sizes = sorted(next(iter(curves.values())), reverse=True)
+
+    def paint(longest_px: int) -> Drawn:
+        left = ", ".join(f"{curve[longest_px]:.1f} % ({name})" for name, curve in curves.items())
+        figure = draw.draw_survivors(image, mask, rules, curves, longest_px)
+        return figure, f"At {longest_px} pixels, of all stones are still there: {left}."
+
+    _moving(paint, longest_px=("longer side (pixels)", sizes, 64 if 64 in sizes else sizes[-1]))
+
+
+# ---------------------------------------------------------------------------------- patches
+def context(image: Grey, mask: Mask, images: Sequence[Grey], masks: Sequence[Mask]) -> None:
+    """A slider of the patch size: a rib and a stone of the same size, with more and more around them."""
+    spots = draw.rib_and_stone(image, mask, images, masks)
+
+    def paint(side: int) -> Drawn:
+        views = {
+            f"{letter}, {side} x {side} pixels": spot.image[
+                draw.around(spot.row, spot.column, side, spot.image.shape)
+            ]
+            for letter, spot in zip("AB", spots, strict=True)
+        }
+        return draw.row_of_pictures(views, height=3.8), (
+            f"Two white spots with {side} x {side} pixels around each. One is a stone, one is a rib."
+        )
+
+    _moving(paint, side=("size of the patch", (10, 14, 20, 28, 40, 56, 80, 112, 160), 10))
+
+
+def patches(image: Grey, mask: Mask, cut: torch.Tensor, names: Sequence[str]) -> None:
+    """A slider through the patches of one slice: where each was cut, and what it shows.
+
+    Args:
+        image: The slice, uint8 (H, W).
+        mask: Its stone, bool (H, W).
+        cut: The patches, uint8 (B, 1, P, P).
+        names: What each of them was placed around.
+    """
+    boxes = [draw.find_patch(image, patch[0].numpy()) for patch in cut]
+
+    def paint(number: int) -> Drawn:
+        box = boxes[number - 1]
+        figure = plain_figure(8.4, 4.2)
+        left, right = figure.subplots(1, 2)
+        overlay(image, target=mask, ax=left, legend=False, opacity=0.0, title="the slice")
+        draw.draw_frame(left, box)
+        overlay(image[box], target=mask[box], ax=right, legend=False, opacity=0.0, title=f"patch {number}")
+        n = int(mask[box].sum())
+        seen = f"It holds {n} of the {int(mask.sum())} pixels of the stone."
+        return figure, f"Patch {number} was placed around {names[number - 1]}. {seen}"
+
+    _moving(paint, number=("patch number", range(1, len(boxes) + 1), 1))
+
+
+# ---------------------------------------------------------------------------------- the game
+def could_exist(image: Grey) -> None:
+    """Six versions of a slice, two buttons under each: could this be a scan of a patient?"""
+    six = draw.six_pictures(image)
+    figure = plain_figure(9.6, 6.6)
+    for ax, (letter, picture) in zip(figure.subplots(2, 3).flat, six.items(), strict=True):
+        overlay(picture, ax=ax, title=letter)
+    alt = (
+        "Six versions of the slice: A turned a little, B with black and white exchanged, C mirrored, "
+        "D noisier, E half as wide, F upside down."
+    )
+    still = figure_png(figure, 80)
+    show(_game(six) if in_notebook() else None, still, alt)
+
+
+def _game(six: Mapping[str, Grey]) -> Any:
+    """The widget of `could_exist`."""
+    import ipywidgets as widgets
+
+    choices, cards, words = {}, [], {}
+    for letter, picture in six.items():
+        rgb = np.repeat(picture[..., None], 3, axis=2)
+        shown = widgets.Image(value=encode_png(rgb), format="png", layout={"width": "230px"})
+        choices[letter] = widgets.ToggleButtons(
+            options=["could exist", "could not"], value=None, style={"button_width": "105px"}
+        )
+        words[letter] = widgets.HTML(f"<b>{letter}</b>", layout={"width": "230px"})
+        cards.append(widgets.VBox([shown, choices[letter], words[letter]], layout={"margin": "0 8px 12px 0"}))
+    button = widgets.Button(description="Show the answers", button_style="primary")
+    result = widgets.HTML()
+
+    def answer(_: Any) -> None:
+        marks = {letter: verdict(letter, choice.value) for letter, choice in choices.items()}
+        for letter, (_, sentence) in marks.items():
+            words[letter].value = f"<b>{letter}</b> {sentence}"
+        n_right = sum(right for right, _ in marks.values())
+        result.value = f"<b>{n_right} of {len(marks)} right.</b>"
+
+    button.on_click(answer)
+    rows = widgets.Box(cards, layout={"display": "flex", "flex_flow": "row wrap"})
+    return widgets.VBox([rows, widgets.HBox([button, result])])
+
+
+def verdict(letter: str, chosen: str | None) -> tuple[bool, str]:
+    """Whether a choice of the game is right, and a sentence about the picture.
+
+    Args:
+        letter: "A" to "F".
+        chosen: "could exist", "could not", or None if nothing was chosen.
+    """
+    truth, why = TRUTHS[letter]
+    if chosen is None:
+        return False, f"(not chosen) {why}"
+    right = truth is None or truth == (chosen == "could exist")
+    return right, f"{'✅' if right else '❌'} {why}"
