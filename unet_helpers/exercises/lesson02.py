@@ -158,7 +158,8 @@ pad_and_undo = Exercise(
     name="lesson02.pad_and_undo",
     judge=_judge_pad_and_undo,
     hint_text="How many rows are missing to the next multiple? `-height % multiple` says so, and it is 0 if "
-    "the height fits already: try `-3 % 4` and `-8 % 4`. `np.pad(image, ((0, rows), (0, columns)))` adds them.",
+    "the height fits already: try `-3 % 4` and `-8 % 4`. `np.pad(image, ((0, rows), (0, columns)))` adds "
+    "them.",
     solution_text="def pad(image, multiple):\n"
     "    height, width = image.shape\n"
     "    rows, columns = -height % multiple, -width % multiple  # what is missing\n"
@@ -238,9 +239,9 @@ flip_and_shift = Exercise(
             ),
         ],
     ),
-    hint_text="Mirror with `array[:, ::-1]`. For the shift begin with zeros, `np.zeros_like(array)`, and copy "
-    "into the columns from `n_columns` on. Everything happens to both, so a loop over (image, mask) saves you "
-    "from forgetting one.",
+    hint_text="Mirror with `array[:, ::-1]`. For the shift begin with zeros, `np.zeros_like(array)`, and "
+    "copy into the columns from `n_columns` on. Everything happens to both, so a loop over (image, mask) "
+    "saves you from forgetting one.",
     solution_text="def flip_and_shift(image, mask, n_columns):\n"
     "    results = []\n"
     "    for array in (image, mask):\n"

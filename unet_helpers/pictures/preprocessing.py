@@ -29,10 +29,11 @@ __all__ = [
     "draw_survivors",
     "find_patch",
     "middle",
+    "percent_left",
     "rib_and_stone",
     "row_of_pictures",
+    "shares",
     "six_pictures",
-    "still_there",
 ]
 
 Grey = NDArray[np.uint8]
@@ -113,10 +114,29 @@ def row_of_pictures(
 COLOURS = (("#0072b2", "-"), ("#d55e00", "--"), ("#009e73", ":"))  # of the curves, and their lines
 
 
-def still_there(shrink: Shrink, labels: NDArray[np.int32], size: tuple[int, int]) -> int:
-    """How many stones of a labelled mask (H, W) have a pixel left when the mask is shrunk to a size."""
-    left = _blown_up(shrink(labels > 0, size), labels.shape)
-    return int(np.count_nonzero(np.unique(labels[left])))
+def shares(mask: Mask, size: tuple[int, int]) -> NDArray[np.float32]:
+    """Which share of every pixel of a smaller picture is stone: float32 in [0, 1]."""
+    new = Image.fromarray(mask.astype(np.float32)).resize(size[::-1], Image.Resampling.BOX)
+    return np.asarray(new)
+
+
+def percent_left(shrink: Shrink, numbered: Sequence[tuple[NDArray[np.int32], int]], longest_px: int) -> float:
+    """How many stones of all, in per cent, still have a pixel when their masks are shrunk.
+
+    Args:
+        shrink: A way to make a mask smaller.
+        numbered: Masks whose stones are numbered, and how many each has, as `metrics.label_stones` returns them.
+        longest_px: The longer side of the small mask.
+    """
+    n_left = 0
+    for labels, n_stones in numbered:
+        size = shrink_size(labels.shape, longest_px)
+        if size == labels.shape:
+            n_left += n_stones
+            continue
+        left = _blown_up(shrink(labels > 0, size), labels.shape)
+        n_left += int(np.count_nonzero(np.unique(labels[left])))
+    return 100 * n_left / sum(n_stones for _, n_stones in numbered)
 
 
 def _blown_up(small: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,11 @@ from unet_helpers.widgets.still import show, show_figure
 
 __all__ = [
     "TRUTHS",
+    "batch",
     "closeups",
     "context",
     "could_exist",
+    "error_shown",
     "grids",
     "patches",
     "pictures",
@@ -84,6 +87,21 @@ def _moving(paint: Callable[..., Drawn], **sliders: tuple[str, Sequence[int], in
     show(widgets.VBox([*moved.values(), image, line]), still, sentence)
 
 
+@contextmanager
+def error_shown(name: str) -> Iterator[None]:
+    """Print the first line of the RuntimeError that the code inside raises, after a name.
+
+    Raises:
+        AssertionError: If the code inside raises none.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        print(f"{name}:\n    {str(error).splitlines()[0]}\n")
+        return
+    raise AssertionError(f"{name} must raise a RuntimeError, got none. Which line was changed?")
+
+
 # ---------------------------------------------------------------------------------- one stone
 def stone_up_close(image: Grey, mask: Mask) -> None:
     """The slice with a frame around its stone, what is in the frame, and the grey values of its middle."""
@@ -106,13 +124,12 @@ def stone_up_close(image: Grey, mask: Mask) -> None:
     )
 
 
-def closeups(pictures: Mapping[str, NDArray[Any]], mask: Mask, alt: str, side: int = 48) -> None:
-    """Several versions of a slice, of whatever size, enlarged around the same place.
+def closeups(pictures: Mapping[str, NDArray[Any]], mask: Mask, side: int = 48) -> None:
+    """Several versions of a slice, of whatever size, enlarged around its stone, with the stone's brightest grey.
 
     Args:
         pictures: Uint8 arrays by title; of smaller ones the frame holds fewer and larger pixels.
         mask: Bool (H, W) at full size; its stone is the middle.
-        alt: What is seen, in a sentence.
         side: What is shown, in pixels of the full size.
     """
     row, column = draw.middle(mask)
@@ -120,8 +137,10 @@ def closeups(pictures: Mapping[str, NDArray[Any]], mask: Mask, alt: str, side: i
     for title, picture in pictures.items():
         scale = picture.shape[0] / mask.shape[0]
         box = draw.around(row * scale, column * scale, round(side * scale), picture.shape)
-        near[title] = picture[box]
-    show_figure(draw.row_of_pictures(near), alt, photo=True)
+        touched = draw.shares(mask, (picture.shape[0], picture.shape[1])) > 0
+        brightest = picture[touched].max(initial=0)
+        near[f"{title}:\nthe stone has at most {brightest:.0f}"] = picture[box].astype(np.uint8)
+    show_figure(draw.row_of_pictures(near), f"Close-ups. {'; '.join(near)}.".replace("\n", " "), photo=True)
 
 
 def pictures(
@@ -153,7 +172,7 @@ def grids(mask: Mask) -> None:
         figure, n_nearest, n_cut = draw.draw_grids(crop, n)
         area = 64 / n**2
         return figure, (
-            f"The stone covers {int(crop.sum())} small pixels. Nearest gives it {n_nearest} large ones, as much "
+            f"{int(crop.sum())} small pixels are stone. Nearest makes them {n_nearest} large ones, as much "
             f"as {n_nearest * area:.1f} small ones; the mean, cut at one half, {n_cut}, as much as "
             f"{n_cut * area:.1f}."
         )
@@ -228,6 +247,21 @@ def patches(image: Grey, mask: Mask, cut: torch.Tensor, names: Sequence[str]) ->
         return figure, f"Patch {number} was placed around {names[number - 1]}. {seen}"
 
     _moving(paint, number=("patch number", range(1, len(boxes) + 1), 1))
+
+
+def batch(images: torch.Tensor, masks: torch.Tensor, alt: str) -> None:
+    """The pictures of a batch in a row, with the outlines of their masks.
+
+    Args:
+        images: Float tensor (B, 1, H, W) in [-1, 1].
+        masks: Bool tensor (B, 1, H, W).
+        alt: What is seen, in a sentence.
+    """
+    greys = ((images[:, 0].clamp(-1, 1) + 1) * 127.5).byte().numpy()
+    outlines = [mask[0].numpy() for mask in masks]
+    titles = [f"{i}: {int(mask.sum())} stone pixels" for i, mask in enumerate(outlines)]
+    shown = dict(zip(titles, greys, strict=True))
+    show_figure(draw.row_of_pictures(shown, outlines), alt, photo=True)
 
 
 # ---------------------------------------------------------------------------------- the game
