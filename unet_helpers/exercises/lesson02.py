@@ -143,7 +143,7 @@ _judge_undo = is_function(
 
 def _judge_pad_and_undo(answer: Any) -> str | None:
     if not isinstance(answer, tuple | list) or len(answer) != 2:
-        return "two functions were expected, `answer = (pad, undo)`."
+        return "two functions were expected, `both = (pad, undo)`."
     verdict = _judge_pad(answer[0])
     if verdict is not None:
         return f"`pad`: {verdict}"
@@ -166,7 +166,7 @@ pad_and_undo = Exercise(
     "    return np.pad(image, ((0, rows), (0, columns)))\n\n\n"
     "def undo(padded, height, width):\n"
     "    return padded[:height, :width]\n\n\n"
-    "answer = (pad, undo)",
+    "both = (pad, undo)",
     because="Padding below and on the right leaves every pixel at its place, so the undo is one slice.",
 )
 

@@ -19,6 +19,7 @@ from unet_helpers.plotting import STYLES, overlay
 from unet_helpers.transforms import shrink_size
 
 __all__ = [
+    "TRUTHS",
     "Box",
     "Spot",
     "around",
@@ -32,8 +33,11 @@ __all__ = [
     "percent_left",
     "rib_and_stone",
     "row_of_pictures",
+    "rows_of_pictures",
     "shares",
     "six_pictures",
+    "verdict",
+    "view",
 ]
 
 Grey = NDArray[np.uint8]
@@ -101,12 +105,23 @@ def row_of_pictures(
     pictures: Mapping[str, NDArray[Any]], masks: Sequence[Mask | None] | None = None, height: float = 3.0
 ) -> Figure:
     """Grey pictures side by side, each with its title and, where a mask is given, the mask's outline."""
-    masks = masks if masks is not None else [None] * len(pictures)
-    figure = plain_figure(height * 0.92 * len(pictures), height)
-    axes = figure.subplots(1, len(pictures), squeeze=False)[0]
-    for ax, (title, picture), mask in zip(axes, pictures.items(), masks, strict=True):
-        overlay(picture, target=mask, ax=ax, legend=False, opacity=0.0)
-        ax.set_title(title, fontsize=10)
+    return rows_of_pictures([pictures], None if masks is None else [masks], height)
+
+
+def rows_of_pictures(
+    rows: Sequence[Mapping[str, NDArray[Any]]],
+    masks: Sequence[Sequence[Mask | None]] | None = None,
+    height: float = 3.0,
+) -> Figure:
+    """Rows of equally many pictures, see `row_of_pictures`; `height` is that of one row, in inches."""
+    n_columns = len(rows[0])
+    figure = plain_figure(height * 0.92 * n_columns, height * len(rows))
+    axes = figure.subplots(len(rows), n_columns, squeeze=False)
+    for i, row in enumerate(rows):
+        outlines = masks[i] if masks is not None else [None] * n_columns
+        for ax, (title, picture), mask in zip(axes[i], row.items(), outlines, strict=True):
+            overlay(picture, target=mask, ax=ax, legend=False, opacity=0.0)
+            ax.set_title(title, fontsize=10)
     return figure
 
 
@@ -125,7 +140,7 @@ def percent_left(shrink: Shrink, numbered: Sequence[tuple[NDArray[np.int32], int
 
     Args:
         shrink: A way to make a mask smaller.
-        numbered: Masks whose stones are numbered, and how many each has, as `metrics.label_stones` returns them.
+        numbered: Masks with numbered stones, and how many each has, as from `metrics.label_stones`.
         longest_px: The longer side of the small mask.
     """
     n_left = 0
@@ -240,6 +255,36 @@ def six_pictures(image: Grey) -> dict[str, Grey]:
     }
 
 
+TRUTHS: dict[
+    str, tuple[bool | None, str]
+] = {  # could a picture of the game exist, and why; None: both are fair
+    "A": (True, "Could exist: patients lie a little crooked all the time."),
+    "B": (False, "Could not: bone would have to let X-rays through, and air to stop them."),
+    "C": (
+        None,
+        "Both answers are fair: about one person in ten thousand is built like this. For everybody else the "
+        "picture lies about left and right.",
+    ),
+    "D": (True, "Could exist: a scan at a lower dose is this noisy."),
+    "E": (False, "Could not: nobody is half as wide and just as tall."),
+    "F": (False, "Could not: these slices are always shown with the head up."),
+}
+
+
+def verdict(letter: str, chosen: str | None) -> tuple[bool, str]:
+    """Whether a choice of the game is right, and a sentence about the picture.
+
+    Args:
+        letter: "A" to "F".
+        chosen: "could exist", "could not", or None if nothing was chosen.
+    """
+    truth, why = TRUTHS[letter]
+    if chosen is None:
+        return False, f"(not chosen) {why}"
+    right = truth is None or truth == (chosen == "could exist")
+    return right, f"{'✅' if right else '❌'} {why}"
+
+
 # ------------------------------------------------------------------------------------- patches
 class Spot(NamedTuple):
     """A white spot, and the slice that it lies in."""
@@ -269,6 +314,11 @@ def rib_and_stone(image: Grey, mask: Mask, images: Sequence[Grey], masks: Sequen
                 best, place = difference, middle(labels == i)
                 stone = Spot(other, *place, int(n_pixels))
     return [*spots, stone]
+
+
+def view(spot: Spot, side: int) -> Grey:
+    """The pixels around a spot: a square of this side."""
+    return spot.image[around(spot.row, spot.column, side, (spot.image.shape[0], spot.image.shape[1]))]
 
 
 def _at_edge(region: Mask) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,10 +16,9 @@ from unet_helpers.engine.figures import figure_png, in_notebook, plain_figure
 from unet_helpers.pictures import preprocessing as draw
 from unet_helpers.pictures.rendering import encode_png
 from unet_helpers.plotting import overlay
-from unet_helpers.widgets.still import show, show_figure
+from unet_helpers.widgets.still import show, show_figure, you_are_here
 
 __all__ = [
-    "TRUTHS",
     "batch",
     "closeups",
     "context",
@@ -29,62 +29,64 @@ __all__ = [
     "pictures",
     "stone_up_close",
     "survival",
-    "verdict",
+    "you_are_here",
 ]
 
 Grey = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Drawn = tuple[Figure, str]  # a picture, and what it shows in a sentence
-
-TRUTHS: dict[
-    str, tuple[bool | None, str]
-] = {  # could a picture of the game exist, and why; None: both are fair
-    "A": (True, "Could exist: patients lie a little crooked all the time."),
-    "B": (False, "Could not: bone would have to let X-rays through, and air to stop them."),
-    "C": (
-        None,
-        "Both answers are fair: about one person in ten thousand is built like this. For everybody else the "
-        "picture lies about left and right.",
-    ),
-    "D": (True, "Could exist: a scan at a lower dose is this noisy."),
-    "E": (False, "Could not: nobody is half as wide and just as tall."),
-    "F": (False, "Could not: these slices are always shown with the head up."),
-}
+Slider = tuple[str, Sequence[int], int]  # words, positions, and where it begins
 
 
 # ---------------------------------------------------------------------------------- wiring
-def _moving(paint: Callable[..., Drawn], **sliders: tuple[str, Sequence[int], int]) -> None:
+def _bytes(figure: Figure, photo: bool) -> bytes:
+    """A figure as a file: JPEG for noisy pictures, a quarter of the size; PNG for drawings."""
+    if not photo:
+        return figure_png(figure, 80)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="jpeg", dpi=80, pil_kwargs={"quality": 85})
+    return buffer.getvalue()
+
+
+def _moving(
+    paint: Callable[..., Drawn],
+    sliders: Mapping[str, Slider],
+    photo: bool = False,
+    still: Drawn | None = None,
+) -> None:
     """Show sliders, the picture they change, and a line that says what it shows.
 
     Args:
         paint: Takes the values of the sliders by name; returns the picture and a sentence.
-        sliders: Of each its words, its positions, and the one that it begins at.
+        sliders: Of each, by name, its words, its positions, and the one that it begins at.
+        photo: Whether the picture is noisy, see `_bytes`.
+        still: What readers without a kernel see; the picture at the beginning if None.
     """
-    start = {name: value for name, (_, _, value) in sliders.items()}
-    figure, sentence = paint(**start)
-    still = figure_png(figure, 80)
+    figure, sentence = paint(**{name: start for name, (_, _, start) in sliders.items()})
+    first, (for_all, alt) = _bytes(figure, photo), still or (figure, sentence)
+    picture = _bytes(for_all, photo)
     if not in_notebook():
-        show(None, still, sentence)
+        show(None, picture, alt)
         return
     import ipywidgets as widgets
 
-    style, wide = {"description_width": "initial"}, {"width": "520px"}
+    style, wide = {"description_width": "initial"}, {"width": "min(520px, 98%)"}
     moved = {
         name: widgets.SelectionSlider(
-            options=list(positions), value=value, description=words, style=style, layout=wide
+            options=list(positions), value=start, description=words, style=style, layout=wide
         )
-        for name, (words, positions, value) in sliders.items()
+        for name, (words, positions, start) in sliders.items()
     }
-    image = widgets.Image(value=still, format="png", layout={"max_width": "100%"})
+    image = widgets.Image(value=first, format="jpeg" if photo else "png", layout={"max_width": "100%"})
     line = widgets.HTML(sentence)
 
     def redraw(_: Any = None) -> None:
         figure, line.value = paint(**{name: slider.value for name, slider in moved.items()})
-        image.value = figure_png(figure, 80)
+        image.value = _bytes(figure, photo)
 
     for slider in moved.values():
         slider.observe(redraw, names="value")
-    show(widgets.VBox([*moved.values(), image, line]), still, sentence)
+    show(widgets.VBox([*moved.values(), image, line]), picture, alt)
 
 
 @contextmanager
@@ -125,7 +127,7 @@ def stone_up_close(image: Grey, mask: Mask) -> None:
 
 
 def closeups(pictures: Mapping[str, NDArray[Any]], mask: Mask, side: int = 48) -> None:
-    """Several versions of a slice, of whatever size, enlarged around its stone, with the stone's brightest grey.
+    """Versions of a slice, of whatever size, enlarged around its stone, each with the stone's brightest grey.
 
     Args:
         pictures: Uint8 arrays by title; of smaller ones the frame holds fewer and larger pixels.
@@ -139,7 +141,7 @@ def closeups(pictures: Mapping[str, NDArray[Any]], mask: Mask, side: int = 48) -
         box = draw.around(row * scale, column * scale, round(side * scale), picture.shape)
         touched = draw.shares(mask, (picture.shape[0], picture.shape[1])) > 0
         brightest = picture[touched].max(initial=0)
-        near[f"{title}:\nthe stone has at most {brightest:.0f}"] = picture[box].astype(np.uint8)
+        near[f"{title}:\nthe brightest pixel is {brightest:.0f}"] = picture[box].astype(np.uint8)
     show_figure(draw.row_of_pictures(near), f"Close-ups. {'; '.join(near)}.".replace("\n", " "), photo=True)
 
 
@@ -179,8 +181,10 @@ def grids(mask: Mask) -> None:
 
     _moving(
         paint,
-        n=("side of the coarse grid", (2, 3, 4, 5, 6, 7, 8), 5),
-        moved=("move the stone to the right by", (-2, -1, 0, 1, 2), 0),
+        {
+            "n": ("side of the coarse grid", (2, 3, 4, 5, 6, 7, 8), 5),
+            "moved": ("move the stone to the right by", (-2, -1, 0, 1, 2), 0),
+        },
     )
 
 
@@ -202,26 +206,35 @@ def survival(
         figure = draw.draw_survivors(image, mask, rules, curves, longest_px)
         return figure, f"At {longest_px} pixels, of all stones are still there: {left}."
 
-    _moving(paint, longest_px=("longer side (pixels)", sizes, 64 if 64 in sizes else sizes[-1]))
+    _moving(paint, {"longest_px": ("longer side (pixels)", sizes, 64 if 64 in sizes else sizes[-1])})
 
 
 # ---------------------------------------------------------------------------------- patches
 def context(image: Grey, mask: Mask, images: Sequence[Grey], masks: Sequence[Mask]) -> None:
-    """A slider of the patch size: a rib and a stone of the same size, with more and more around them."""
-    spots = draw.rib_and_stone(image, mask, images, masks)
+    """A slider of the patch size: a rib and a stone of the same size, with more and more around them.
+
+    Args:
+        image: The slice, uint8 (H, W), with the rib.
+        mask: Its stone, bool (H, W).
+        images: All slices.
+        masks: Their stones, one of which is shown.
+    """
+    spots = dict(zip("AB", draw.rib_and_stone(image, mask, images, masks), strict=True))
 
     def paint(side: int) -> Drawn:
-        views = {
-            f"{letter}, {side} x {side} pixels": spot.image[
-                draw.around(spot.row, spot.column, side, spot.image.shape)
-            ]
-            for letter, spot in zip("AB", spots, strict=True)
-        }
-        return draw.row_of_pictures(views, height=3.8), (
-            f"Two white spots with {side} x {side} pixels around each. One is a stone, one is a rib."
-        )
+        views = {f"{name}, {side} x {side} pixels": draw.view(spot, side) for name, spot in spots.items()}
+        figure = draw.row_of_pictures(views, height=3.8)
+        return figure, f"Two white spots, {side} x {side} pixels around each. One is a stone, one is a rib."
 
-    _moving(paint, side=("size of the patch", (10, 14, 20, 28, 40, 56, 80, 112, 160), 10))
+    few = (10, 28, 80, 160)
+    rows = [{f"{name}, {side} pixels": draw.view(spot, side) for side in few} for name, spot in spots.items()]
+    alt = (
+        "Two white spots with more and more around them. At 10 pixels both are white blobs; at 160, A lies "
+        "in the wall of the body, in a row of ribs, and B in a kidney."
+    )
+    still = draw.rows_of_pictures(rows, height=2.5), alt
+    sizes = (10, 14, 20, 28, 40, 56, 80, 112, 160)
+    _moving(paint, {"side": ("size of the patch", sizes, 10)}, photo=True, still=still)
 
 
 def patches(image: Grey, mask: Mask, cut: torch.Tensor, names: Sequence[str]) -> None:
@@ -246,11 +259,11 @@ def patches(image: Grey, mask: Mask, cut: torch.Tensor, names: Sequence[str]) ->
         seen = f"It holds {n} of the {int(mask.sum())} pixels of the stone."
         return figure, f"Patch {number} was placed around {names[number - 1]}. {seen}"
 
-    _moving(paint, number=("patch number", range(1, len(boxes) + 1), 1))
+    _moving(paint, {"number": ("patch number", range(1, len(boxes) + 1), 1)}, photo=True)
 
 
 def batch(images: torch.Tensor, masks: torch.Tensor, alt: str) -> None:
-    """The pictures of a batch in a row, with the outlines of their masks.
+    """The pictures of a batch with the outlines of their masks: whole, and close to the stone.
 
     Args:
         images: Float tensor (B, 1, H, W) in [-1, 1].
@@ -259,9 +272,14 @@ def batch(images: torch.Tensor, masks: torch.Tensor, alt: str) -> None:
     """
     greys = ((images[:, 0].clamp(-1, 1) + 1) * 127.5).byte().numpy()
     outlines = [mask[0].numpy() for mask in masks]
-    titles = [f"{i}: {int(mask.sum())} stone pixels" for i, mask in enumerate(outlines)]
-    shown = dict(zip(titles, greys, strict=True))
-    show_figure(draw.row_of_pictures(shown, outlines), alt, photo=True)
+    boxes = [draw.around(*draw.middle(mask), 40, (mask.shape[0], mask.shape[1])) for mask in outlines]
+    whole = {f"picture {i}": grey for i, grey in enumerate(greys)}
+    near = {
+        f"close to {i}: {int(mask.sum())} stone pixels": grey[box]
+        for i, (grey, mask, box) in enumerate(zip(greys, outlines, boxes, strict=True))
+    }
+    cut = [mask[box] for mask, box in zip(outlines, boxes, strict=True)]
+    show_figure(draw.rows_of_pictures([whole, near], [outlines, cut], height=2.6), alt, photo=True)
 
 
 # ---------------------------------------------------------------------------------- the game
@@ -275,8 +293,7 @@ def could_exist(image: Grey) -> None:
         "Six versions of the slice: A turned a little, B with black and white exchanged, C mirrored, "
         "D noisier, E half as wide, F upside down."
     )
-    still = figure_png(figure, 80)
-    show(_game(six) if in_notebook() else None, still, alt)
+    show(_game(six) if in_notebook() else None, _bytes(figure, photo=True), alt)
 
 
 def _game(six: Mapping[str, Grey]) -> Any:
@@ -296,7 +313,7 @@ def _game(six: Mapping[str, Grey]) -> Any:
     result = widgets.HTML()
 
     def answer(_: Any) -> None:
-        marks = {letter: verdict(letter, choice.value) for letter, choice in choices.items()}
+        marks = {letter: draw.verdict(letter, choice.value) for letter, choice in choices.items()}
         for letter, (_, sentence) in marks.items():
             words[letter].value = f"<b>{letter}</b> {sentence}"
         n_right = sum(right for right, _ in marks.values())
@@ -305,17 +322,3 @@ def _game(six: Mapping[str, Grey]) -> Any:
     button.on_click(answer)
     rows = widgets.Box(cards, layout={"display": "flex", "flex_flow": "row wrap"})
     return widgets.VBox([rows, widgets.HBox([button, result])])
-
-
-def verdict(letter: str, chosen: str | None) -> tuple[bool, str]:
-    """Whether a choice of the game is right, and a sentence about the picture.
-
-    Args:
-        letter: "A" to "F".
-        chosen: "could exist", "could not", or None if nothing was chosen.
-    """
-    truth, why = TRUTHS[letter]
-    if chosen is None:
-        return False, f"(not chosen) {why}"
-    right = truth is None or truth == (chosen == "could exist")
-    return right, f"{'✅' if right else '❌'} {why}"
