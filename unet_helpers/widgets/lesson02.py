@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 
 from unet_helpers.engine.figures import figure_png, in_notebook, plain_figure
 from unet_helpers.pictures import preprocessing as draw
 from unet_helpers.pictures.rendering import encode_png
 from unet_helpers.plotting import overlay
-from unet_helpers.widgets.still import show, show_figure, you_are_here
+from unet_helpers.widgets.still import show, you_are_here
 
 __all__ = [
     "batch",
@@ -40,11 +41,13 @@ Slider = tuple[str, Sequence[int], int]  # words, positions, and where it begins
 
 # ---------------------------------------------------------------------------------- wiring
 def _bytes(figure: Figure, photo: bool) -> bytes:
-    """A figure as a file: JPEG for noisy pictures, a quarter of the size; PNG for drawings."""
-    if not photo:
-        return figure_png(figure, 80)
+    """A figure as a file of few bytes: JPEG for noisy pictures, PNG of 64 colours for drawings."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="jpeg", dpi=80, pil_kwargs={"quality": 85})
+    if photo:
+        figure.savefig(buffer, format="jpeg", dpi=80, pil_kwargs={"quality": 68})
+        return buffer.getvalue()
+    drawing = Image.open(io.BytesIO(figure_png(figure, 80))).convert("RGB")
+    drawing.quantize(64, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
@@ -109,7 +112,7 @@ def stone_up_close(image: Grey, mask: Mask) -> None:
     """The slice with a frame around its stone, what is in the frame, and the grey values of its middle."""
     row, column = draw.middle(mask)
     near, core = (draw.around(row, column, side, image.shape) for side in (40, 7))
-    figure = plain_figure(10, 3.6)
+    figure = plain_figure(9.6, 3.5)
     axes = figure.subplots(1, 3)
     overlay(image, ax=axes[0], title="the slice")
     draw.draw_frame(axes[0], near)
@@ -118,12 +121,11 @@ def stone_up_close(image: Grey, mask: Mask) -> None:
     draw.draw_frame(axes[1], (rows, columns))
     draw.draw_numbers(axes[2], image[core], "its middle, as numbers", marked=mask[core])
     n = int(mask.sum())
-    show_figure(
-        figure,
+    alt = (
         f"The slice of our patient; enlarged, a white dot in the lower part of a grey kidney; and the grey "
-        f"values there, with the {n} pixels of the mask marked.",
-        dpi=90,
+        f"values there, with the {n} pixels of the mask marked."
     )
+    show(None, _bytes(figure, photo=True), alt)
 
 
 def closeups(pictures: Mapping[str, NDArray[Any]], mask: Mask, side: int = 48) -> None:
@@ -142,7 +144,8 @@ def closeups(pictures: Mapping[str, NDArray[Any]], mask: Mask, side: int = 48) -
         touched = draw.shares(mask, (picture.shape[0], picture.shape[1])) > 0
         brightest = picture[touched].max(initial=0)
         near[f"{title}:\nthe brightest pixel is {brightest:.0f}"] = picture[box].astype(np.uint8)
-    show_figure(draw.row_of_pictures(near), f"Close-ups. {'; '.join(near)}.".replace("\n", " "), photo=True)
+    alt = f"Close-ups. {'; '.join(near)}.".replace("\n", " ")
+    show(None, _bytes(draw.row_of_pictures(near, height=2.8), photo=True), alt)
 
 
 def pictures(
@@ -161,7 +164,7 @@ def pictures(
         box = draw.around(*draw.middle(masks[0]), side, masks[0].shape)
         arrays = {title: array[box] for title, array in arrays.items()}
         masks = [None if mask is None else mask[box] for mask in masks]
-    show_figure(draw.row_of_pictures(arrays, masks), alt, photo=True)
+    show(None, _bytes(draw.row_of_pictures(arrays, masks, height=2.6), photo=True), alt)
 
 
 def grids(mask: Mask) -> None:
@@ -232,7 +235,7 @@ def context(image: Grey, mask: Mask, images: Sequence[Grey], masks: Sequence[Mas
         "Two white spots with more and more around them. At 10 pixels both are white blobs; at 160, A lies "
         "in the wall of the body, in a row of ribs, and B in a kidney."
     )
-    still = draw.rows_of_pictures(rows, height=2.5), alt
+    still = draw.rows_of_pictures(rows, height=2.2), alt
     sizes = (10, 14, 20, 28, 40, 56, 80, 112, 160)
     _moving(paint, {"side": ("size of the patch", sizes, 10)}, photo=True, still=still)
 
@@ -250,7 +253,7 @@ def patches(image: Grey, mask: Mask, cut: torch.Tensor, names: Sequence[str]) ->
 
     def paint(number: int) -> Drawn:
         box = boxes[number - 1]
-        figure = plain_figure(8.4, 4.2)
+        figure = plain_figure(7.4, 3.8)
         left, right = figure.subplots(1, 2)
         overlay(image, target=mask, ax=left, legend=False, opacity=0.0, title="the slice")
         draw.draw_frame(left, box)
@@ -279,14 +282,15 @@ def batch(images: torch.Tensor, masks: torch.Tensor, alt: str) -> None:
         for i, (grey, mask, box) in enumerate(zip(greys, outlines, boxes, strict=True))
     }
     cut = [mask[box] for mask, box in zip(outlines, boxes, strict=True)]
-    show_figure(draw.rows_of_pictures([whole, near], [outlines, cut], height=2.6), alt, photo=True)
+    figure = draw.rows_of_pictures([whole, near], [outlines, cut], height=2.3)
+    show(None, _bytes(figure, photo=True), alt)
 
 
 # ---------------------------------------------------------------------------------- the game
 def could_exist(image: Grey) -> None:
     """Six versions of a slice, two buttons under each: could this be a scan of a patient?"""
     six = draw.six_pictures(image)
-    figure = plain_figure(9.6, 6.6)
+    figure = plain_figure(7.8, 5.5)
     for ax, (letter, picture) in zip(figure.subplots(2, 3).flat, six.items(), strict=True):
         overlay(picture, ax=ax, title=letter)
     alt = (
