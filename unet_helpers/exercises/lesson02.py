@@ -182,10 +182,6 @@ def _shift(array: Array, n_columns: int) -> Array:
     return shifted
 
 
-def _shift_left(array: Array, n_columns: int) -> Array:
-    return _flip(_shift(_flip(array), n_columns))
-
-
 def _both(image: Array, mask: Array, n_columns: int) -> tuple[Array, Array]:
     return _shift(_flip(image), n_columns), _shift(_flip(mask), n_columns)
 
@@ -232,10 +228,9 @@ flip_and_shift = Exercise(
                 _of_each(lambda array, n: _shift(array.T, n).T),
                 "this is moved down, and not mirrored; the columns are the second axis.",
             ),
-            (_of_each(lambda array, n: _shift_left(_flip(array), n)), "this is shifted to the left."),
             (
                 _of_each(lambda array, n: _flip(_shift(array, n))),
-                "you shifted first and mirrored then, so the shift went to the left.",
+                "this moved to the left. Did you shift first and mirror then? The order matters.",
             ),
         ],
     ),

@@ -44,7 +44,7 @@ def _bytes(figure: Figure, photo: bool) -> bytes:
     """A figure as a file of few bytes: JPEG for noisy pictures, PNG of 64 colours for drawings."""
     buffer = io.BytesIO()
     if photo:
-        figure.savefig(buffer, format="jpeg", dpi=80, pil_kwargs={"quality": 68})
+        figure.savefig(buffer, format="jpeg", dpi=80, pil_kwargs={"quality": 60})
         return buffer.getvalue()
     drawing = Image.open(io.BytesIO(figure_png(figure, 80))).convert("RGB")
     drawing.quantize(64, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
@@ -282,7 +282,7 @@ def batch(images: torch.Tensor, masks: torch.Tensor, alt: str) -> None:
         for i, (grey, mask, box) in enumerate(zip(greys, outlines, boxes, strict=True))
     }
     cut = [mask[box] for mask, box in zip(outlines, boxes, strict=True)]
-    figure = draw.rows_of_pictures([whole, near], [outlines, cut], height=2.3)
+    figure = draw.rows_of_pictures([whole, near], [outlines, cut], height=2.15)
     show(None, _bytes(figure, photo=True), alt)
 
 
