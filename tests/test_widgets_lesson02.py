@@ -246,6 +246,22 @@ def test_the_game_is_played(page: Shown) -> None:
         assert "❌" in cards.children[1].children[2].value
 
 
+def test_a_stone_at_the_edge_and_a_small_slice(page: Shown) -> None:
+    mask = square(0, 0, 3, (120, 120))
+    move.grids(mask)
+    assert page[0][2].startswith("9 small pixels are stone")
+    padded = np.pad(slice_of(mask), (0, 40))
+    move.patches(slice_of(mask), mask, torch.from_numpy(padded)[None, None], ["the stone"])
+    assert "It holds 9 of the 9" in page[1][2]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_what_the_lesson_says_of_two_devices() -> None:
+    with pytest.raises(RuntimeError, match="Expected all tensors to be on the same device.*") as caught:
+        torch.zeros(1) - torch.zeros(2, device="cuda")
+    assert "cuda:0" in str(caught.value) and "cpu" in str(caught.value)
+
+
 def test_error_shown(capsys: pytest.CaptureFixture[str]) -> None:
     with move.error_shown("stack"):
         torch.stack([torch.zeros(1), torch.zeros(2)])

@@ -301,7 +301,8 @@ def rib_and_stone(image: Grey, mask: Mask, images: Sequence[Grey], masks: Sequen
     The bone is the smallest white region of the slice that is no stone and lies whole inside the picture.
     """
     white, n_spots = label_stones(image >= 200)
-    whole = [i for i in range(1, n_spots + 1) if not mask[white == i].any() and not _at_edge(white == i)]
+    others = [i for i in range(1, n_spots + 1) if not mask[white == i].any()]
+    whole = [i for i in others if not _at_edge(white == i)] or others
     sizes = {i: int((white == i).sum()) for i in whole}
     bone = min(sizes, key=lambda i: (sizes[i] < 20, sizes[i]))
     row, column = middle(white == bone)

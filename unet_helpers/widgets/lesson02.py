@@ -170,10 +170,11 @@ def pictures(
 def grids(mask: Mask) -> None:
     """Two sliders, of a stone and of a coarse grid over it: what nearest and mean make of it, as numbers."""
     row, column = (round(v) for v in draw.middle(mask))
+    padded = np.pad(mask, 8)  # a stone may lie at the edge
 
     def paint(n: int, moved: int) -> Drawn:
-        top, left = row - 3, column - 3 - moved
-        crop = mask[top : top + 8, left : left + 8]
+        top, left = row + 5, column + 5 - moved
+        crop = padded[top : top + 8, left : left + 8]
         figure, n_nearest, n_cut = draw.draw_grids(crop, n)
         area = 64 / n**2
         return figure, (
@@ -249,6 +250,8 @@ def patches(image: Grey, mask: Mask, cut: torch.Tensor, names: Sequence[str]) ->
         cut: The patches, uint8 (B, 1, P, P).
         names: What each of them was placed around.
     """
+    lacking = [(0, max(0, side - length)) for side, length in zip(cut.shape[2:], image.shape, strict=True)]
+    image, mask = np.pad(image, lacking), np.pad(mask, lacking)  # as the sampler pads a small slice
     boxes = [draw.find_patch(image, patch[0].numpy()) for patch in cut]
 
     def paint(number: int) -> Drawn:
@@ -278,7 +281,7 @@ def batch(images: torch.Tensor, masks: torch.Tensor, alt: str) -> None:
     boxes = [draw.around(*draw.middle(mask), 40, (mask.shape[0], mask.shape[1])) for mask in outlines]
     whole = {f"picture {i}": grey for i, grey in enumerate(greys)}
     near = {
-        f"close to {i}: {int(mask.sum())} stone pixels": grey[box]
+        f"{i}, close up: {int(mask.sum())} pixels": grey[box]
         for i, (grey, mask, box) in enumerate(zip(greys, outlines, boxes, strict=True))
     }
     cut = [mask[box] for mask, box in zip(outlines, boxes, strict=True)]
