@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from unet_helpers.pictures.rendering import find_regions
 from unet_helpers.plotting import STYLES
 
-__all__ = ["Tile", "curve", "encode_jpeg", "side_by_side", "slice_sheet"]
+__all__ = ["CAPTION_PX", "Tile", "around", "curve", "encode_jpeg", "side_by_side", "slice_sheet"]
 
 Picture = NDArray[np.uint8]
 CAPTION_PX, GAP_PX = 18, 6
@@ -37,7 +37,7 @@ def font(size_px: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(findfont("DejaVu Sans"), size_px)
 
 
-def encode_jpeg(picture: Picture, quality: int = 80) -> bytes:
+def encode_jpeg(picture: Picture, quality: int = 60) -> bytes:
     """Encode a picture (H, W, 3) as JPEG: a quarter of a PNG's size where the picture is noisy."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
@@ -48,7 +48,8 @@ def side_by_side(left: Picture, right: Picture) -> Picture:
     """Two pictures (H, W, 3) in a row, on white."""
     height = max(len(left), len(right))
     padded = [
-        np.pad(one, ((0, height - len(one)), (0, GAP_PX), (0, 0)), constant_values=255) for one in (left, right)
+        np.pad(one, ((0, height - len(one)), (0, GAP_PX), (0, 0)), constant_values=255)
+        for one in (left, right)
     ]
     return np.concatenate(padded, axis=1)
 
@@ -57,7 +58,7 @@ def slice_sheet(tiles: Sequence[Tile], n_columns: int = 6, side_px: int = 128) -
     """Draw many slices in rows, each under its caption.
 
     Returns:
-        Uint8 array (height, width, 3): true sections ringed in green, regions of a prediction squared in pink.
+        Uint8 array (height, width, 3): true sections in green rings, regions of a prediction in pink squares.
     """
     n_rows = -(-len(tiles) // n_columns)
     step_x, step_y = side_px + GAP_PX, side_px + CAPTION_PX + GAP_PX
@@ -70,6 +71,16 @@ def slice_sheet(tiles: Sequence[Tile], n_columns: int = 6, side_px: int = 128) -
         sheet.paste(small.convert("RGB"), (left, top + CAPTION_PX))
         _mark(draw, tile, (left, top + CAPTION_PX), side_px)
     return np.asarray(sheet)
+
+
+def around(mask: NDArray[np.bool_], side_px: int = 96) -> tuple[slice, slice]:
+    """Rows and columns of a square around the first section of a mask (H, W); it stays inside the image."""
+    region = find_regions(mask)[0]
+    middles = (int(region.row), int(region.column))
+    starts = [
+        max(0, min(middle - side_px // 2, n - side_px)) for middle, n in zip(middles, mask.shape, strict=True)
+    ]
+    return slice(starts[0], starts[0] + side_px), slice(starts[1], starts[1] + side_px)
 
 
 def _mark(draw: ImageDraw.ImageDraw, tile: Tile, corner: tuple[int, int], side_px: int) -> None:
