@@ -103,7 +103,10 @@ def _form(name: str, question: str, control: Any, scale: dict[str, Any]) -> Any:
 
     button = widgets.Button(description="This is my guess", button_style="primary")
     before = recall(name)
-    said = KEPT_BEFORE.format(amount(before["guess"], scale["unit"])) if "guess" in before else ""
+    said = ""
+    if "guess" in before:
+        sentence = TOO_LATE if "truth" in before else KEPT_BEFORE
+        said = sentence.format(amount(before["guess"], scale["unit"]))
     line = widgets.HTML(html.escape(said))
 
     def keep(_: Any) -> None:
@@ -185,7 +188,7 @@ def _compare(guessed: Any, truth: Any, unit: str) -> str:
 
 def _line(guessed: float, truth: float, scale: dict[str, Any]) -> Figure:
     """A number line with the guess above and the truth below it; on white, for dark pages as well."""
-    figure = plain_figure(5.6, 1.25)
+    figure = plain_figure(5.6, 1.45)
     ax = figure.add_subplot()
     logarithmic = bool(scale.get("log")) and truth > 0
     lows = [
@@ -195,21 +198,22 @@ def _line(guessed: float, truth: float, scale: dict[str, Any]) -> Figure:
     low, high = min(lows), max(highs)
     if logarithmic:
         ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         low, high = low / 1.3, high * 1.3
     else:
         low, high = low - 0.04 * (high - low), high + 0.04 * (high - low)
     ax.set(xlim=(low, high), ylim=(-1, 1), yticks=[], xlabel=scale.get("unit", ""))
     for value, height, colour, marker, words in (
-        (guessed, 0.5, "#d55e00", "v", "your guess"),
-        (truth, -0.5, "#0072b2", "^", "the truth"),
+        (guessed, 0.75, "#d55e00", "v", "your guess"),
+        (truth, -0.75, "#0072b2", "^", "the truth"),
     ):
-        ax.plot([value], [height * 0.3], marker=marker, color=colour, markersize=9)
+        ax.plot([value], [height * 0.25], marker=marker, color=colour, markersize=9)
         at = (math.log(value / low) / math.log(high / low)) if logarithmic else (value - low) / (high - low)
         side = "left" if at < 0.25 else "right" if at > 0.75 else "center"
         text = f"{words}: {amount(value, scale.get('unit', ''))}"
         ax.text(value, height, text, ha=side, va="center", color=colour, fontsize=10)
     ax.axhline(0, color="#555555", linewidth=1)
-    for spine in ("left", "right", "top"):
+    for spine in ("left", "right", "top", "bottom"):
         ax.spines[spine].set_visible(False)
     figure.patch.set_facecolor("white")
     return figure

@@ -19,7 +19,7 @@ from unet_helpers.engine.figures import figure_png, in_notebook, plain_figure
 __all__ = ["STEPS", "show", "show_figure", "you_are_here"]
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-STEPS = ("slice", "window", "tensor", "logits", "probability", "mask", "4.6 mm, lower calyx")
+STEPS = ("slice", "window", "tensor", "logits", "probability", "mask", "4.5 mm, lower calyx")
 
 
 def show(widget: Any, png: bytes | None, sentence: str) -> None:
@@ -87,6 +87,7 @@ def you_are_here(*steps: str) -> None:
 def _strip(marked: set[str]) -> Figure:
     """One box a step, with an arrow to the next."""
     figure = plain_figure(8.4, 0.62)
+    figure.set_layout_engine("none")
     ax = figure.add_axes((0, 0, 1, 1))
     ax.axis("off")
     widths = [0.55 + 0.085 * len(step) for step in STEPS]
