@@ -42,6 +42,7 @@ __all__ = [
     "body_map",
     "find_the_stones",
     "histogram",
+    "look",
     "threshold",
     "twins",
     "window",
@@ -54,7 +55,7 @@ Mask = NDArray[np.bool_]  # (H, W)
 SIDE_PX = 448  # of a slice that one looks at
 STILL_PX = 320  # of one that only stands on the page
 SLIDER: dict[str, Any] = {"style": {"description_width": "90px"}, "layout": {"width": "440px"}}
-WINDOWS = {"soft tissue": (40, 400), "everything": (250, 2700), "narrow": (40, 60), "bone": (500, 1500)}
+WINDOWS = {"soft tissue": (40, 400), "everything": (0, 2000), "narrow": (40, 60), "bone": (500, 1500)}
 KIDNEY_HU, URINE_HU = 30, 5  # the two tissues whose greys the window's live line compares
 
 
@@ -71,6 +72,12 @@ def _under(*children: Any) -> Any:
 
 
 # ---------------------------------------------------------------------------------- pictures that stand still
+def look(image: Image) -> None:
+    """Show a slice, large, without any mark."""
+    large = slice_sheet([Tile(image, "")], 1, SIDE_PX)[CAPTION_PX:]
+    show(None, encode_jpeg(large), "A grey slice through a body, with a small white dot in it.")
+
+
 def zoom_in(image: Image, target: Mask, prediction: Mask, zoom: float = 6) -> None:
     """Show a slice with its stones ringed, and beside it the first one enlarged, with a network's marks."""
     sentence = "The slice, and beside it an enlarged part with the outlines of truth and prediction."
@@ -101,18 +108,19 @@ def twins(images: Sequence[Image], masks: Sequence[Mask], new: int, old: int) ->
         old: Number of the training slice most like it.
     """
     near = around(masks[new])
-    figure = plain_figure(8.4, 3.3)
+    figure = plain_figure(8.4, 3.7)
     axes = figure.subplots(1, 3)
     overlay(images[new][near], target=masks[new][near], ax=axes[0], title=f"test: slice {new}")
     overlay(images[old][near], target=masks[old][near], ax=axes[1], title=f"training: slice {old}")
     score = float(dice(masks[old], masks[new]))
-    errors = {"prediction": masks[old][near], "target": masks[new][near]}
-    overlay(images[new][near], **errors, ax=axes[2], title=f"copied: Dice {score:.2f}")
+    true, copied = masks[new][near], masks[old][near]
+    title = f"copied: Dice {score:.2f}"
+    overlay(images[new][near], prediction=copied, target=true, ax=axes[2], title=title)
     sentence = (
         "Three cut-outs around a stone: the test slice with its true stone, the most similar training slice "
         f"with its own, and the copied mask laid over the test slice, which gives a Dice of {score:.2f}."
     )
-    show_figure(figure, sentence, photo=True)
+    show(None, _figure_jpeg(figure), sentence)
 
 
 def histogram(scan: Scan) -> None:
@@ -120,10 +128,10 @@ def histogram(scan: Scan) -> None:
     figure = hu_histogram(scan.slice.image_hu, name_organs(scan.place, len(scan.slice.mask)), scan.slice.mask)
     sentence = (
         "How many pixels of the slice have which HU, on a logarithmic axis. Named peaks from left to right: "
-        "lung and air, fat, then kidney, liver and muscle close together. Bone is spread from 150 upwards, "
+        "lung, fat, then kidney and liver close together. Bone is a broad hill from 150 to 800, "
         "and the few pixels of the stone lie in its range."
     )
-    show_figure(figure, sentence)
+    show_figure(figure, sentence, dpi=72)
 
 
 # ------------------------------------------------------------------------------------------ the body map
@@ -175,7 +183,7 @@ def body_map(pair: data.Pair) -> None:
 def _figure_jpeg(figure: Any) -> bytes:
     figure.set_dpi(80)
     figure.canvas.draw()
-    return encode_jpeg(np.asarray(figure.canvas.buffer_rgba())[..., :3], quality=85)
+    return encode_jpeg(np.asarray(figure.canvas.buffer_rgba())[..., :3], quality=50)
 
 
 # -------------------------------------------------------------------------------------------- the window
@@ -263,9 +271,9 @@ class ThresholdHunt:
         self.widget = _under(self.slider, pictures)
         self._draw()
 
-    def pictures(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def pictures(self, side_px: int = SIDE_PX) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """The slice with its hits, misses and false alarms, and the curve; uint8 (height, width, 3) each."""
-        settings = RenderSettings(threshold=self.slider.value / 255, size_px=SIDE_PX, opacity=0.55)
+        settings = RenderSettings(threshold=self.slider.value / 255, size_px=side_px, opacity=0.55)
         probability = (self._image / 255).astype(np.float64)
         slice_ = render(self._image, target=self._mask, probability=probability, settings=settings)
         return slice_, curve(self.tried, self.slider.value)
@@ -293,8 +301,8 @@ def threshold(image: Image, mask: Mask) -> None:
     best = max(tried.tried, key=lambda grey: tried.tried[grey])
     tried.slider.value = best
     sentence = (
-        f"Left the slice with all pixels of grey {best} or more marked: the spine, the ribs and the hip bones "
+        f"Left the slice with all pixels of grey {best} or more marked: spine, ribs and hip bones "
         f"are false alarms, the stone is one small hit. Right the curve of Dice against the threshold, which "
         f"never rises above {tried.tried[best]:.4f}."
     )
-    show(ThresholdHunt(image, mask).widget, encode_jpeg(side_by_side(*tried.pictures())), sentence)
+    show(ThresholdHunt(image, mask).widget, encode_jpeg(side_by_side(*tried.pictures(STILL_PX))), sentence)

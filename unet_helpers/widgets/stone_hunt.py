@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_helpers.pictures.rendering import encode_png
-from unet_helpers.pictures.sheets import CAPTION_PX, Tile, encode_jpeg, slice_sheet
+from unet_helpers.pictures.sheets import CAPTION_PX, Tile, around, encode_jpeg, slice_sheet
 from unet_helpers.widgets.still import show
 
 __all__ = ["StoneHunt", "answer_sheet", "find_the_stones"]
@@ -18,7 +18,9 @@ __all__ = ["StoneHunt", "answer_sheet", "find_the_stones"]
 Images = Sequence[NDArray[np.uint8]]
 Masks = Sequence[NDArray[np.bool_]]
 
-SIDE_PX, TILE_PX = 512, 120
+SIDE_PX, TILE_PX = 512, 96
+SEEN_PX = 96  # of a slice on a tile of the answer sheet: a pixel of the slice is one of the page
+VERDICTS = {(True, True): "found", (True, False): "missed", (False, True): "false alarm"}
 TABLE_HEAD = ("", "stones found", "missed, in pictures", "false alarms, in pictures")
 CELL = "style='text-align:left;padding-right:18px'"
 
@@ -98,7 +100,10 @@ class StoneHunt:
 
     def _table(self) -> str:
         """Hits, misses and false alarms of you and of the network, as HTML."""
-        rows = [("you", self, self.answers), ("the network", self, [bool(m.any()) for m in self.network])]
+        rows: list[tuple[str, StoneHunt, Sequence[bool | None]]] = [
+            ("you", self, self.answers),
+            ("the network", self, [bool(mask.any()) for mask in self.network]),
+        ]
         if self.before is not None and self.before.finished:
             rows.insert(0, ("you, the first time", self.before, self.before.answers))
         lines = [_table_row(name, *hunt.errors(said)) for name, hunt, said in rows]
@@ -134,19 +139,20 @@ def find_the_stones(
 
 
 def answer_sheet(hunt: StoneHunt) -> None:
-    """Show the slices of a hunt: a ring around every true stone, a square where the network sees one."""
+    """Show every stone and every mark of the network, one a tile, and count them slice by slice."""
+    tiles = []
     rows = zip(hunt.images, hunt.masks, hunt.network, strict=True)
-    tiles = [
-        Tile(image, f"{number}: {'stone' if mask.any() else 'no stone'}", mask, marked)
-        for number, (image, mask, marked) in enumerate(rows, start=1)
-    ]
+    for number, (image, target, marked) in enumerate(rows, start=1):
+        if target.any() or marked.any():
+            seen = around(target if target.any() else marked, SEEN_PX)
+            verdict = VERDICTS[bool(target.any()), bool(marked.any())]
+            tiles.append(Tile(image[seen], f"{number}: {verdict}", target[seen], marked[seen]))
     hits, misses, false_alarms = hunt.errors([bool(mask.any()) for mask in hunt.network])
     sentence = (
-        f"The answer sheet. Stones are in the pictures {_numbers(sorted(hits + misses))}, in green rings. "
-        f"Pink squares show what the network marks. It misses the pictures: {_numbers(misses)}. "
-        f"It gives a false alarm in the pictures: {_numbers(false_alarms)}."
+        "Cut-outs of the slices with a stone, in a green ring, and of those in which the network marks "
+        "something, in a pink square."
     )
     show(None, encode_jpeg(slice_sheet(tiles, side_px=TILE_PX)), sentence)
-    print(f"Stones in {len(hits) + len(misses)} of {len(tiles)} pictures: {_numbers(sorted(hits + misses))}")
-    print(f"The network finds {len(hits)} of them. Misses: {_numbers(misses)}. ", end="")
-    print(f"False alarms: {_numbers(false_alarms)}.")
+    print(f"{len(hits) + len(misses)} slices hold a stone: {_numbers(sorted(hits + misses))}")
+    print(f"The network says stone in {len(hits)} of them. It misses: {_numbers(misses)}")
+    print(f"Its false alarms: {_numbers(false_alarms)}")
