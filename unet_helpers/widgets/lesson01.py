@@ -131,7 +131,7 @@ def histogram(scan: Scan) -> None:
         "lung, fat, then kidney and liver close together. Bone is a broad hill from 150 to 800, "
         "and the few pixels of the stone lie in its range."
     )
-    show_figure(figure, sentence, dpi=72)
+    show_figure(figure, sentence, dpi=68)
 
 
 # ------------------------------------------------------------------------------------------ the body map
