@@ -2,7 +2,9 @@
 
 import json
 import re
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,9 @@ import torch
 import unet_helpers as uh
 from unet_helpers.checkpoint import Checkpoint, load_checkpoint
 from unet_helpers.pretrained import WEIGHTS, load_pretrained
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+from stronger import Stronger  # noqa: E402
 
 CARD = WEIGHTS.with_name("README.md").read_text("utf-8")
 LARGEST = 2 * 2**20  # bytes
@@ -82,3 +87,46 @@ def test_the_inspector_shows_it_within_a_second(fresh: tuple[list[np.ndarray], l
     )
     assert bytes(inspector.picture.value).startswith(b"\x89PNG")
     assert time.process_time() - started < 2  # processor time; 0.3 s where it was measured
+
+
+# ---------------------------------------------------------------------------------- the stronger augmentation
+@pytest.fixture(scope="module")
+def patches() -> tuple[torch.Tensor, torch.Tensor]:
+    """Tissue with a white square, which is the stone: (16, 1, 64, 64) each."""
+    masks = torch.zeros(16, 1, 64, 64, dtype=torch.bool)
+    masks[..., 22:42, 20:44] = True
+    return torch.where(masks, 1.0, -0.1), masks
+
+
+def test_the_mask_moves_with_the_stone(patches: tuple[torch.Tensor, torch.Tensor]):
+    images, masks = Stronger(bone=0)(*patches, torch.Generator().manual_seed(0))
+    assert images.shape == masks.shape == (16, 1, 64, 64) and masks.dtype == torch.bool
+    assert images.min() >= -1 and images.max() <= 1 and images.isfinite().all()
+    areas = masks.sum((1, 2, 3)).float()
+    assert areas.min() < 350 and areas.max() > 700  # 480 before it is made smaller or larger
+    for image, mask in zip(images, masks, strict=True):
+        assert image[mask].mean() > image[~mask].mean() + 0.6
+
+
+def test_a_bone_is_white_and_no_stone(patches: tuple[torch.Tensor, torch.Tensor]):
+    quiet = {"scale": (1, 1), "stretch": 1, "turn": 0, "upside_down": False, "cut": 0, "noise": 0}
+    kinds = [Stronger(**quiet, bone=bone) for bone in (0, 1)]
+    (bare, all_of_it), (with_bone, rest) = (
+        kind(*patches, torch.Generator().manual_seed(1)) for kind in kinds
+    )
+    brighter = with_bone > bare + 0.3
+    assert brighter[:, :, 48:].sum() > 500 and not brighter[:, :, :20].any()
+    assert not (rest & brighter).any() and (rest <= all_of_it).all()
+
+
+def test_draws_decide_everything_and_changes_wait_for_nothing(patches: tuple[torch.Tensor, torch.Tensor]):
+    images, masks = patches
+    kind, noise = Stronger(bone=0.5), torch.randn(images.shape, generator=torch.Generator().manual_seed(2))
+    drawn = kind.draw(16, torch.Generator().manual_seed(3))
+    first, again = (kind.change(images, masks, drawn, noise) for _ in range(2))
+    assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
+    changed, _ = kind.change(images, masks, kind.draw(16, torch.Generator().manual_seed(4)), noise)
+    assert not torch.allclose(changed, first[0])
+    # the device "meta" has shapes without values: asking for one would be an error, as in a CUDA graph
+    there = (tensor.to("meta") for tensor in (images, masks, drawn, noise))
+    assert [tensor.shape for tensor in kind.change(*there)] == [images.shape, masks.shape]

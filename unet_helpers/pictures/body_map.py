@@ -73,7 +73,7 @@ def _spine_column(masks: Masks) -> float:
     """The column of the middle of the spine; the middle of the picture where it is not seen."""
     if "spine" in masks:
         return float(np.nonzero(masks["spine"])[1].mean())
-    return next(iter(masks.values())).shape[1] / 2
+    return float(next(iter(masks.values())).shape[1]) / 2
 
 
 def spread(rows: list[float], step: float, last: float) -> list[float]:

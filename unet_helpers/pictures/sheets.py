@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from unet_helpers.pictures.rendering import find_regions
 from unet_helpers.plotting import STYLES
 
-__all__ = ["Tile", "curve", "encode_jpeg", "side_by_side", "slice_sheet"]
+__all__ = ["CAPTION_PX", "Tile", "around", "curve", "encode_jpeg", "side_by_side", "slice_sheet"]
 
 Picture = NDArray[np.uint8]
 CAPTION_PX, GAP_PX = 18, 6
@@ -37,10 +37,10 @@ def font(size_px: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(findfont("DejaVu Sans"), size_px)
 
 
-def encode_jpeg(picture: Picture, quality: int = 80) -> bytes:
+def encode_jpeg(picture: Picture, quality: int = 40) -> bytes:
     """Encode a picture (H, W, 3) as JPEG: a quarter of a PNG's size where the picture is noisy."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
+    Image.fromarray(picture).save(buffer, "JPEG", quality=quality, optimize=True, progressive=True)
     return buffer.getvalue()
 
 
@@ -48,7 +48,8 @@ def side_by_side(left: Picture, right: Picture) -> Picture:
     """Two pictures (H, W, 3) in a row, on white."""
     height = max(len(left), len(right))
     padded = [
-        np.pad(one, ((0, height - len(one)), (0, GAP_PX), (0, 0)), constant_values=255) for one in (left, right)
+        np.pad(one, ((0, height - len(one)), (0, GAP_PX), (0, 0)), constant_values=255)
+        for one in (left, right)
     ]
     return np.concatenate(padded, axis=1)
 
@@ -57,7 +58,7 @@ def slice_sheet(tiles: Sequence[Tile], n_columns: int = 6, side_px: int = 128) -
     """Draw many slices in rows, each under its caption.
 
     Returns:
-        Uint8 array (height, width, 3): true sections ringed in green, regions of a prediction squared in pink.
+        Uint8 array (height, width, 3): true sections in green rings, regions of a prediction in pink squares.
     """
     n_rows = -(-len(tiles) // n_columns)
     step_x, step_y = side_px + GAP_PX, side_px + CAPTION_PX + GAP_PX
@@ -66,22 +67,31 @@ def slice_sheet(tiles: Sequence[Tile], n_columns: int = 6, side_px: int = 128) -
     for number, tile in enumerate(tiles):
         left, top = number % n_columns * step_x, number // n_columns * step_y
         draw.text((left + 1, top + 1), tile.caption, fill=INK, font=letters)
-        small = Image.fromarray(tile.image).resize((side_px, side_px), Image.Resampling.LANCZOS)
-        sheet.paste(small.convert("RGB"), (left, top + CAPTION_PX))
-        _mark(draw, tile, (left, top + CAPTION_PX), side_px)
+        sheet.paste(_drawn(tile, side_px), (left, top + CAPTION_PX))
     return np.asarray(sheet)
 
 
-def _mark(draw: ImageDraw.ImageDraw, tile: Tile, corner: tuple[int, int], side_px: int) -> None:
-    """Ring the true sections of a tile, and square what is predicted."""
+def _drawn(tile: Tile, side_px: int) -> Image.Image:
+    """A tile's slice at its size on the sheet: true sections ringed, and squares around a prediction."""
+    small = Image.fromarray(tile.image).resize((side_px, side_px), Image.Resampling.LANCZOS).convert("RGB")
+    draw, scale = ImageDraw.Draw(small), side_px / tile.image.shape[0]
     for mask, kind in ((tile.target, "truth"), (tile.prediction, "prediction")):
         for region in find_regions(mask) if mask is not None else []:
-            scale = side_px / tile.image.shape[0]
-            x, y = corner[0] + (region.column + 0.5) * scale, corner[1] + (region.row + 0.5) * scale
+            x, y = (region.column + 0.5) * scale, (region.row + 0.5) * scale
             radius = max(RING_PX, 0.75 * region.side * scale) + (3 if kind == "prediction" else 0)
-            box = (x - radius, y - radius, x + radius, y + radius)
             shape = draw.ellipse if kind == "truth" else draw.rectangle
-            shape(box, outline=STYLES[kind].colour, width=2)
+            shape((x - radius, y - radius, x + radius, y + radius), outline=STYLES[kind].colour, width=2)
+    return small
+
+
+def around(mask: NDArray[np.bool_], side_px: int = 96) -> tuple[slice, slice]:
+    """Rows and columns of a square around the first section of a mask (H, W); it stays inside the image."""
+    region = find_regions(mask)[0]
+    middles = (int(region.row), int(region.column))
+    starts = [
+        max(0, min(middle - side_px // 2, n - side_px)) for middle, n in zip(middles, mask.shape, strict=True)
+    ]
+    return slice(starts[0], starts[0] + side_px), slice(starts[1], starts[1] + side_px)
 
 
 def curve(tried: Mapping[int, float], current: int, size: tuple[int, int] = (300, 400)) -> Picture:

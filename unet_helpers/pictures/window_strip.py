@@ -31,7 +31,9 @@ def window_picture(
     Returns:
         Uint8 array (height, side_px, 3). The bars are logarithmic. Over the band stands the ramp of greys.
     """
-    grey = Image.fromarray(window(image_hu, level, width)).resize((side_px, side_px), Image.Resampling.BICUBIC)
+    grey = Image.fromarray(window(image_hu, level, width)).resize(
+        (side_px, side_px), Image.Resampling.BICUBIC
+    )
     canvas = Image.new("RGB", (side_px, side_px + RAMP_PX + STRIP_PX + LABEL_PX), PAPER)
     canvas.paste(grey.convert("RGB"), (0, 0))
     draw, top = ImageDraw.Draw(canvas), side_px + RAMP_PX
@@ -50,6 +52,12 @@ def window_picture(
     for number, bar in enumerate(heights.tolist()):
         draw.rectangle((2 * number, top + STRIP_PX - bar, 2 * number + 1, top + STRIP_PX), fill=BARS)
     for hu in TICKS:
-        anchor = "rt" if hu == TICKS[-1] else "mt"
-        draw.text((column(hu), top + STRIP_PX + 3), f"{hu}", fill=INK, font=font(11), anchor=anchor)
+        anchor = {TICKS[0]: "lt", TICKS[-1]: "rt"}.get(hu, "mt")  # the outer ones stay on the picture
+        draw.text(
+            (0 if hu == TICKS[0] else column(hu), top + STRIP_PX + 3),
+            f"{hu}",
+            fill=INK,
+            font=font(11),
+            anchor=anchor,
+        )
     return np.asarray(canvas)

@@ -14,33 +14,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_helpers import data
-from unet_helpers.engine.figures import figure_png
+from unet_helpers.engine.figures import figure_png, plain_figure
 from unet_helpers.metrics import dice
 from unet_helpers.phantom.lookup import Scan, find_place, name_organs
 from unet_helpers.pictures.body_map import body_map as draw_body_map
-from unet_helpers.pictures.rendering import RenderSettings, encode_png, render
-from unet_helpers.pictures.sheets import Tile, curve, encode_jpeg, side_by_side, slice_sheet
+from unet_helpers.pictures.hu_histogram import hu_histogram
+from unet_helpers.pictures.rendering import RenderSettings, encode_png, find_regions, render
+from unet_helpers.pictures.sheets import (
+    CAPTION_PX,
+    Tile,
+    around,
+    curve,
+    encode_jpeg,
+    side_by_side,
+    slice_sheet,
+)
 from unet_helpers.pictures.window_strip import window_picture
-from unet_helpers.widgets.still import show
+from unet_helpers.plotting import overlay
+from unet_helpers.widgets.still import show, show_figure
+from unet_helpers.widgets.stone_hunt import answer_sheet, find_the_stones
 
 __all__ = [
     "BodyMap",
-    "StoneHunt",
     "ThresholdHunt",
     "WindowMover",
     "answer_sheet",
     "body_map",
     "find_the_stones",
+    "histogram",
+    "look",
     "threshold",
+    "twins",
     "window",
+    "zoom_in",
 ]
 
-Images = Sequence[NDArray[np.uint8]]
-Masks = Sequence[NDArray[np.bool_]]
+Image = NDArray[np.uint8]  # (H, W)
+Mask = NDArray[np.bool_]  # (H, W)
 
 SIDE_PX = 448  # of a slice that one looks at
+STILL_PX = 320  # of one that only stands on the page
 SLIDER: dict[str, Any] = {"style": {"description_width": "90px"}, "layout": {"width": "440px"}}
-WINDOWS = {"soft tissue": (40, 400), "everything": (250, 2700), "narrow": (40, 60), "bone": (500, 1500)}
+WINDOWS = {"soft tissue": (40, 400), "everything": (0, 2000), "narrow": (40, 60), "bone": (500, 1500)}
 KIDNEY_HU, URINE_HU = 30, 5  # the two tissues whose greys the window's live line compares
 
 
@@ -56,115 +71,67 @@ def _under(*children: Any) -> Any:
     return widgets.VBox(list(children), layout=widgets.Layout(align_items="flex-start"))
 
 
-def _numbers(chosen: Sequence[int]) -> str:
-    """Picture numbers, counted from 1, as text."""
-    return ", ".join(str(number + 1) for number in chosen) or "none"
+# ---------------------------------------------------------------------------------- pictures that stand still
+def look(image: Image) -> None:
+    """Show a slice, large, without any mark."""
+    large = slice_sheet([Tile(image, "")], 1, SIDE_PX)[CAPTION_PX:]
+    show(None, encode_jpeg(large), "A grey slice through a body, with a small white dot in it.")
 
 
-# -------------------------------------------------------------------------------------- find the stones
-class StoneHunt:
-    """One slice after the other: is there a stone in it? At the end your two kinds of error are counted.
+def zoom_in(image: Image, target: Mask, prediction: Mask, zoom: float = 6) -> None:
+    """Show a slice with its stones ringed, and beside it the first one enlarged, with a network's marks."""
+    sentence = "The slice, and beside it an enlarged part with the outlines of truth and prediction."
+    regions = find_regions(target)
+    centre = (regions[0].row, regions[0].column) if regions else None
+    settings = RenderSettings(
+        threshold=0.5, show_errors=False, show_truth=True, show_prediction=True, zoom=zoom, centre=centre,
+        size_px=STILL_PX,
+    )  # fmt: skip
+    near = render(image, target=target, probability=prediction.astype(np.float32), settings=settings)
+    if regions:
+        score = float(dice(prediction, target))
+        sentence = (
+            f"Left the slice, its stone in a green ring. Right the stone {zoom:g} times enlarged: the solid "
+            f"green outline is the truth, the dashed pink one the network's answer; Dice {score:.2f}."
+        )
+    whole = slice_sheet([Tile(image, "", target)], 1, STILL_PX)[CAPTION_PX:]
+    show(None, encode_jpeg(side_by_side(whole, near)), sentence)
+
+
+def twins(images: Sequence[Image], masks: Sequence[Mask], new: int, old: int) -> None:
+    """Show the surroundings of a stone in a test slice, and the same place of the slice that is copied.
 
     Args:
-        images: Uint8 arrays (H, W).
-        masks: Bool arrays, the truth, one an image.
-        network: Bool arrays, what a network marks, one an image.
-        before: An earlier hunt, whose result is shown beside this one.
-
-    Attributes:
-        answers: True, False, or None where nothing was said yet, one an image.
-        yes, no, back: Buttons.
-        widget: Everything together.
+        images: Uint8 arrays (H, W), of one size.
+        masks: Bool arrays (H, W), one an image.
+        new: Number of the test slice.
+        old: Number of the training slice most like it.
     """
-
-    def __init__(self, images: Images, masks: Masks, network: Masks, before: StoneHunt | None = None) -> None:
-        self.images, self.masks, self.network, self.before = images, masks, network, before
-        self.answers: list[bool | None] = [None] * len(images)
-        self.position = 0
-        self.picture, self.progress, self.result = _image(), widgets.HTML(), widgets.HTML()
-        self.yes, self.no = _button("I see a stone", "warning"), _button("no stone", "info")
-        self.back = _button("one back")
-        for button, said in ((self.yes, True), (self.no, False)):
-            button.on_click(lambda _, said=said: self.answer(said))
-        self.back.on_click(lambda _: self._turn_to(self.position - 1))
-        self.widget = _under(
-            self.progress, self.picture, widgets.HBox([self.yes, self.no, self.back]), self.result
-        )
-        self._turn_to(0)
-
-    def answer(self, said: bool) -> None:
-        """Keep an answer for the picture on show, and turn to the next one."""
-        self.answers[self.position] = said
-        self._turn_to(self.position + 1)
-
-    def errors(self, said: Sequence[bool | None]) -> tuple[list[int], list[int], list[int]]:
-        """Positions of the hits, the misses and the false alarms of such answers."""
-        truth = [bool(mask.any()) for mask in self.masks]
-        rows = list(enumerate(zip(said, truth, strict=True)))
-        hits = [i for i, (one, stone) in rows if one and stone]
-        misses = [i for i, (one, stone) in rows if not one and stone]
-        return hits, misses, [i for i, (one, stone) in rows if one and not stone]
-
-    def _turn_to(self, position: int) -> None:
-        self.position = min(max(position, 0), len(self.images) - 1)
-        image = self.images[self.position]
-        self.picture.value = encode_png(_enlarged(image))
-        n_open = self.answers.count(None)
-        self.progress.value = f"<b>picture {self.position + 1} of {len(self.images)}</b>, {n_open} to go"
-        if n_open == 0:
-            self.result.value = self._table()
-
-    def _table(self) -> str:
-        """Hits, misses and false alarms of you and of the network, as HTML."""
-        rows = [("you", self, self.answers), ("the network", self, [bool(m.any()) for m in self.network])]
-        if self.before is not None and None not in self.before.answers:
-            rows.insert(0, ("you, the first time", self.before, self.before.answers))
-        lines = [_table_row(name, *hunt.errors(said)) for name, hunt, said in rows]
-        head = "".join(f"<th style='text-align:left;padding-right:18px'>{text}</th>" for text in TABLE_HEAD)
-        return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
-
-
-TABLE_HEAD = ("", "stones found", "missed, in pictures", "false alarms, in pictures")
-
-
-def _table_row(name: str, hits: list[int], misses: list[int], false_alarms: list[int]) -> str:
-    cells = (name, f"{len(hits)} of {len(hits) + len(misses)}", _numbers(misses), _numbers(false_alarms))
-    return "<tr>" + "".join(f"<td style='text-align:left'>{cell}</td>" for cell in cells) + "</tr>"
-
-
-def _enlarged(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A slice (H, W) as the picture that is looked at, uint8 (height, width, 3)."""
-    nothing = np.zeros(image.shape, np.float32)
-    return render(image, target=nothing > 0, probability=nothing, settings=RenderSettings(size_px=SIDE_PX))
-
-
-def find_the_stones(
-    images: Images, masks: Masks, network: Masks, before: StoneHunt | None = None
-) -> StoneHunt:
-    """Start a `StoneHunt` on the page; without a kernel, a sheet of the slices. Returns it, for `before`."""
-    hunt = StoneHunt(images, masks, network, before)
-    tiles = [Tile(image, str(number)) for number, image in enumerate(images, start=1)]
-    sentence = f"{len(images)} slices without any mark, numbered from 1. Which of them hold a stone?"
-    show(hunt.widget, encode_jpeg(slice_sheet(tiles)), sentence)
-    return hunt
-
-
-def answer_sheet(hunt: StoneHunt) -> None:
-    """Show the slices of a hunt with a ring around every true stone and a square where the network sees one."""
-    tiles = [
-        Tile(image, f"{number}: {'stone' if mask.any() else 'no stone'}", mask, marked)
-        for number, (image, mask, marked) in enumerate(
-            zip(hunt.images, hunt.masks, hunt.network, strict=True), start=1
-        )
-    ]
-    hits, misses, false_alarms = hunt.errors([bool(mask.any()) for mask in hunt.network])
-    show(
-        None,
-        encode_jpeg(slice_sheet(tiles)),
-        f"The answer sheet. Stones are in the pictures {_numbers(sorted(hits + misses))}, each in a green ring. "
-        f"Pink squares show what the network marks: it misses the pictures {_numbers(misses)} and gives a "
-        f"false alarm in the pictures {_numbers(false_alarms)}.",
+    near = around(masks[new])
+    figure = plain_figure(8.4, 3.7)
+    axes = figure.subplots(1, 3)
+    overlay(images[new][near], target=masks[new][near], ax=axes[0], title=f"test: slice {new}")
+    overlay(images[old][near], target=masks[old][near], ax=axes[1], title=f"training: slice {old}")
+    score = float(dice(masks[old], masks[new]))
+    true, copied = masks[new][near], masks[old][near]
+    title = f"copied: Dice {score:.2f}"
+    overlay(images[new][near], prediction=copied, target=true, ax=axes[2], title=title)
+    sentence = (
+        "Three cut-outs around a stone: the test slice with its true stone, the most similar training slice "
+        f"with its own, and the copied mask laid over the test slice, which gives a Dice of {score:.2f}."
     )
+    show(None, _figure_jpeg(figure), sentence)
+
+
+def histogram(scan: Scan) -> None:
+    """Show how often each number in HU occurs in a slice, with the tissues that make its peaks named."""
+    figure = hu_histogram(scan.slice.image_hu, name_organs(scan.place, len(scan.slice.mask)), scan.slice.mask)
+    sentence = (
+        "How many pixels of the slice have which HU, on a logarithmic axis. Named peaks from left to right: "
+        "lung, fat, then kidney and liver close together. Bone is a broad hill from 150 to 800, "
+        "and the few pixels of the stone lie in its range."
+    )
+    show_figure(figure, sentence, dpi=68)
 
 
 # ------------------------------------------------------------------------------------------ the body map
@@ -182,7 +149,7 @@ class BodyMap:
 
     OPTIONS = ("picture alone", "names", "names and colours")
 
-    def __init__(self, image: NDArray[np.uint8], organs: dict[str, NDArray[np.bool_]]) -> None:
+    def __init__(self, image: Image, organs: dict[str, Mask]) -> None:
         self.drawn = [
             figure_png(draw_body_map(image, organs, names=names, colours=colours), dpi=90)
             for names, colours in ((False, False), (True, False), (True, True))
@@ -216,7 +183,7 @@ def body_map(pair: data.Pair) -> None:
 def _figure_jpeg(figure: Any) -> bytes:
     figure.set_dpi(80)
     figure.canvas.draw()
-    return encode_jpeg(np.asarray(figure.canvas.buffer_rgba())[..., :3], quality=85)
+    return encode_jpeg(np.asarray(figure.canvas.buffer_rgba())[..., :3], quality=50)
 
 
 # -------------------------------------------------------------------------------------------- the window
@@ -236,8 +203,12 @@ class WindowMover:
     def __init__(self, scan: Scan) -> None:
         self._image_hu = scan.slice.image_hu
         self.picture, self.words = _image(), widgets.HTML()
-        self.level = widgets.IntSlider(value=40, min=-200, max=1000, step=10, description="level (HU)", **SLIDER)
-        self.width = widgets.IntSlider(value=400, min=20, max=2700, step=20, description="width (HU)", **SLIDER)
+        self.level = widgets.IntSlider(
+            value=40, min=-200, max=1000, step=10, description="level (HU)", **SLIDER
+        )
+        self.width = widgets.IntSlider(
+            value=400, min=20, max=2700, step=20, description="width (HU)", **SLIDER
+        )
         self.presets = [_button(name) for name in WINDOWS]
         for button in self.presets:
             button.on_click(self._preset)
@@ -266,7 +237,7 @@ class WindowMover:
 def window(scan: Scan) -> None:
     """Show a `WindowMover`; without a kernel, the slice under the usual window and under one for bone."""
     image_hu = scan.slice.image_hu
-    soft, bone = (window_picture(image_hu, *WINDOWS[name], 320) for name in ("soft tissue", "bone"))
+    soft, bone = (window_picture(image_hu, *WINDOWS[name], STILL_PX) for name in ("soft tissue", "bone"))
     sentence = (
         "The patient's slice twice, each above the histogram of its HU with the window's band in blue: left "
         "level 40 and width 400, the kidneys grey and all bone white; right level 500 and width 1500, the "
@@ -289,7 +260,7 @@ class ThresholdHunt:
         widget: Everything together.
     """
 
-    def __init__(self, image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> None:
+    def __init__(self, image: Image, mask: Mask) -> None:
         self._image, self._mask = image, mask
         self.tried: dict[int, float] = {}
         self.picture, self.graph, self.words = _image(), _image(400), widgets.HTML()
@@ -300,9 +271,9 @@ class ThresholdHunt:
         self.widget = _under(self.slider, pictures)
         self._draw()
 
-    def pictures(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def pictures(self, side_px: int = SIDE_PX) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """The slice with its hits, misses and false alarms, and the curve; uint8 (height, width, 3) each."""
-        settings = RenderSettings(threshold=self.slider.value / 255, size_px=SIDE_PX, opacity=0.55)
+        settings = RenderSettings(threshold=self.slider.value / 255, size_px=side_px, opacity=0.55)
         probability = (self._image / 255).astype(np.float64)
         slice_ = render(self._image, target=self._mask, probability=probability, settings=settings)
         return slice_, curve(self.tried, self.slider.value)
@@ -322,7 +293,7 @@ class ThresholdHunt:
         )
 
 
-def threshold(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> None:
+def threshold(image: Image, mask: Mask) -> None:
     """Show a `ThresholdHunt`; without a kernel, its picture and its curve at the best threshold."""
     tried = ThresholdHunt(image, mask)
     for grey in range(20, 256, 5):
@@ -330,8 +301,8 @@ def threshold(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> None:
     best = max(tried.tried, key=lambda grey: tried.tried[grey])
     tried.slider.value = best
     sentence = (
-        f"Left the slice with all pixels of grey {best} or more marked: the whole spine, ribs and hip bones are "
-        f"false alarms, the stone is one small hit. Right the curve of Dice against the threshold, which "
+        f"Left the slice with all pixels of grey {best} or more marked: spine, ribs and hip bones "
+        f"are false alarms, the stone is one small hit. Right the curve of Dice against the threshold, which "
         f"never rises above {tried.tried[best]:.4f}."
     )
-    show(ThresholdHunt(image, mask).widget, encode_jpeg(side_by_side(*tried.pictures())), sentence)
+    show(ThresholdHunt(image, mask).widget, encode_jpeg(side_by_side(*tried.pictures(STILL_PX))), sentence)
