@@ -122,7 +122,7 @@ def stone_up_close(image: Grey, mask: Mask) -> None:
     draw.draw_numbers(axes[2], image[core], "its middle, as numbers", marked=mask[core])
     n = int(mask.sum())
     alt = (
-        f"The slice of our patient; enlarged, a white dot in the lower part of a grey kidney; and the grey "
+        f"The slice of our man; enlarged, a white dot in the lower part of a grey kidney; and the grey "
         f"values there, with the {n} pixels of the mask marked."
     )
     show(None, _bytes(figure, photo=True), alt)
