@@ -173,7 +173,7 @@ def draw_grids(crop: Mask, n: int) -> tuple[Figure, int, int]:
     share = (reach @ crop @ reach.T).round(6)
     nearest = np.asarray(Image.fromarray(crop).resize((n, n), Image.Resampling.NEAREST))
     cut = share >= 0.5
-    figure = plain_figure(10.4, 3.25)
+    figure = plain_figure(10.4, 3.1)
     axes = figure.subplots(1, 4)
     draw_numbers(axes[0], crop.astype(int), f"the mask, {len(crop)} x {len(crop)}", white=1)
     looked_at = ((np.arange(n) + 0.5) * len(crop) / n).astype(int)  # the pixels that are copied

@@ -84,8 +84,8 @@ def _moving(
     line = widgets.HTML(sentence)
 
     def redraw(_: Any = None) -> None:
-        figure, line.value = paint(**{name: slider.value for name, slider in moved.items()})
-        image.value = _bytes(figure, photo)
+        figure, told = paint(**{name: slider.value for name, slider in moved.items()})
+        image.value, line.value = _bytes(figure, photo), told
 
     for slider in moved.values():
         slider.observe(redraw, names="value")
