@@ -169,6 +169,11 @@ def test_closeups_tell_the_brightest_pixel_of_the_stone(page: Shown) -> None:
     assert f"whole: the brightest pixel is 250; small: the brightest pixel is {brightest:.0f}" in page[0][2]
 
 
+def test_closeups_of_a_slice_without_a_stone(page: Shown) -> None:
+    move.closeups({"whole": IMAGE, "again": IMAGE}, np.zeros_like(MASK))
+    assert page[0][2] == "Close-ups. whole; again. They show its middle, as there is no stone."
+
+
 def test_pictures(page: Shown) -> None:
     move.pictures({"a": IMAGE, "b": IMAGE}, "Two pictures of the same slice.")
     move.pictures({"a": IMAGE, "b": IMAGE}, "Two close-ups of the same stone.", [MASK, None], side=32)

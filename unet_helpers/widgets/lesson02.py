@@ -142,9 +142,12 @@ def closeups(pictures: Mapping[str, NDArray[Any]], mask: Mask, side: int = 48) -
         scale = picture.shape[0] / mask.shape[0]
         box = draw.around(row * scale, column * scale, round(side * scale), picture.shape)
         touched = draw.shares(mask, (picture.shape[0], picture.shape[1])) > 0
-        brightest = picture[touched].max(initial=0)
-        near[f"{title}:\nthe brightest pixel is {brightest:.0f}"] = picture[box].astype(np.uint8)
+        if touched.any():
+            title = f"{title}:\nthe brightest pixel is {picture[touched].max():.0f}"
+        near[title] = picture[box].astype(np.uint8)
     alt = f"Close-ups. {'; '.join(near)}.".replace("\n", " ")
+    if not mask.any():
+        alt += " They show its middle, as there is no stone."
     show(None, _bytes(draw.row_of_pictures(near, height=2.8), photo=True), alt)
 
 
