@@ -20,7 +20,7 @@ from tiny_data import tiny_pairs, write_tiny
 
 from unet_helpers import training
 from unet_helpers.checkpoint import load_checkpoint, load_state, save_state
-from unet_helpers.data import Pair, image_hash, load_image
+from unet_helpers.data import Pair, image_hash, load_arrays, load_image
 from unet_helpers.engine import cache, compiling, progress, resuming, run_folder
 from unet_helpers.engine.stopping import Interrupted
 from unet_helpers.folders.finding import scan_folder
@@ -32,7 +32,6 @@ from unet_helpers.training import (
     choose_device,
     fit,
     learning_rate_factor,
-    load_arrays,
     run_status,
 )
 from unet_helpers.transforms import augment
