@@ -47,7 +47,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(torch.cuda, "Stream", lambda device: stream)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
-    real_step = graphs.train_step
+    real_step = training.train_step
 
     def watched_step(run, sampler):
         if not isinstance(sampler, graphs._Recorded):
@@ -78,7 +78,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         step_of[:] = [self]
 
     monkeypatch.setattr(graphs.GraphedStep, "__init__", init)
-    monkeypatch.setattr(graphs, "train_step", watched_step)
+    monkeypatch.setattr(training, "train_step", watched_step)
 
     @contextmanager
     def record(graph):

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
+from unet_helpers import training
 from unet_helpers.engine.progress import say
 from unet_helpers.engine.rescue import is_out_of_memory
-from unet_helpers.training import Network, Run, train_step
+from unet_helpers.training import Network, Run
 from unet_helpers.transforms import augment, change_patches, draw_changes, draw_seed, to_device
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def step_function(run: Run) -> Step:
     choice = run.config.cuda_graphs
     able = run.device.type == "cuda" and run.world_size == 1 and changes_of(run.augment) is not None
     if not able or choice == "off" or (choice == "auto" and run.scaler.is_enabled()):
-        return train_step
+        return training.train_step
     return GraphedStep(run)
 
 
@@ -110,7 +111,7 @@ class GraphedStep:
         stream = torch.cuda.Stream(run.device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(run.device))
         with torch.cuda.stream(stream):
-            train_step(run, sampler)
+            training.train_step(run, sampler)
         torch.cuda.current_stream(run.device).wait_stream(stream)
 
     def _record(self, run: Run, sampler: PatchSampler) -> None:
@@ -128,7 +129,7 @@ class GraphedStep:
         try:
             graph.register_generator_state(self.noise)
             with torch.cuda.graph(graph):
-                train_step(double, cast("PatchSampler", _Recorded(self, sampler)))
+                training.train_step(double, cast("PatchSampler", _Recorded(self, sampler)))
                 self.result = torch.stack([value.float() for value in double.unread[0][-2:]])
             self.graph = graph
         except (AttributeError, RuntimeError) as error:

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from unet_helpers.engine.figures import plain_figure
 from unet_helpers.metrics import label_stones
-from unet_helpers.plotting import STYLES, overlay
+from unet_helpers.pictures.styles import STYLES, overlay
 from unet_helpers.transforms import shrink_size
 
 __all__ = [
@@ -309,7 +309,7 @@ def rib_and_stone(image: Grey, mask: Mask, images: Sequence[Grey], masks: Sequen
     spots = [Spot(image, row, column, sizes[bone])]
     best = np.inf
     for other, its_mask in zip(images, masks, strict=True):
-        labels, n_stones = label_stones(its_mask)
+        labels, _ = label_stones(its_mask)
         for i, n_pixels in enumerate(np.bincount(labels.ravel())[1:], start=1):
             if (difference := abs(np.log(n_pixels / sizes[bone]))) < best:
                 best, place = difference, middle(labels == i)

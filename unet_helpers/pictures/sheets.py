@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from unet_helpers.pictures.rendering import find_regions
-from unet_helpers.plotting import STYLES
+from unet_helpers.pictures.styles import STYLES
 
 __all__ = ["CAPTION_PX", "Tile", "around", "curve", "encode_jpeg", "side_by_side", "slice_sheet"]
 
