@@ -15,7 +15,8 @@ from scipy import ndimage
 
 from unet_helpers.engine.figures import plain_figure
 from unet_helpers.metrics import label_stones
-from unet_helpers.pictures.styles import STYLES, overlay
+from unet_helpers.pictures.styles import STYLES
+from unet_helpers.plotting import overlay
 from unet_helpers.transforms import shrink_size
 
 __all__ = [
