@@ -90,13 +90,16 @@ class StoneHunt:
         marks = (self.masks[self.position], self.network[self.position]) if self.finished else (None, None)
         tile = Tile(self.images[self.position], "", *marks)
         self.picture.value = encode_png(slice_sheet([tile], 1, SIDE_PX)[CAPTION_PX:])
-        said = {True: "you said: stone", False: "you said: no stone", None: "is there a stone?"}
-        n_open = self.answers.count(None)
-        still = (
-            f", {n_open} to go" if n_open else ": green rings are stones, pink squares the network's marks"
-        )
+        self.progress.value = self._words()
+
+    def _words(self) -> str:
+        """Which picture this is, what was said to it, and what is still to do."""
+        said = {True: "you said: a stone", False: "you said: no stone", None: "is there a stone?"}
+        here, n_open = said[self.answers[self.position]], self.answers.count(None)
         number = f"<b>picture {self.position + 1} of {len(self.images)}</b>"
-        self.progress.value = f"{number}, {said[self.answers[self.position]]}{still}"
+        if n_open:
+            return f"{number} ({n_open} to go): {here}"
+        return f"{number}: {here}. Green rings are stones, pink squares the network's marks."
 
     def _table(self) -> str:
         """Hits, misses and false alarms of you and of the network, as HTML."""
