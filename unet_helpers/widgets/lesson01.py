@@ -54,7 +54,7 @@ Mask = NDArray[np.bool_]  # (H, W)
 
 SIDE_PX = 448  # of a slice that one looks at
 STILL_PX = 320  # of one that only stands on the page
-SLIDER: dict[str, Any] = {"style": {"description_width": "90px"}, "layout": {"width": "440px"}}
+SLIDER: dict[str, Any] = {"style": {"description_width": "90px"}, "layout": {"width": "380px"}}
 WINDOWS = {"soft tissue": (40, 400), "everything": (0, 2000), "narrow": (40, 60), "bone": (500, 1500)}
 KIDNEY_HU, URINE_HU = 30, 5  # the two tissues whose greys the window's live line compares
 
@@ -64,7 +64,7 @@ def _image(width_px: int = SIDE_PX) -> Any:
 
 
 def _button(text: str, style: str = "") -> Any:
-    return widgets.Button(description=text, button_style=style, layout=widgets.Layout(width="150px"))
+    return widgets.Button(description=text, button_style=style, layout=widgets.Layout(width="92px"))
 
 
 def _under(*children: Any) -> Any:
@@ -214,7 +214,7 @@ class WindowMover:
             button.on_click(self._preset)
         for slider in (self.level, self.width):
             slider.observe(self._draw, names="value")
-        beside = _under(self.level, self.width, *self.presets, self.words)
+        beside = _under(widgets.HBox(self.presets), self.level, self.width, self.words)
         self.widget = widgets.Box(
             [self.picture, beside], layout=widgets.Layout(display="flex", flex_flow="row wrap")
         )
@@ -263,7 +263,7 @@ class ThresholdHunt:
     def __init__(self, image: Image, mask: Mask) -> None:
         self._image, self._mask = image, mask
         self.tried: dict[int, float] = {}
-        self.picture, self.graph, self.words = _image(), _image(400), widgets.HTML()
+        self.picture, self.graph, self.words = _image(), _image(390), widgets.HTML()
         self.slider = widgets.IntSlider(value=60, min=0, max=255, description="threshold", **SLIDER)
         self.slider.observe(self._draw, names="value")
         row = widgets.Layout(display="flex", flex_flow="row wrap")
