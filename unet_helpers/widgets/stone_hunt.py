@@ -56,7 +56,8 @@ class StoneHunt:
         self.no.on_click(lambda _: self.answer(False))
         self.back.on_click(lambda _: self._turn_to(self.position - 1))
         self.forward.on_click(lambda _: self._turn_to(self.position + 1))
-        buttons = widgets.HBox([self.yes, self.no, self.back, self.forward])
+        wrap = widgets.Layout(display="flex", flex_flow="row wrap")
+        buttons = widgets.Box([self.yes, self.no, self.back, self.forward], layout=wrap)
         self.widget = widgets.VBox([self.progress, self.picture, buttons, self.result])
         self._turn_to(0)
 
