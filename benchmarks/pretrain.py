@@ -1,6 +1,6 @@
 """Makes and scores the weights that come with the package (unet_helpers/pretrained).
 
-    python benchmarks/pretrain.py train --minutes 1.2 --out DIR
+    python benchmarks/pretrain.py train --out DIR
     python benchmarks/pretrain.py score DIR/*.pt --real REAL --phantom-seed 2028 --patients 40
     python benchmarks/pretrain.py ship DIR/NAME.pt --variant last --threshold 0.5 --min-pixels 3
 
@@ -24,7 +24,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,8 @@ PATIENTS, VALIDATION, SEED = 400, 40, 7
 MOST_FALSE_ALARMS = 0.45  # an image
 AVERAGED = 0.3  # share of a run, its end, whose epochs are averaged
 REAL_SIZE = 313  # longest side of REAL's images for the network: pixels about as large as the phantom's
-THRESHOLDS = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
-MIN_PIXELS = (0, 4, 6)
+THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
+MIN_PIXELS = (0, 3, 5)
 LARGEST = 2 * 2**20  # bytes of a file of weights in float32; larger ones are kept in float16
 
 Weights = dict[str, torch.Tensor]
@@ -67,16 +67,22 @@ class Candidate:
     seed: int = 0
 
 
-UPRIGHT = Stronger(upside_down=False, scale=(0.7, 1.5), shift=0.2, bone=0.35)
+UPRIGHT = Stronger(upside_down=False, scale=(0.62, 1.5), shift=0.2, bone=0.35)
+GENTLE = replace(
+    UPRIGHT, scale=(0.7, 1.4), contrast=(0.75, 1.3), gamma=1.12, knee=2.0, noise=0.06, blur=0.7, blocks=0.03
+)
 WHOLE: dict[str, Any] = {"augment": UPRIGHT, "patch_size": 256, "batch_size": 24}
 CANDIDATES = {
-    "strong": Candidate(augment=UPRIGHT),
     "whole": Candidate(**WHOLE),
     "wide": Candidate(**WHOLE, network={"base_channels": 22}),
     "deep": Candidate(**WHOLE, network={"base_channels": 11, "depth": 5}),
+    "bones": Candidate(**{**WHOLE, "augment": replace(UPRIGHT, bone=0.5)}, lookalikes=0.35, seed=1),
+    "gentle": Candidate(**{**WHOLE, "augment": GENTLE}),
+    "patches": Candidate(augment=UPRIGHT),
     "few": Candidate(**WHOLE, patients=96),
     "lesson": Candidate(augment=None),
 }
+DEFAULTS = "whole,wide,deep,bones,gentle,patches"
 
 
 # --------------------------------------------------------------------------------------------- train
@@ -311,8 +317,8 @@ def main() -> None:
 def _train_options(sub: argparse.ArgumentParser, name: str) -> None:
     if name == "one":
         sub.add_argument("name", choices=CANDIDATES)
-    sub.add_argument("--candidates", default=",".join(CANDIDATES), help="names, with commas between them")
-    sub.add_argument("--minutes", type=float, default=1.2, help="of each candidate (default 1.2)")
+    sub.add_argument("--candidates", default=DEFAULTS, help=f"names, with commas (default {DEFAULTS})")
+    sub.add_argument("--minutes", type=float, default=2.0, help="of each candidate (default 2)")
     sub.add_argument("--steps", type=int, help="instead of minutes")
     sub.add_argument("--epoch", type=int, default=200, help="steps between two validations")
     sub.add_argument("--patients", type=int, default=PATIENTS, help="of the phantom")
