@@ -12,6 +12,7 @@ from PIL import Image
 from unet_helpers import inference, plotting
 from unet_helpers.command_line import predict
 from unet_helpers.data import load_image, load_mask
+from unet_helpers.engine import figures
 from unet_helpers.metrics import predicted_mask
 from unet_helpers.pretrained import load_pretrained
 
@@ -146,7 +147,7 @@ def test_a_full_disk_is_told_once(images: list[Path], best: Path, tmp_path: Path
     def full(figure, path):
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(plotting, "save_figure", full)
+    monkeypatch.setattr(figures, "save_figure", full)
     assert call("predict", *images, "--checkpoint", best, "--out", tmp_path) == 1
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and "No space left on device. Free some disk space." in err

@@ -1,5 +1,7 @@
 """Lesson 1's exercises: the right answer, the solution's code, and the mistakes that are recognised."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -43,7 +45,7 @@ def test_a_circle_of_that_diameter_has_the_area_of_the_stone(capsys: pytest.Capt
 
 
 def test_the_exams_are_those_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
-    n_exams = 1 + sum(b - a > EXAM_GAP_SECONDS for a, b in zip(SECONDS, SECONDS[1:], strict=False))
+    n_exams = 1 + sum(b - a > EXAM_GAP_SECONDS for a, b in pairwise(SECONDS))
     assert verdict(lesson01.n_exams, n_exams, capsys) == "✅ Correct."
 
 

@@ -16,6 +16,7 @@ from unet_helpers import plotting
 from unet_helpers.checkpoint import Checkpoint, load_checkpoint
 from unet_helpers.command_line.hints import in_options
 from unet_helpers.data import load_image
+from unet_helpers.engine import figures
 from unet_helpers.engine.files import check_writable, written_whole
 from unet_helpers.engine.progress import progress_bar
 from unet_helpers.inference import predict
@@ -88,7 +89,7 @@ def _write(folder: Path, stem: str, image: Array, mask: Array) -> str:
     try:
         if not (target := folder / f"{stem}_overlay.png").exists():
             axes = plotting.overlay(image, prediction=mask, title=stem)
-            plotting.save_figure(cast(Figure, axes.figure), target)
+            figures.save_figure(cast(Figure, axes.figure), target)
     except OSError:  # the disk: the next image would fail as well
         raise
     except Exception as error:  # whatever the drawing cannot do, the mask is what was asked for
