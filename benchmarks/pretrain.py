@@ -4,7 +4,7 @@
     python benchmarks/pretrain.py score DIR/*.pt --real REAL --phantom-seed 2028 --patients 40
     python benchmarks/pretrain.py ship DIR/NAME.pt --variant last --threshold 0.5 --min-pixels 3
 
-1. `train` writes 400 phantom patients (seed 7) and trains candidates on them, several at once: they share
+1. `train` writes 240 phantom patients (seed 7) and trains candidates on them, several at once: they share
    the engine of `fit` and differ in augmentation, number of patients, width, patches and seed. One file
    NAME.pt each holds its weights after the last step, and the mean of the weights of the last epochs.
    The last 40 patients choose threshold and smallest stone, with other greys as `Stronger` makes them.
@@ -43,7 +43,7 @@ from unet_helpers.pretrained import WEIGHTS
 from unet_helpers.training import TrainConfig, fit
 from unet_helpers.transforms import augment, normalise
 
-PATIENTS, VALIDATION, SEED = 400, 40, 7
+PATIENTS, VALIDATION, SEED = 240, 40, 7
 MOST_FALSE_ALARMS = 0.45  # an image
 AVERAGED = 0.3  # share of a run, its end, whose epochs are averaged
 REAL_SIZE = 313  # longest side of REAL's images for the network: pixels about as large as the phantom's
@@ -152,7 +152,7 @@ def settings(candidate: Candidate, args: argparse.Namespace, device: torch.devic
     length: dict[str, Any] = {"n_steps": args.steps} if args.steps else {"minutes": args.minutes}
     return TrainConfig(
         **length,
-        batch_size=candidate.batch_size if device.type == "cuda" else 6,
+        batch_size=candidate.batch_size if device.type == "cuda" else candidate.batch_size // 6,
         learning_rate=6e-3 if device.type == "cuda" else 4e-3,
         patch_size=candidate.patch_size,
         lookalike_fraction=candidate.lookalikes,
@@ -297,7 +297,7 @@ def ship(args: argparse.Namespace) -> None:
     if args.threshold is None:
         point = {name: chosen[name] for name in point}
     own = {"model": chosen["model"], "split": {"train": [], "val": []}, "provenance": provenance}
-    save_state(WEIGHTS, {**state["last"], **point, **own})
+    save_state(WEIGHTS, {**state["last"], **point, **own, "max_size": args.max_size})
     print(f"{WEIGHTS.stat().st_size / 2**20:.2f} MiB, {point}")
 
 
@@ -344,6 +344,7 @@ def _ship_options(sub: argparse.ArgumentParser, _: str) -> None:
     sub.add_argument("--variant", default="last")
     sub.add_argument("--threshold", type=float)
     sub.add_argument("--min-pixels", type=int)
+    sub.add_argument("--max-size", type=int, default=REAL_SIZE, help="longest side for the network")
     sub.add_argument("--version", default="1")
     sub.add_argument("--command", required=True, help="what made the file")
     sub.add_argument("--scores", type=Path, help="JSON file of scores for the provenance")

@@ -19,9 +19,9 @@ from unet_helpers.data import load_image
 from unet_helpers.engine import figures
 from unet_helpers.engine.files import check_writable, written_whole
 from unet_helpers.engine.progress import progress_bar
-from unet_helpers.inference import predict
+from unet_helpers.inference import MAX_SIZE, predict
 from unet_helpers.metrics import predicted_mask
-from unet_helpers.pretrained import load_pretrained
+from unet_helpers.pretrained import Pretrained, load_pretrained
 from unet_helpers.training import choose_device
 
 __all__ = ["run"]
@@ -38,10 +38,11 @@ def run(args: argparse.Namespace) -> int:
     """
     new = _without_mask(args.images, args.out)
     network, failed = _network(args.checkpoint, choose_device(args.device)), []
+    max_size = network.max_size if isinstance(network, Pretrained) else MAX_SIZE
     for path in progress_bar(new, desc="predicting", unit="image"):
         try:
             image = load_image(path)  # uint8 (H, W)
-            probability = predict(network.model, image)  # float32 (H, W)
+            probability = predict(network.model, image, max_size)  # float32 (H, W)
         except (ValueError, RuntimeError) as error:  # a broken file, or one too large for the memory
             failed.append(str(error) if str(path) in str(error) else f"{path}: {error}")
             continue
