@@ -56,7 +56,10 @@ Weights = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Candidate:
-    """What a network is trained with; `patients` learn, and VALIDATION others choose."""
+    """What a network is trained with; `patients` learn, and VALIDATION others choose.
+
+    A share `first` of the time it learns as in the lessons, on small patches, each step of which is cheap.
+    """
 
     patients: int = PATIENTS - VALIDATION
     augment: Stronger | None = field(default_factory=Stronger)  # None is the lessons' augmentation
@@ -64,6 +67,7 @@ class Candidate:
     patch_size: int = 160
     batch_size: int = 48
     lookalikes: float = 0.25
+    first: float = 0.15
     seed: int = 0
 
 
@@ -71,7 +75,7 @@ UPRIGHT = Stronger(upside_down=False, scale=(0.62, 1.5), shift=0.2, bone=0.35)
 GENTLE = replace(
     UPRIGHT, scale=(0.7, 1.4), contrast=(0.75, 1.3), gamma=1.12, knee=2.0, noise=0.06, blur=0.7, blocks=0.03
 )
-WHOLE: dict[str, Any] = {"augment": UPRIGHT, "patch_size": 256, "batch_size": 24}
+WHOLE: dict[str, Any] = {"augment": UPRIGHT, "patch_size": 256, "batch_size": 32}
 CANDIDATES = {
     "whole": Candidate(**WHOLE),
     "wide": Candidate(**WHOLE, network={"base_channels": 22}),
@@ -80,7 +84,7 @@ CANDIDATES = {
     "gentle": Candidate(**{**WHOLE, "augment": GENTLE}),
     "patches": Candidate(augment=UPRIGHT),
     "few": Candidate(**WHOLE, patients=96),
-    "lesson": Candidate(augment=None),
+    "lesson": Candidate(augment=None, first=0),
 }
 DEFAULTS = "whole,wide,deep,bones,gentle,patches"
 
@@ -120,12 +124,15 @@ def one(args: argparse.Namespace) -> None:
     def keep(history: list[dict[str, float]]) -> None:
         """Remember the weights of an epoch, and forget those of the first part of the run."""
         kept.append({name: values.clone() for name, values in model.state_dict().items()})
-        done = [e["step"] / args.steps if args.steps else e["seconds"] / 60 / args.minutes for e in history]
+        done = [config.progress(int(e["step"]), e["seconds"], 1) for e in history]
         del kept[: sum(share < 1 - AVERAGED for share in done[-len(kept) :])]
 
     run, change = args.work / args.name, candidate.augment or augment
-    config = settings(candidate, args, device)
     few = parts["val"][::8]  # the weights of a moment are not chosen by them, so a glance is enough
+    if candidate.first:
+        lesson = settings(replace(candidate, patch_size=160, batch_size=48), args, candidate.first, device)
+        fit(parts["train"], few, args.work / f"{args.name}-first", lesson, model, device, False, False)
+    config = settings(candidate, args, 1 - candidate.first, device)
     fit(parts["train"], few, run, config, model, device, False, False, keep, augment=change)
     last = load_state(run / "last.pt")
     last["images"]["val"] = image_hashes(parts["val"])
@@ -147,13 +154,16 @@ def one(args: argparse.Namespace) -> None:
     networks(args.out / f"{args.name}.pt")  # so that a file that cannot be read fails here
 
 
-def settings(candidate: Candidate, args: argparse.Namespace, device: torch.device) -> TrainConfig:
-    """How a candidate is trained here."""
-    length: dict[str, Any] = {"n_steps": args.steps} if args.steps else {"minutes": args.minutes}
+def settings(
+    candidate: Candidate, args: argparse.Namespace, part: float, device: torch.device
+) -> TrainConfig:
+    """How a candidate is trained here for a part of its time; a CPU takes small batches."""
+    length = {"n_steps": round(part * args.steps)} if args.steps else {"minutes": part * args.minutes}
+    gpu = device.type == "cuda"
     return TrainConfig(
         **length,
-        batch_size=candidate.batch_size if device.type == "cuda" else candidate.batch_size // 6,
-        learning_rate=6e-3 if device.type == "cuda" else 4e-3,
+        batch_size=candidate.batch_size if gpu else candidate.batch_size // 8,
+        learning_rate=6e-3 if gpu else 4e-3,
         patch_size=candidate.patch_size,
         lookalike_fraction=candidate.lookalikes,
         steps_per_epoch=args.epoch,
