@@ -24,69 +24,36 @@ import tempfile
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from candidates import CANDIDATES, DEFAULTS, VALIDATION, Candidate
 from stronger import Stronger
 
 from unet_helpers import phantom
 from unet_helpers.checkpoint import build_network, load_state, load_weights, save_state
 from unet_helpers.data import Pair, find_pairs, image_hashes, load_arrays
 from unet_helpers.engine.files import write_json
-from unet_helpers.inference import choose_device, predict_all
+from unet_helpers.evaluation import evaluate
+from unet_helpers.inference import MAX_SIZE, choose_device, predict_all
 from unet_helpers.metrics import dice, match_stones, predicted_mask
 from unet_helpers.model import UNet
 from unet_helpers.pretrained import WEIGHTS
 from unet_helpers.training import TrainConfig, fit
 from unet_helpers.transforms import augment, normalise
 
-PATIENTS, VALIDATION, SEED = 240, 40, 7
+PATIENTS, SEED = 240, 7
 MOST_FALSE_ALARMS = 0.45  # an image
 AVERAGED = 0.3  # share of a run, its end, whose epochs are averaged
 REAL_SIZE = 313  # longest side of REAL's images for the network: pixels about as large as the phantom's
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
 MIN_PIXELS = (0, 3, 5)
+SHOWN = ("dice_positive_mean", "section_sensitivity", "false_positives_per_image")
 LARGEST = 2 * 2**20  # bytes of a file of weights in float32; larger ones are kept in float16
 
 Weights = dict[str, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """What a network is trained with; `patients` learn, and VALIDATION others choose.
-
-    A share `first` of the time it learns as in the lessons, on small patches, each step of which is cheap.
-    """
-
-    patients: int = PATIENTS - VALIDATION
-    augment: Stronger | None = field(default_factory=Stronger)  # None is the lessons' augmentation
-    network: dict[str, int] = field(default_factory=dict)
-    patch_size: int = 160
-    batch_size: int = 48
-    lookalikes: float = 0.25
-    first: float = 0.15
-    seed: int = 0
-
-
-UPRIGHT = Stronger(upside_down=False, scale=(0.62, 1.5), shift=0.2, bone=0.35)
-GENTLE = replace(
-    UPRIGHT, scale=(0.7, 1.4), contrast=(0.75, 1.3), gamma=1.12, knee=2.0, noise=0.06, blur=0.7, blocks=0.03
-)
-WHOLE: dict[str, Any] = {"augment": UPRIGHT, "patch_size": 256, "batch_size": 32}
-CANDIDATES = {
-    "whole": Candidate(**WHOLE),
-    "wide": Candidate(**WHOLE, network={"base_channels": 22}),
-    "deep": Candidate(**WHOLE, network={"base_channels": 11, "depth": 5}),
-    "bones": Candidate(**{**WHOLE, "augment": replace(UPRIGHT, bone=0.5)}, lookalikes=0.35, seed=1),
-    "gentle": Candidate(**{**WHOLE, "augment": GENTLE}),
-    "patches": Candidate(augment=UPRIGHT),
-    "few": Candidate(**WHOLE, patients=96),
-    "lesson": Candidate(augment=None, first=0),
-}
-DEFAULTS = "whole,wide,deep,bones,gentle,patches"
 
 
 # --------------------------------------------------------------------------------------------- train
@@ -252,24 +219,32 @@ def score(args: argparse.Namespace) -> None:
     fresh = args.work or Path(tempfile.gettempdir()) / f"phantom-{args.phantom_seed}-{args.patients}"
     if not fresh.exists():
         phantom.write_dataset(fresh, n_patients=args.patients, seed=args.phantom_seed, progress=False)
-    sets = {"phantom": load_arrays(find_pairs(fresh))}
-    if args.real:
-        sets = {"real": load_arrays(find_pairs(args.real)[:: args.every]), **sets}
-    results = []
+    sets = {"phantom": find_pairs(fresh)}
+    if args.real:  # first, because it chooses
+        sets = {"real": find_pairs(args.real)[:: args.every], **sets}
+    wanted, results = args.variants.split(",") if args.variants else None, []
     for path in args.files:
         for variant, model in networks(path).items():
-            if args.variants and variant not in args.variants.split(","):
+            if wanted and variant not in wanted:
                 continue
             point: dict[str, float] = {}
-            for name, (images, masks) in sets.items():
-                size = args.real_size if name == "real" else 512
-                rows = table(predict_all(model, images, max_size=size), masks)
+            for name, pairs in sets.items():
+                images, masks = load_arrays(pairs)
+                size = args.real_size if name == "real" else MAX_SIZE
+                probabilities = predict_all(model, images, max_size=size)
+                rows = table(probabilities, masks)
                 point = point or choose(rows)
-                keys = ("threshold", "min_pixels")
-                here = next(row for row in rows if all(row[key] == point[key] for key in keys))
-                said = ", ".join(f"{key} {value:.3g}" for key, value in here.items())
-                print(f"{path.stem:10s} {variant:5s} {name:8s} n {len(images)}: {said}", flush=True)
-                results.append({"file": path.stem, "variant": variant, "data": name, "rows": rows})
+                threshold, least = point["threshold"], int(point["min_pixels"])
+                groups = [pair.group for pair in pairs]
+                scores = evaluate(probabilities, masks, threshold, least, groups=groups)
+                said = ", ".join(f"{key} {scores[key]:.3f} {scores['intervals'][key]}" for key in SHOWN)
+                print(
+                    f"{path.stem} {variant}, {name}, n {len(images)}, {threshold}, {least}: {said}",
+                    flush=True,
+                )
+                own = {key: value for key, value in scores.items() if not key.startswith("per_")}
+                names = {"file": path.stem, "variant": variant, "data": name, "max_size": size}
+                results.append({**names, "point": point, "scores": own, "rows": rows})
     if args.out:
         write_json(args.out, results)
 
