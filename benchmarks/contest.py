@@ -16,17 +16,19 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from matplotlib.figure import Figure
+from contest_table import plot, table
+from machine import convolution_peak, cpu_name, on_cores, operations_per_image, peak_memory_mib
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, pad
-from torch.utils.flop_counter import FlopCounterMode
+from torch.nn.functional import pad
 
 from unet_helpers.checkpoint import load_state
 from unet_helpers.data import (
@@ -38,77 +40,39 @@ from unet_helpers.data import (
     split_by_group,
     stone_strata,
 )
-from unet_helpers.evaluation import choose_threshold, compare, score_masks
+from unet_helpers.engine.figures import save_figure
+from unet_helpers.evaluation import choose_threshold, score_masks
 from unet_helpers.inference import predict_all, sixteen_bit_type
 from unet_helpers.metrics import predicted_mask
 from unet_helpers.model import n_parameters
-from unet_helpers.plotting import save_figure
 from unet_helpers.scores.records import image_record, score_image
-from unet_helpers.training import TrainConfig, fit
+from unet_helpers.training import TrainConfig, default_config, fit
 
-CPU = torch.device("cpu")
 Split = dict[str, list[Pair]]
 Row = dict[str, Any]
 
 
 class Padded(nn.Module):
-    """A network that needs sides of a multiple of 32, made to take any: padded by its edge, then cropped."""
+    """A network that needs sides of a multiple, at least two, made to take any: padded by the edge, cropped.
 
-    def __init__(self, network: nn.Module) -> None:
+    Args:
+        network: From (B, 1, H, W) to logits (B, 1, H, W).
+        multiple: Of which sides must be a multiple: one pixel alone at the lowest resolution has no spread.
+    """
+
+    def __init__(self, network: nn.Module, multiple: int = 32) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.multiple = network, multiple
 
     def forward(self, image: Tensor) -> Tensor:
         """Image (B, 1, H, W) -> logits (B, 1, H, W)."""
         height, width = image.shape[-2:]
-        image = pad(image, (0, -width % 32, 0, -height % 32), mode="replicate")
+        more = [max(-side % self.multiple, 2 * self.multiple - side) for side in (width, height)]
+        image = pad(image, (0, more[0], 0, more[1]), mode="replicate")
         return self.network(image)[..., :height, :width]
 
 
 # ------------------------------------------------------------------------------------------ measuring
-def synchronise(device: torch.device) -> None:
-    """Wait until a GPU has done what was asked of it."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def convolution_peak(dtype: torch.dtype, seconds: float = 2.0, device: torch.device = CPU) -> float:
-    """Floating-point operations a second of a large 3x3 convolution: what this machine can do at best."""
-    options = {"dtype": dtype, "device": device}
-    images = torch.randn(8, 64, 128, 128, **options).contiguous(memory_format=torch.channels_last)
-    weights = torch.randn(64, 64, 3, 3, **options).contiguous(memory_format=torch.channels_last)
-    n_calls = 1 if device.type == "cpu" else 20  # a GPU is asked for many at once
-    n_operations = n_calls * 2 * 8 * 64 * 64 * 9 * 128 * 128
-    best, end = 0.0, time.perf_counter() + seconds
-    with torch.inference_mode():
-        while time.perf_counter() < end:
-            start = time.perf_counter()
-            for _ in range(n_calls):
-                conv2d(images, weights, padding=1)
-            synchronise(device)
-            best = max(best, n_operations / (time.perf_counter() - start))
-    return best
-
-
-def operations_per_image(model: nn.Module, side: int) -> float:
-    """Floating-point operations of one training image: forward, and twice as many backward."""
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        model.eval()(torch.zeros(1, 1, side, side))
-    model.train()
-    return 3.0 * counter.get_total_flops()
-
-
-def peak_memory_mib() -> float:
-    """Largest resident memory of this process so far, in MiB; NaN on Windows."""
-    try:
-        import resource
-    except ImportError:
-        return float("nan")
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-
-
 def score(model: nn.Module, split: Split) -> Row:
     """Scores of the test part at the threshold that the validation part chooses."""
     val_images, val_masks = load_arrays(split["val"])
@@ -141,7 +105,8 @@ def score(model: nn.Module, split: Split) -> Row:
 
 def speed_row(model: nn.Module, side: int, n_images: int, seconds: float, dtype: torch.dtype) -> Row:
     """How fast the training was, and how much of the machine it used."""
-    speed, peak = n_images / seconds, convolution_peak(dtype)
+    speed = n_images / seconds
+    peak = convolution_peak(dtype, device=next(model.parameters()).device)
     return {
         "parameters": n_parameters(model),
         "precision": str(dtype).removeprefix("torch."),
@@ -155,25 +120,34 @@ def speed_row(model: nn.Module, side: int, n_images: int, seconds: float, dtype:
     }
 
 
+def device() -> torch.device:
+    """Where contestants train; the processes of a contest get it in their environment."""
+    return torch.device(os.environ.get("CONTEST_DEVICE", "cpu"))
+
+
 def train_with_fit(model: nn.Module, split: Split, config: TrainConfig, budget: float, **options: Any) -> Row:
     """Train `model` in place for `budget` seconds with the package's own loop, validated at the end only.
 
     The options are those of `fit`, such as `loss`.
     """
     with tempfile.TemporaryDirectory() as run:
-        fit(split["train"], split["val"], run, config, model, CPU, resume=False, progress=False, **options)
+        fit(split["train"], split["val"], run, config, model, device(), False, False, **options)
         state = load_state(Path(run) / "last.pt")
-    dtype = sixteen_bit_type(CPU) or torch.float32
+    dtype = sixteen_bit_type(device()) or torch.float32
     row = speed_row(model, config.patch_size, config.batch_size * state["step"], state["seconds"], dtype)
     return {**row, "steps": state["step"], "budget": budget}
 
 
 def timed_config(budget: float, seed: int, **changes: Any) -> TrainConfig:
     """Settings of the lessons for a budget in seconds; the schedule ends with it, validation comes after."""
-    return TrainConfig(**{"minutes": budget / 60, "steps_per_epoch": 10**9, "seed": seed, **changes})
+    timed = {"minutes": budget / 60, "steps_per_epoch": 10**9, "seed": seed}
+    return replace(default_config(device()), **{**timed, **changes})
 
 
 # ----------------------------------------------------------------------------------- rows, made in pieces
+Job = tuple[str, int, list[float]]  # contestant, seed, budgets in seconds
+
+
 def read_rows(path: Path) -> list[Row]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
 
@@ -183,32 +157,84 @@ def _missing(rows: list[Row], name: str, seed: int, threads: int, budgets: list[
     return [budget for budget in budgets if (name, seed, threads, budget) not in done]
 
 
-def measure(script: str, args: argparse.Namespace, name: str, seed: int, budgets: list[float]) -> None:
-    """Let a fresh process train one contestant; append the rows it prints."""
-    command = [
-        sys.executable,
-        script,
-        "--data",
-        str(args.data),
-        "--threads",
-        str(args.threads),
-        "--one",
-        json.dumps([name, seed, budgets]),
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    with args.out.open("a", encoding="utf-8") as file:
-        for line in done.stdout.splitlines():
-            if line.startswith('{"contestant"'):
-                file.write(line + "\n")
-                budget, dice = (json.loads(line)[key] for key in ("budget", "dice_positive_mean"))
-                print(f"{name}, seed {seed}, {budget:g} s: Dice {dice:.3f}", flush=True)
+def measure(script: str, args: argparse.Namespace, job: Job, seconds: float) -> bool:
+    """Let a fresh process train one contestant; append the rows as it prints them.
+
+    Args:
+        script: The file that knows the contestants.
+        args: Command line of the contest.
+        job: What to train.
+        seconds: When to end the process, rows or no rows; infinity waits for it.
+
+    Returns:
+        Whether the process ended well.
+    """
+    command = [sys.executable, script, "--data", str(args.data), "--threads", str(args.threads)]
+    command += ["--jobs", str(args.jobs), "--one", json.dumps(job)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads), "CONTEST_DEVICE": args.device}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    clock = threading.Timer(min(seconds, threading.TIMEOUT_MAX), process.kill)
+    clock.daemon = True
+    clock.start()
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith('{"contestant"'):
+            row = json.loads(line)
+            with _ONE_AT_A_TIME, args.out.open("a", encoding="utf-8") as file:
+                file.write(line)
+            dice = row["dice_positive_mean"]
+            print(f"{job[0]}, seed {job[1]}, {row['budget']:g} s: Dice {dice:.3f}", flush=True)
+    clock.cancel()
+    return process.wait() == 0
+
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def measure_all(
+    script: str, args: argparse.Namespace, jobs: list[Job], overhead: Callable[[str], float]
+) -> list[Job]:
+    """Do jobs, `--jobs` at once, each on cores of its own; returns those that failed or found no time.
+
+    None is begun that `--wall` would cut off, and with several at once the longest come first.
+    """
+    started, cores, n = time.perf_counter(), _cores(args.cores), args.threads
+    waiting = sorted(jobs, key=lambda job: -max(job[2])) if args.jobs > 1 else list(jobs)
+    undone = list[Job]()
+
+    def work(number: int) -> None:
+        mine = [cores[(number * n + i) % len(cores)] for i in range(n)] if cores else None
+        with on_cores(mine):  # this thread alone, and the processes that it starts
+            while True:
+                left = args.wall - (time.perf_counter() - started)
+                with _ONE_AT_A_TIME:
+                    fitting = [job for job in waiting if max(job[2]) + overhead(job[0]) <= left]
+                    if not fitting:
+                        return
+                    waiting.remove(fitting[0])
+                if not measure(script, args, fitting[0], left):
+                    undone.append(fitting[0])
+
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for done in [pool.submit(work, number) for number in range(args.jobs)]:
+            done.result()
+    return undone + waiting
+
+
+def _cores(text: str | None) -> list[int]:
+    """Numbers of "2-15" or "0,2,4-7"."""
+    cores = list[int]()
+    for part in (text or "").split(","):
+        first, _, last = part.partition("-")
+        cores += range(int(first), int(last or first) + 1) if first else []
+    return cores
 
 
 def main(
     script: str,
     contestants: dict[str, Callable[[Split, int, list[float]], list[Row]]],
     separate_runs: Callable[[str], bool],
+    overhead: Callable[[str], float] = lambda name: 40.0,
 ) -> None:
     """Command line of a contest.
 
@@ -216,39 +242,51 @@ def main(
         script: `__file__` of the caller.
         contestants: By name: takes split, seed and budgets in seconds, returns one row a budget.
         separate_runs: Whether a contestant needs a run a budget, because its schedule ends with the budget.
+        overhead: Seconds that a contestant takes beside its training, on one core: loading, scoring.
     """
+    args = _arguments(script, contestants)
+    if args.one:
+        _one(args, contestants)
+        return
+    jobs = list[Job]()
+    budgets = [float(budget) for budget in args.budgets.split(",")]
+    for seed in [] if args.table else [int(seed) for seed in args.seeds.split(",")]:
+        for name in args.contestants:
+            left = _missing(read_rows(args.out), name, seed, args.threads, budgets)
+            some = [[b] for b in left] if separate_runs(name) else [left] if left else []
+            jobs += [(name, seed, budgets_of_one) for budgets_of_one in some]
+    if jobs:
+        open_dataset(args.data)  # once, before many processes ask for it
+    undone = measure_all(script, args, jobs, overhead)
+    print(table(read_rows(args.out), next(iter(contestants))))
+    if args.figure:
+        save_figure(plot(read_rows(args.out)), args.figure)
+    if undone:
+        names = "; ".join(f"{name}, seed {seed}, {some} s" for name, seed, some in undone)
+        sys.exit(f"Not measured, for want of time or because they failed: {names}.")
+
+
+def _arguments(script: str, contestants: dict[str, Callable]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("--data", default="phantom", help='"phantom", or a folder of pairs (default phantom)')
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path(script).with_suffix(".jsonl").name,
-        help="file of JSON lines that rows are appended to",
-    )
+    out = Path(script).with_suffix(".jsonl").name
+    parser.add_argument("--out", type=Path, default=Path(out), help="JSON lines that rows are appended to")
     parser.add_argument("--contestants", help=f"names, by commas; all: {', '.join(contestants)}")
     parser.add_argument("--budgets", default="60,180,300", help="training seconds (default 60,180,300)")
     parser.add_argument("--seeds", default="0", help="default 0")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
+    parser.add_argument("--device", default="cpu", help="where to train (default cpu)")
+    parser.add_argument("--jobs", type=int, default=1, help="contestants that train at once (default 1)")
+    parser.add_argument("--cores", help='CPU cores that they share out among them, such as "2-15"')
+    parser.add_argument("--wall", type=float, default=float("inf"), help="seconds for everything")
     parser.add_argument("--table", action="store_true", help="measure nothing, print what is there")
     parser.add_argument("--figure", type=Path, help="also draw mean Dice against seconds into this file")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    args.out = Path(args.out)
-    if args.one:
-        _one(args, contestants)
-        return
-    names = args.contestants.split(",") if args.contestants else list(contestants)
-    if unknown := set(names) - contestants.keys():
-        parser.error(f"--contestants must be among {', '.join(contestants)}, got {sorted(unknown)[0]}")
-    budgets = [float(budget) for budget in args.budgets.split(",")]
-    for seed in [] if args.table else [int(seed) for seed in args.seeds.split(",")]:
-        for name in names:
-            left = _missing(read_rows(args.out), name, seed, args.threads, budgets)
-            for some in [[b] for b in left] if separate_runs(name) else [left] if left else []:
-                measure(script, args, name, seed, some)
-    print(table(read_rows(args.out), next(iter(contestants))))
-    if args.figure:
-        save_figure(plot(read_rows(args.out)), args.figure)
+    args.contestants = args.contestants.split(",") if args.contestants else list(contestants)
+    if unknown := set(args.contestants) - contestants.keys():
+        parser.error(f"--contestants must be among {', '.join(contestants)}, got {min(unknown)}")
+    return args
 
 
 def _one(args: argparse.Namespace, contestants: dict[str, Callable]) -> None:
@@ -257,112 +295,11 @@ def _one(args: argparse.Namespace, contestants: dict[str, Callable]) -> None:
     torch.manual_seed(seed)
     pairs = find_pairs(open_dataset(args.data))
     split = split_by_group(pairs, strata=stone_strata(pairs))
+    about = {"contestant": name, "seed": seed, "threads": args.threads, "torch": torch.__version__}
+    about |= {"machine": _machine(), "jobs": args.jobs}
     for row in contestants[name](split, seed, budgets):
-        about = {"contestant": name, "seed": seed, "threads": args.threads, "torch": torch.__version__}
         print(json.dumps({**about, **row}), flush=True)
 
 
-def table(rows: list[Row], reference: str) -> str:
-    """Markdown: one line a contestant and budget, mean over the seeds, their range, and what it gains.
-
-    Args:
-        rows: What was measured.
-        reference: The contestant that all others are compared with, on the same images.
-    """
-    head = (
-        "contestant",
-        "s",
-        "seeds",
-        "mean Dice (range)",
-        f"Dice minus {reference} (95 %)",
-        "validation",
-        "sections found",
-        "stones found",
-        "false alarms",
-        "parameters",
-        "images/s",
-        "MPx/s",
-        "share of peak",
-        "memory, MiB",
-    )
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    keys = sorted({(r["threads"], r["budget"], r["contestant"]) for r in rows})
-    for threads, budget, name in keys:
-        some = [r for r in rows if (r["threads"], r["budget"], r["contestant"]) == (threads, budget, name)]
-
-        def mean(key: str, some: list[Row] = some) -> float:
-            return float(np.mean([row[key] for row in some]))
-
-        dices = [row["dice_positive_mean"] for row in some]
-        cells = (
-            name,
-            f"{budget:g}",
-            str(len(some)),
-            f"{np.mean(dices):.3f} ({min(dices):.3f} to {max(dices):.3f})",
-            _change(rows, some, reference),
-            f"{mean('val_dice'):.3f}",
-            f"{mean('section_sensitivity'):.3f}",
-            f"{mean('stone_sensitivity'):.3f}",
-            f"{mean('false_positives_per_image'):.2f}",
-            f"{some[0]['parameters']:,}",
-            f"{mean('images_per_s'):.1f}",
-            f"{mean('megapixels_per_s'):.2f}",
-            f"{100 * mean('share_of_peak'):.0f} % {some[0]['precision']}",
-            f"{mean('peak_memory_mib'):.0f}",
-        )
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def _change(rows: list[Row], some: list[Row], reference: str) -> str:
-    """Paired difference of the mean Dice to the reference, same budget, over the seeds that both have."""
-    about = {name: some[0][name] for name in ("threads", "budget")} | {"contestant": reference}
-    theirs = {row["seed"]: row for row in rows if about.items() <= row.items()}
-    pairs = [(theirs[row["seed"]], row) for row in some if row["seed"] in theirs]
-    if some[0]["contestant"] == reference or not pairs:
-        return "-"
-    one, other = (
-        {"per_image": [image for row in part for image in row["per_image"]]}
-        for part in zip(*pairs, strict=True)
-    )
-    groups = [group for _, row in pairs for group in row["groups"]]  # a patient is drawn with all seeds
-    change = compare(one, other, groups)["dice_positive_mean"]
-    return "{:+.3f} ({:+.3f} to {:+.3f})".format(change["difference"], *change["interval"])
-
-
-def plot(rows: list[Row]) -> Figure:
-    """Mean Dice against the seconds of training: a line a contestant, a bar from the worst seed to the best.
-
-    A library network has one colour, dashed with its own settings and solid inside our recipe.
-    """
-    figure = Figure(figsize=(7.5, 4), layout="constrained")
-    ax = figure.subplots()
-    names = sorted({row["contestant"] for row in rows}, key=lambda name: (name != "ours", name))
-    families = list(dict.fromkeys(name.removesuffix("-in-ours") for name in names))
-    for name in names:
-        family = name.removesuffix("-in-ours")
-        budgets = sorted({row["budget"] for row in rows if row["contestant"] == name})
-        dices = [
-            [r["dice_positive_mean"] for r in rows if (r["contestant"], r["budget"]) == (name, budget)]
-            for budget in budgets
-        ]
-        means = np.array([np.mean(some) for some in dices])
-        spread = [means - [min(some) for some in dices], [max(some) for some in dices] - means]
-        ax.errorbar(
-            budgets,
-            means,
-            spread,
-            marker="o",
-            capsize=3,
-            color=_COLOURS[families.index(family)],
-            linewidth=3 if name == "ours" else 1.5,
-            linestyle="--" if name == family != "ours" else "-",
-            label=name.replace("-in-ours", ", our recipe"),
-        )
-    ax.set(xlabel="seconds of training", ylabel="mean Dice, test part", ylim=(0, 1), xlim=(0, None))
-    ax.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", frameon=False)
-    return figure
-
-
-_COLOURS = ["#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"]
+def _machine() -> str:
+    return torch.cuda.get_device_name() if device().type == "cuda" else cpu_name()

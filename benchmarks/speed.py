@@ -14,16 +14,18 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
-from contest import Split, convolution_peak, operations_per_image, synchronise
+from machine import convolution_peak, operations_per_image, synchronise
 from torch import Tensor, nn
 
-from unet_helpers.data import find_pairs, open_dataset, split_by_group, stone_strata
+from unet_helpers.data import Pair, find_pairs, open_dataset, split_by_group, stone_strata
+from unet_helpers.engine.stack import Stack
 from unet_helpers.engine.stopping import read_losses
 from unet_helpers.inference import choose_device, sixteen_bit_type
 from unet_helpers.model import UNet
-from unet_helpers.training import Run, TrainConfig, default_config, fit, load_arrays, train_step
+from unet_helpers.training import Run, TrainConfig, default_config, fit, load_arrays
 from unet_helpers.transforms import PatchSampler
 
 VARIANTS = {  # True: makes sense on a GPU only
@@ -40,14 +42,52 @@ DICES = (0.80, 0.85, 0.90)
 
 
 def ms_per_step(
-    variant: str, arrays: tuple[list, list], config: TrainConfig, device: torch.device, n_steps: int
+    variant: str,
+    arrays: tuple[list, list],
+    config: TrainConfig,
+    device: torch.device,
+    n_steps: int,
+    base_channels: int = 16,
+    stack: Stack | None = None,
 ) -> float:
-    """Milliseconds of a whole training step, patches and augmentation included."""
+    """Milliseconds of a whole training step, patches and augmentation included.
+
+    Args:
+        variant: A key of `VARIANTS`.
+        arrays: Training images and masks.
+        config: Settings.
+        device: Where to compute.
+        n_steps: Steps that are timed.
+        base_channels: Width of the network.
+        stack: What `engine.stack.stack_up` made of the arrays on the device; None to make it here.
+    """
+    run, sampler = prepare(variant, arrays, config, device, base_channels, stack)
+    step = step_of(run, sampler)
+
+    def whole_step() -> None:
+        step()
+        if variant == "loss read at every step" or not run.reads_late:
+            read_losses(run)
+
+    milliseconds = timed(whole_step, n_steps, device)
+    return milliseconds if getattr(step.func, "works", True) else float("nan")  # it could not be recorded
+
+
+def prepare(
+    variant: str,
+    arrays: tuple[list, list],
+    config: TrainConfig,
+    device: torch.device,
+    base_channels: int = 16,
+    stack: Stack | None = None,
+) -> tuple[Run, PatchSampler]:
+    """A run and its patches, with one optimisation left out."""
     torch.manual_seed(config.seed)
-    run = Run(config, UNet(**_settings(variant)), device)
+    run = Run(config, UNet(**network_settings(variant, base_channels)), device)
     run.model.train()
     shares = config.patch_size, config.stone_fraction, config.lookalike_fraction
-    sampler = PatchSampler(*arrays, *shares, "cpu" if variant == "images kept on the CPU" else device)
+    elsewhere = variant == "images kept on the CPU"
+    sampler = PatchSampler(*arrays, *shares, "cpu" if elsewhere else device, None if elsewhere else stack)
     sampler.device = device  # where the patches go
     if variant == "float32 instead of 16 bits":
         run.network, run.scaler = _in_float32(run.model), torch.amp.GradScaler(device.type, enabled=False)
@@ -55,16 +95,28 @@ def ms_per_step(
         run.model.to(memory_format=torch.contiguous_format)
         run.network = lambda images: run.model(images.clone(memory_format=torch.contiguous_format))
     if variant == "unfused optimiser":
-        run.optimiser = torch.optim.AdamW(run.model.parameters(), fused=False)
+        recorded = device.type == "cuda" and config.cuda_graphs == "auto"
+        run.optimiser = torch.optim.AdamW(run.model.parameters(), fused=False, capturable=recorded)
     if variant == "with torch.compile":
         run.network = torch.compile(run.model, dynamic=False)
-    for step in range(n_steps + 5):
-        if step == 5:  # the first steps prepare what later ones use again
-            synchronise(device)
-            start = time.perf_counter()
-        train_step(run, sampler)
-        if variant == "loss read at every step" or not run.reads_late:
-            read_losses(run)
+    return run, sampler
+
+
+def step_of(run: Run, sampler: PatchSampler) -> partial[None]:
+    """What `fit` calls once a step: on a GPU a recording of `train_step`, unless the settings forbid it."""
+    from unet_helpers.engine.graphs import step_function
+
+    return partial(step_function(run), run, sampler)
+
+
+def timed(step: Callable[[], None], n_steps: int, device: torch.device, n_first: int = 5) -> float:
+    """Milliseconds a step, after some that prepare what later ones use again."""
+    for _ in range(n_first):
+        step()
+    synchronise(device)
+    start = time.perf_counter()
+    for _ in range(n_steps):
+        step()
     synchronise(device)
     return 1000 * (time.perf_counter() - start) / n_steps
 
@@ -77,11 +129,14 @@ def _in_float32(model: nn.Module) -> Callable[[Tensor], Tensor]:
     return network
 
 
-def _settings(variant: str) -> dict[str, int]:
-    return {"base_channels": 8, "unshuffle": 1} if variant.startswith("without folding") else {}
+def network_settings(variant: str, base_channels: int = 16) -> dict[str, int]:
+    """Arguments of the `UNet` of a variant."""
+    if variant.startswith("without folding"):
+        return {"base_channels": base_channels // 2, "unshuffle": 1}
+    return {"base_channels": base_channels}
 
 
-def step_table(split: Split, config: TrainConfig, device: torch.device, n_steps: int) -> str:
+def step_table(split: dict[str, list[Pair]], config: TrainConfig, device: torch.device, n_steps: int) -> str:
     """Markdown: one line for each optimisation left out."""
     arrays, dtype = load_arrays(split["train"]), sixteen_bit_type(device) or torch.float32
     peaks = {kind: convolution_peak(kind, device=device) for kind in {dtype, torch.float32}}
@@ -100,12 +155,12 @@ def step_table(split: Split, config: TrainConfig, device: torch.device, n_steps:
         milliseconds = ms_per_step(variant, arrays, config, device, n_steps)
         peak = peaks[torch.float32 if variant.startswith("float32") else dtype]
         speed = 1000 * config.batch_size / milliseconds
-        work = operations_per_image(UNet(**_settings(variant)), config.patch_size)
+        work = operations_per_image(UNet(**network_settings(variant)), config.patch_size)
         lines.append(f"| {variant} | {milliseconds:.3g} | {speed:.0f} | {100 * speed * work / peak:.0f} % |")
     return "\n".join(lines)
 
 
-def dice_table(split: Split, config: TrainConfig, device: torch.device) -> str:
+def dice_table(split: dict[str, list[Pair]], config: TrainConfig, device: torch.device) -> str:
     """Markdown: seconds until the validation Dice is reached, without and with torch.compile."""
     lines = [
         "| torch.compile | " + " | ".join(f"s to {dice:g}" for dice in DICES) + " | best | s in all |",

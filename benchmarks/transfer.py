@@ -29,11 +29,11 @@ import torch
 
 from unet_helpers.checkpoint import Checkpoint, load_checkpoint
 from unet_helpers.data import Pair, find_pairs, split_by_group, stone_strata
+from unet_helpers.engine.figures import save_figure
 from unet_helpers.engine.files import write_json
 from unet_helpers.evaluation import evaluate, score_masks
 from unet_helpers.inference import predict_all
 from unet_helpers.model import UNet
-from unet_helpers.plotting import save_figure
 from unet_helpers.training import TrainConfig, fit, load_arrays
 
 STARTS = ["random", "phantom"]

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+# one thread: tiny networks gain nothing from more, a busy machine does not slow them down, and the number is
+# fixed: engine.threads would change it, and with it the last digits that tests compare
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session", autouse=True)

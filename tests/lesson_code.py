@@ -179,19 +179,19 @@ class _Essence(ast.NodeTransformer):
         node.annotation = None
         return node
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt | None:  # noqa: N802
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt | None:
         return None if node.value is None else ast.Assign(targets=[node.target], value=node.value)
 
-    def visit_If(self, node: ast.If) -> ast.stmt | None:  # noqa: N802
+    def visit_If(self, node: ast.If) -> ast.stmt | None:
         if not node.orelse and all(isinstance(one, ast.Raise) for one in node.body):
             return None
         return self.generic_visit(node)  # type: ignore[return-value]
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.stmt:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.stmt:
         node.returns = None
         return self._without_docstring(node)
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.stmt:  # noqa: N802
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.stmt:
         return self._without_docstring(node)
 
     def _without_docstring(self, node: Any) -> ast.stmt:

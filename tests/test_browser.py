@@ -31,7 +31,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unet_helpers.inspector import WHOLE, Inspector
+from unet_helpers.inspector import Inspector
+from unet_helpers.widgets.inspector_controls import WHOLE
 
 ROOT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -87,10 +87,12 @@ def test_damaged_bytes_end_in_a_network_or_one_sentence(saved: Path):
     whole, start = saved.read_bytes(), saved.read_bytes().find(b"data.pkl")
     for position in range(start, start + 1500, 12):
         saved.write_bytes(whole[:position] + bytes([whole[position] ^ 0x15]) + whole[position + 1 :])
+        told = None
         try:
             load_checkpoint(saved)
         except ValueError as error:
-            assert str(saved) in str(error)
+            told = str(error)
+        assert told is None or str(saved) in told
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_misses_and_false_alarms_of_all_images_count_for_the_smallest_size():
 
 
 def test_thresholds_go_from_a_tenth_to_nine_tenths_in_steps_of_a_twentieth():
-    assert THRESHOLDS == pytest.approx(np.linspace(0.1, 0.9, 17)) and 0.5 in THRESHOLDS
+    assert pytest.approx(np.linspace(0.1, 0.9, 17)) == THRESHOLDS and 0.5 in THRESHOLDS
 
 
 def test_no_stone_no_threshold():

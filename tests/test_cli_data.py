@@ -53,9 +53,9 @@ def test_check_exits_1_and_names_what_is_wrong(data: Path, tmp_path: Path, capsy
     masks_of_0_and_1(copy)
     assert call("check", copy) == 1
     out = capsys.readouterr().out
-    assert "1 broken files" in out and first.name in out
-    assert "1 images without mask\n  plain.jpg" in out
-    assert f"1 masks without image\n  {second.stem}_mask.png" in out
+    assert "1 broken file\n" in out and first.name in out
+    assert "1 image without mask\n  plain.jpg" in out
+    assert f"1 mask without image\n  {second.stem}_mask.png" in out
     assert "NO mask has a pixel above 127" in out and "0, 1: 10 masks" in out
 
 

@@ -290,7 +290,7 @@ def test_folders_are_groups_in_check_and_evaluate(known: Path, tmp_path: Path, c
             shutil.copy(path, folder / f"s{n}{ending}.png")
     assert call("check", tmp_path / "data", "--group-by", "folder") == 0
     out = capsys.readouterr().out
-    assert "8 pairs in 2 groups" in out and "8 images are grouped by the folder that they lie in" in out
+    assert "8 pairs in 2 groups" in out and "8 images are grouped by folder" in out
     checkpoint = save_known(tmp_path / "best.pt")
     scores = evaluated(checkpoint, tmp_path / "data", tmp_path / "a.json", "--group-by", "folder")
     assert scores["n_groups"] == 2 and scores["n_images"] == 8

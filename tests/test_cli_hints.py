@@ -47,6 +47,7 @@ OTHER_DOORS = {"exercises", "pictures", "inspector.py", "command_line"}  # nobod
             "Add a groups.csv, or group by folder if each is one patient.",
             "Add a groups.csv, or --group-by folder if each is one patient.",
         ),
+        ("Add patients, or use data.folds_by_group.", "Add patients, or use --folds."),
     ],
 )
 def test_python_becomes_an_option(text: str, told: str):

@@ -16,6 +16,7 @@ from unet_helpers.checkpoint import load_checkpoint, load_state
 from unet_helpers.command_line import train
 from unet_helpers.command_line.parser import make_parser
 from unet_helpers.data import find_pairs, load_image, split_by_group, stone_strata
+from unet_helpers.engine import figures
 from unet_helpers.training import TrainConfig
 
 pytest_plugins = ["cli_runs"]
@@ -72,7 +73,7 @@ def test_the_curves_are_those_of_the_run(data: Path, tmp_path: Path, monkeypatch
     fitted(data, monkeypatch)
     with (
         patch.object(train.plotting, "plot_history", wraps=train.plotting.plot_history) as drawn,
-        patch.object(train.plotting, "save_figure", wraps=train.plotting.save_figure) as saved,
+        patch.object(figures, "save_figure", wraps=figures.save_figure) as saved,
     ):
         assert call("train", data, "--out", tmp_path, "--device", "cpu") == 0
     assert drawn.call_args.args == (load_state(tmp_path / "last.pt")["history"],)

@@ -24,9 +24,9 @@ from unet_helpers.data import (
     load_image,
     load_mask,
     load_pair,
-    scan_folder,
     spacings,
 )
+from unet_helpers.folders.finding import scan_folder
 
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5  # 0 to 235
 MASK = np.zeros((6, 8), bool)
@@ -62,6 +62,7 @@ def test_reading_files_loads_neither_the_rooms_nor_torch():
         "unet_helpers",
         "unet_helpers.data",
         "unet_helpers.engine",
+        "unet_helpers.engine.doors",
         "unet_helpers.engine.progress",
     ]
     assert "torch" not in loaded
@@ -148,13 +149,13 @@ def test_leftovers_are_named_and_counted(tmp_path: Path):
     for n in range(23):
         write(tmp_path / f"lonely{n:02d}.jpg")
     write(tmp_path / "orphan_mask.png")
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="left out") as caught:
         pairs = find_pairs(tmp_path)
     text = "\n".join(str(warning.message) for warning in caught)
     assert len(pairs) == 3 and len(caught) == 2
     assert "23 images without a mask" in text
     assert "lonely00.jpg, lonely01.jpg" in text and "and 3 more" in text
-    assert "1 masks without an image are left out: orphan_mask.png" in text
+    assert "1 mask without an image is left out: orphan_mask.png" in text
     assert caught[0].filename == __file__  # the warning points at the caller's line
 
 
@@ -223,7 +224,7 @@ def test_the_source_is_the_text_before_rf(tmp_path: Path):
 def test_plain_names_are_their_own_group_with_a_warning(tmp_path: Path):
     write_pair(tmp_path, "a")
     write_pair(tmp_path, "b.rf.1")
-    with pytest.warns(UserWarning, match=r"1 of 2 images name no exam .* leakage .* groups\.csv"):
+    with pytest.warns(UserWarning, match=r"1 of 2 images names no exam .* leakage .* groups\.csv"):
         assert {pair.group for pair in find_pairs(tmp_path)} == {"a", "b"}
 
 
@@ -437,13 +438,13 @@ def test_rows_that_do_not_fit_are_named(tmp_path: Path):
     (tmp_path / "groups.csv").write_text(
         "stem,group\ns0,A\ns0,B\ns1,A\nS2,B\ns3_typo,B\nt1,C\nt2,C\nt3,C\nno mask yet,C\n"
     )
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match=r"groups\.csv has|left out|no exam") as caught:
         pairs = find_pairs(tmp_path)
     texts = [str(warning.message) for warning in caught if "groups.csv has" in str(warning.message)]
     assert texts == [
         "groups.csv has 4 rows that match no image: s3_typo, t1, t2 and 1 more.",
-        "groups.csv has 1 images in two groups, which are joined: s0 (A, B).",
-        "groups.csv has 1 rows that match only in another case, and count: S2.",
+        "groups.csv has 1 image in two groups, which are joined: s0 (A, B).",
+        "groups.csv has 1 row that matches only in another case: S2.",
     ]
     assert [pair.group for pair in pairs] == ["A", "A", "A", "s3"]  # A and B are joined: the safe reading
 

@@ -102,7 +102,7 @@ def test_a_comment_or_other_line_ends_in_the_source_change_no_name(tmp_path: Pat
     shutil.copytree(Path(datasets.__file__).parents[1], copy, ignore=shutil.ignore_patterns("__pycache__"))
     for path in (copy / "phantom").glob("*.py"):
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n") + b"# a comment\r\n")
-    program = "from unet_helpers import data; print(data.phantom_dataset(1, 1, 64))"
+    program = "from unet_helpers.folders import sources; print(sources.phantom_dataset(1, 1, 64))"
     found = []
     for root in (copy.parent, Path(datasets.__file__).parents[2]):
         ended = subprocess.run(
@@ -332,10 +332,12 @@ def test_every_flipped_byte_ends_in_a_folder_or_one_sentence(tmp_path: Path, met
     for position in range(0, len(raw), 2):
         path = tmp_path / "a.zip"
         path.write_bytes(raw[:position] + bytes([raw[position] ^ 0x55]) + raw[position + 1 :])
+        told = None
         try:
             assert unpack(path).is_dir()
-        except ValueError as error:
-            assert "a.zip must" in str(error)  # nothing else may escape: zlib.error, LZMAError, EOFError, ...
+        except ValueError as error:  # nothing else may escape: zlib.error, LZMAError, EOFError, ...
+            told = str(error)
+        assert told is None or "a.zip must" in told
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError(28, "No space left on device")])

@@ -104,7 +104,11 @@ def test_the_benchmark_runs():
         [sys.executable, script, "--images", "3", "--size", "48", "--parts"], text=True, capture_output=True
     )
     assert ran.returncode == 0, ran.stderr
-    assert re.findall(r"^(\w+) +all scores +[\d.]+ s", ran.stdout, re.M) == ["good", "unsure", "noise"]
+    assert re.findall(r"^(\w+) +all scores +[\d.]+ s", ran.stdout, re.MULTILINE) == [
+        "good",
+        "unsure",
+        "noise",
+    ]
 
 
 # ------------------------------------------------------------------- sizes, intervals, curves, by hand

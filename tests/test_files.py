@@ -24,9 +24,14 @@ def test_the_file_appears_at_the_end(tmp_path: Path):
 def test_after_an_interruption_the_old_file_stands(tmp_path: Path, interruption: type[BaseException]):
     target = tmp_path / "a.txt"
     target.write_text("old")
-    with pytest.raises(interruption), written_whole(target) as scratch:
-        scratch.write_text("half")
-        raise interruption
+
+    def interrupted() -> None:
+        with written_whole(target) as scratch:
+            scratch.write_text("half")
+            raise interruption
+
+    with pytest.raises(interruption):
+        interrupted()
     assert target.read_text() == "old" and list(tmp_path.iterdir()) == [target]
 
 

@@ -39,7 +39,7 @@ def fragments() -> list[np.ndarray]:
     kept = [ndimage.label(t, SQUARE)[0] > 0 for t in TARGETS]
     mesh = [np.zeros_like(t) for t in TARGETS]
     for mask, full in zip(mesh, kept, strict=True):
-        labels, n = label_stones(full)
+        labels, _ = label_stones(full)
         for number, (r, c) in enumerate(ndimage.find_objects(labels), 1):
             inside = labels == number
             mask |= inside & ((rows - r.start) % 3 != 2) & ((columns - c.start) % 3 != 2)

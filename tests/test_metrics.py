@@ -7,14 +7,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from unet_helpers.engine.checks import check_probabilities, check_probability
 from unet_helpers.metrics import (
     HIT_IOU,
-    check_probabilities,
-    check_probability,
     confusion_counts,
     dice,
     divided,
-    equal_area_diameter,
     false_alarms,
     iou,
     label_stones,
@@ -23,6 +21,7 @@ from unet_helpers.metrics import (
     pooled_dice,
     predicted_mask,
 )
+from unet_helpers.scores.records import equal_area_diameter
 
 
 def draw(*rows: str) -> np.ndarray:

@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn.functional import pad
 
 from unet_helpers.losses import bce_dice_loss
-from unet_helpers.model import UNet, UNet2015, n_parameters
+from unet_helpers.model import UNet, n_parameters
+from unet_helpers.networks.unet_2015 import UNet2015
 
 
 def small(**settings) -> UNet:
@@ -57,7 +58,7 @@ def _fits(side: int) -> bool:
 
 
 def test_the_crop_of_the_skip_connection_is_centred():
-    from unet_helpers.model import _centre_crop
+    from unet_helpers.networks.unet_2015 import _centre_crop
 
     features = torch.arange(36.0).reshape(1, 1, 6, 6)
     assert _centre_crop(features, torch.Size((2, 4))).tolist() == [[[[13, 14, 15, 16], [19, 20, 21, 22]]]]

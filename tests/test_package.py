@@ -31,7 +31,10 @@ def test_what_a_module_exports_is_documented(path: Path):
 CORE = (
     "data transforms model losses metrics inference checkpoint training evaluation plotting inspector".split()
 )
-LEAVES = {"engine.figures", "engine.files", "engine.progress"}  # small, and without imports from the package
+LEAVES = {  # small, and without imports from the package
+    *("engine.checks", "engine.doors", "engine.figures", "engine.files", "engine.progress"),
+    *("pictures.styles", "widgets.inspector_controls"),
+}
 
 
 def imported_at_once(path: Path) -> set[str]:
@@ -63,6 +66,18 @@ def test_the_tour_is_all_there_is_beside_the_rooms():
 @pytest.mark.parametrize("name", sorted(LEAVES))
 def test_leaves_import_nothing_of_the_package(name: str):
     assert not imported_at_once(PACKAGE.joinpath(*name.split(".")).with_suffix(".py"))
+
+
+def test_a_door_opens_when_it_is_used():
+    """In a process of its own, where nobody has opened it before."""
+    code = (
+        "import sys; from unet_helpers import evaluation; room = 'unet_helpers.scores.comparison'\n"
+        "print(room in sys.modules, {'compare', 'evaluate'} <= set(dir(evaluation)), room in sys.modules)\n"
+        "from unet_helpers.evaluation import compare; print(compare is sys.modules[room].compare)\n"
+        "print(hasattr(evaluation, 'comapre'))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert ran.stdout == "False True False\nTrue\nFalse\n", ran.stderr
 
 
 def test_training_and_evaluation_load_few_modules():

@@ -121,7 +121,7 @@ def scan(image_hu: np.ndarray, **traits: float) -> np.ndarray:
     return scanner.scan(image_hu, patient, 1.0, np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("hu, widths_of_water", [(-1000, 0), (-500, 0.5), (0, 1), (400, 1.4)])
+@pytest.mark.parametrize(("hu", "widths_of_water"), [(-1000, 0), (-500, 0.5), (0, 1), (400, 1.4)])
 def test_noise_grows_with_the_root_of_what_the_rays_cross(hu: float, widths_of_water: float) -> None:
     noise = scan(water(hu), noise_hu=5.0, blur_mm=2.5) - hu
     assert noise.std() == pytest.approx(5.0 * widths_of_water**0.5, rel=0.01) and abs(noise.mean()) < 0.01
@@ -144,7 +144,7 @@ def test_what_is_dense_throws_streaks_along_its_rows() -> None:
     assert off[101:109, 70:90].max(1).min() > 1 and off[130:, :].max() == off[:80, :].max() == 0
 
 
-@pytest.mark.parametrize("hu, n_deviations", [(230.0, 0.0), (1080.0, 1.28)])
+@pytest.mark.parametrize(("hu", "n_deviations"), [(230.0, 0.0), (1080.0, 1.28)])
 def test_mask_and_table_of_a_sphere_agree_with_its_geometry(hu: float, n_deviations: float) -> None:
     """Outlined is what rises half-way from tissue (30 HU) to the stone's HU, or to the window's top (240 HU).
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from unet_helpers.phantom import dataset
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
-import phantom_vs_real  # noqa: E402
+import phantom_vs_real
 
 STEM = re.compile(r"1-3-46-670589-33-1-(\d{11})(\d{12})-\d{19}_png_jpg\.rf\.[0-9a-f]{32}$")
 
@@ -127,7 +128,7 @@ def test_stems_group_the_slices_of_a_patient(folder: Path) -> None:
     ordered = sorted(sorted(values) for values in seconds.values())
     assert len(ordered) == 24
     assert all(max(np.diff(values)) <= 60 for values in ordered)
-    assert all(b[0] - a[-1] >= 3600 for a, b in zip(ordered, ordered[1:], strict=False))
+    assert all(b[0] - a[-1] >= 3600 for a, b in pairwise(ordered))
 
 
 @pytest.fixture(scope="module")
@@ -302,7 +303,7 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name, value",
+    ("name", "value"),
     [("n_patients", 0), ("n_slices", 0), ("size", 63), ("size", 513), ("seed", -1), ("workers", 0)],
 )
 def test_bad_arguments_are_named(tmp_path: Path, name: str, value: int) -> None:

@@ -12,16 +12,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from unet_helpers import plotting
-from unet_helpers.plotting import (
-    STYLES,
-    contact_sheet,
-    error_codes,
-    overlay,
-    plot_history,
-    save_figure,
-    show_pair,
-)
+from unet_helpers.engine.figures import save_figure
+from unet_helpers.pictures.styles import ERROR_KINDS, STYLES, error_codes
+from unet_helpers.plotting import contact_sheet, overlay, plot_history, show_pair
 
 IMAGE = np.full((20, 30), 90, np.uint8)
 TARGET = np.zeros((20, 30), bool)
@@ -62,7 +55,7 @@ def blend(kind: str, opacity: float = 0.35) -> np.ndarray:
 def test_error_codes_by_hand():
     prediction, target = np.array([[True, True, False, False]]), np.array([[True, False, True, False]])
     assert error_codes(prediction, target).tolist() == [[3, 2, 1, 0]]
-    assert {plotting.ERROR_KINDS[c] for c in (1, 2, 3)} == {"miss", "false alarm", "hit"}
+    assert {ERROR_KINDS[c] for c in (1, 2, 3)} == {"miss", "false alarm", "hit"}
 
 
 def test_each_kind_has_the_colour_and_the_words_that_it_always_had():

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from unet_helpers.pictures.rendering import (
     render,
     view_box,
 )
-from unet_helpers.plotting import STYLES
+from unet_helpers.pictures.styles import STYLES
 
 # 8 x 8 pixels, drawn as 80 x 80: pixel (r, c) fills rows 10 r to 10 r + 9. A hit, a miss, a false alarm.
 IMAGE = np.full((8, 8), 100, np.uint8)
@@ -71,7 +72,7 @@ def test_outlines_differ_in_thickness_and_pattern():
 
     def n_changes(pixel):  # along the upper edge
         edge = around(picture, pixel, 1)[:12]
-        return sum(a != b for a, b in zip(edge, edge[1:], strict=False))
+        return sum(a != b for a, b in pairwise(edge))
 
     assert n_changes(FALSE_ALARM) > n_changes(MISS)  # dotted against dashed
 

@@ -14,7 +14,7 @@ from PIL import Image
 from unet_helpers.data import KnownStone
 from unet_helpers.evaluation import evaluate, score_masks
 from unet_helpers.metrics import dice, match_stones, predicted_mask
-from unet_helpers.plotting import STYLES
+from unet_helpers.pictures.styles import STYLES
 from unet_helpers.report import page as report
 from unet_helpers.report import slider
 from unet_helpers.report.page import write_report
@@ -70,7 +70,7 @@ def make_report(
 class Reader(HTMLParser):
     """Collects the elements of a page, and complains about tags that are not closed in order."""
 
-    VOID = {"meta", "img", "input", "br", "link"}
+    VOID = frozenset({"meta", "img", "input", "br", "link"})
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict, dict]:
 
 
 def read_data(page: str) -> dict:
-    (text,) = re.findall(r'<script type="application/json" id="report-data">(.*?)</script>', page, re.S)
+    (text,) = re.findall(r'<script type="application/json" id="report-data">(.*?)</script>', page, re.DOTALL)
     return json.loads(text)
 
 
@@ -213,7 +213,7 @@ def test_the_rim_of_a_larger_mask_is_a_miss_or_a_false_alarm(tmp_path, n_true, n
 
 
 def test_table_holds_every_score_and_remark(made):
-    page, scores, data = made
+    page, scores, _ = made
     words = Reader(page).words
     for row in score_rows(scores):
         assert all(cell in words for cell in row if cell), row
@@ -292,7 +292,7 @@ def test_stones_are_counted_where_they_are_known(tmp_path):
         [KnownStone(f"s{i % 2}", *np.argwhere(t)[0], 7.0)] if t.any() else []
         for i, t in enumerate(data["targets"])
     ]
-    page, scores = make_report(tmp_path / "r.html", data, stones=stones)
+    page, _ = make_report(tmp_path / "r.html", data, stones=stones)
     words = " ".join(Reader(page).words)
     assert "2 stones, each in any slice" in words and "stones found, 5 to 10 mm" in words
     assert "8 stone sections" in words
@@ -312,7 +312,7 @@ def test_large_images_are_cut_down_without_changing_a_score(tmp_path):
         "probabilities": [probability],
         "names": ["large"],
     }
-    page, scores = make_report(tmp_path / "r.html", data)
+    page, _ = make_report(tmp_path / "r.html", data)
     (case,) = read_data(page)["cases"]
     grey, reached, stones = np.moveaxis(unpack(case), 2, 0)
     assert grey.shape == (201 + 64, 201 + 64)  # rows 700 to 900, columns 300 to 500, and 32 on every side

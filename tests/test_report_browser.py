@@ -16,7 +16,7 @@ from test_browser import chromium, wait_until
 from test_report import EVIL, make_report, make_set, read_data
 
 from unet_helpers.metrics import dice, match_stones, predicted_mask
-from unet_helpers.plotting import STYLES
+from unet_helpers.pictures.styles import STYLES
 
 MIN_PIXELS = 9
 
@@ -136,7 +136,7 @@ def test_slider_by_keyboard_and_by_drag_gives_the_dice_of_the_metrics(browser, m
 
 
 def test_every_case_by_select_and_by_tile(browser, made):
-    path, data, thresholds = made
+    path, data, _ = made
     page = Page(browser, path)
     page.opened()
     seen = set()

@@ -43,14 +43,14 @@ def test_every_label_names_its_overlap_and_what_it_stands_on():
 def test_sections_and_stones_have_rows_of_their_own():
     scores, _, targets = scores_of(spacing_mm=0.8)
     text, n, share = score_table(scores), scores["n_sections"], scores["section_sensitivity"]
-    assert re.search(rf"^sections found \(sensitivity\) +{share:.3f} .* {n}$", text, re.M)
-    assert re.search(rf"^sections touched by at least one pixel +\d\.\d+ .* {n}$", text, re.M)
+    assert re.search(rf"^sections found \(sensitivity\) +{share:.3f} .* {n}$", text, re.MULTILINE)
+    assert re.search(rf"^sections touched by at least one pixel +\d\.\d+ .* {n}$", text, re.MULTILINE)
     assert "stones" not in text  # none is known
     known = [[KnownStone(f"{i}", *np.argwhere(t)[0], 7.0)] if t.any() else [] for i, t in enumerate(targets)]
     scores, _, _ = scores_of(stones=known)
     text = score_table(scores)
-    assert re.search(r"^stones found in any slice \(sensitivity\) +\d\.\d+ .* 6$", text, re.M)
-    assert re.search(r"^stones found, 5 to 10 mm +\d\.\d+ .* 6$", text, re.M)
+    assert re.search(r"^stones found in any slice \(sensitivity\) +\d\.\d+ .* 6$", text, re.MULTILINE)
+    assert re.search(r"^stones found, 5 to 10 mm +\d\.\d+ .* 6$", text, re.MULTILINE)
     assert "stones found, 3 to 5 mm" in text
     assert f"{scores['n_sections'] - 6} of {scores['n_sections']} sections are of no known stone" in text
 
@@ -80,7 +80,9 @@ def test_without_a_pixel_size_the_table_says_so():
 def test_what_is_undefined_is_a_dash():
     empty = np.zeros((4, 4), bool)
     text = score_table(evaluate([empty * 0.0], [empty], 0.5))
-    assert re.search(r"^Dice, mean over images with a stone +- +- +0$", text, re.M) and "nan" not in text
+    assert (
+        re.search(r"^Dice, mean over images with a stone +- +- +0$", text, re.MULTILINE) and "nan" not in text
+    )
 
 
 def test_names_of_size_bins():

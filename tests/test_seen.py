@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unet_helpers.data import Pair, image_hash, load_image, parts_seen, unseen_pairs
-from unet_helpers.folders.seen import fold_parts
+from unet_helpers.data import Pair, image_hash, load_image, parts_seen
+from unet_helpers.folders.seen import fold_parts, unseen_pairs
 
 GROUPS = {"train": ["p0", "p1"], "val": ["p2"]}
 

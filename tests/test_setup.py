@@ -335,9 +335,10 @@ def test_interrupted_set_up_is_not_taken_for_complete(
     def interrupted(python: Path, root: Path) -> None:
         raise stop
 
-    with monkeypatch.context() as patch, pytest.raises(stop):
+    with monkeypatch.context() as patch:
         patch.setattr(tutorial, "install", interrupted)
-        tutorial.set_up(fake_root.path)
+        with pytest.raises(stop):
+            tutorial.set_up(fake_root.path)
     assert not (fake_root.path / ".venv" / tutorial.STAMP).exists()
     (fake_root.path / "constraints.txt").write_text("constraints.txt")  # even back at the old state
     tutorial.set_up(fake_root.path)

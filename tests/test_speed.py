@@ -8,9 +8,9 @@ import torch
 from tiny_data import tiny_pairs
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
-import speed  # noqa: E402
+import speed
 
-from unet_helpers.training import TrainConfig, load_arrays  # noqa: E402
+from unet_helpers.training import TrainConfig, load_arrays
 
 CPU = torch.device("cpu")
 

@@ -20,9 +20,10 @@ from tiny_data import tiny_pairs, write_tiny
 
 from unet_helpers import training
 from unet_helpers.checkpoint import load_checkpoint, load_state, save_state
-from unet_helpers.data import Pair, image_hash, load_image, scan_folder
+from unet_helpers.data import Pair, image_hash, load_image
 from unet_helpers.engine import cache, compiling, progress, resuming, run_folder
 from unet_helpers.engine.stopping import Interrupted
+from unet_helpers.folders.finding import scan_folder
 from unet_helpers.losses import bce_dice_loss
 from unet_helpers.model import UNet
 from unet_helpers.training import (
@@ -97,8 +98,34 @@ def test_a_run_leaves_history_and_checkpoints(whole: tuple[Path, list[dict]]):
     scores = [epoch["val_dice"] for epoch in history]
     assert scores[1] > max(scores[0], scores[2]) + 0.05 and min(scores) > 0.1  # so that comparisons bite
     best, last = load_checkpoint(run / "best.pt"), load_checkpoint(run / "last.pt")
-    assert (best.step, best.val_dice) == (4, scores[1]) and (last.step, last.val_dice) == (6, scores[2])
+    assert (best.step, best.val_dice) == (last.step, last.val_dice) == (6, scores[2])
     assert len(best.split["train"]) == 4 and len(best.split["val"]) == 1 and best.config["batch_size"] == 4
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept"),
+    [
+        ([0.2, 0.9, 0.1], 4),  # the network went bad
+        ([0.5, 0.6, 0.7], 6),
+        ([0.5, 0.9, 0.6], 6),  # the second was a lucky one
+        ([0.6, 0.5, 0.4], 2),
+    ],
+)
+def test_the_weights_at_the_highest_running_average_are_kept(
+    pairs: Pairs, tmp_path: Path, monkeypatch, scores: list[float], kept: int
+):
+    told = iter(scores)
+    monkeypatch.setattr(training, "validate", lambda run: next(told))
+    history = train(pairs, tmp_path)
+    best = load_checkpoint(tmp_path / "best.pt")
+    assert [epoch["val_dice"] for epoch in history] == scores
+    assert (best.step, best.val_dice) == (kept, scores[kept // 2 - 1])
+
+
+def test_the_running_average_starts_at_the_first_score_and_follows_by_a_fifth():
+    history = [{"val_dice": score} for score in (0.5, 1.0, 0.0)]
+    assert training.running_average(history) == pytest.approx([0.5, 0.6, 0.48])
+    assert training.running_average([]) == []
 
 
 def test_the_saved_weights_score_what_the_history_says(whole: tuple[Path, list[dict]], pairs: Pairs):
@@ -167,7 +194,7 @@ def test_the_loss_and_the_augmentation_are_those_that_were_given(pairs: Pairs, t
     assert without_seconds(train(pairs, tmp_path / "b", config, augment=no_change)) == without_seconds(plain)
     images, masks = seen[0]
     assert images.shape == masks.shape == (4, 1, 32, 32) and masks.dtype == torch.bool
-    assert -1 <= images.min() and images.max() <= 1 and images[masks].min() > images[~masks].mean()
+    assert images.min() >= -1 and images.max() <= 1 and images[masks].min() > images[~masks].mean()
     assert without_seconds(train(pairs, tmp_path / "c", config)) != without_seconds(plain)
     flat = train(pairs, tmp_path / "d", config, loss=lambda logits, target: 7 + 0 * logits.float().sum())
     assert flat[0]["train_loss"] == 7
@@ -905,9 +932,10 @@ def test_a_run_that_is_started_again_and_stopped_shows_nothing_of_the_old_one(
     whole, pairs: Pairs, tmp_path: Path, monkeypatch
 ):
     run = shutil.copytree(whole[0], tmp_path / "run")
-    with monkeypatch.context() as patch, pytest.raises(TypeError):
+    with monkeypatch.context() as patch:
         patch.setattr(cache, "load_hashed", None)
-        train(pairs, run, resume=False)
+        with pytest.raises(TypeError):
+            train(pairs, run, resume=False)
     assert run_status(run).finished  # nothing is deleted before the images are read
     stop_in_step(monkeypatch)
     assert train(pairs, run, resume=False) == []

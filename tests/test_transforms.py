@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from unet_helpers.metrics import label_stones
 from unet_helpers.transforms import (
     PatchSampler,
     augment,
@@ -31,7 +32,7 @@ def test_a_window_maps_its_ends_to_black_and_white_and_clips():
 
 
 # ------------------------------------------------------------------------------------------ resizing
-def test_halving_an_image_averages_and_halving_a_mask_picks():
+def test_halving_an_image_averages_and_halving_a_mask_cuts():
     image = np.array([[0, 0, 200, 200], [0, 0, 200, 200]], np.uint8).repeat(4, 0).repeat(4, 1)
     small = resize_image(image, (4, 8))
     assert small.dtype == np.uint8 and small.shape == (4, 8)
@@ -39,6 +40,28 @@ def test_halving_an_image_averages_and_halving_a_mask_picks():
     assert 0 < resize_image(np.eye(8, dtype=np.uint8) * 255, (4, 4))[0, 0] < 255  # no pixel is skipped
     mask = resize_mask(image > 0, (4, 8))
     assert mask.dtype == bool and mask.tolist() == [[False] * 4 + [True] * 4] * 4
+
+
+def test_a_shrunken_mask_is_cut_at_one_half_of_the_area_and_stays_in_its_place():
+    mask = np.zeros((8, 8), bool)
+    mask[0:2, 0:2] = mask[4, 4:8] = mask[5, 4] = (
+        True  # all of one new pixel; half of two, three quarters of one
+    )
+    assert np.argwhere(resize_mask(mask, (4, 4))).tolist() == [[0, 0], [2, 2], [2, 3]]
+    square = np.zeros((256, 256), bool)
+    square[101:121, 61:81] = True  # nearest neighbour would move it by half a pixel
+    rows, columns = np.nonzero(resize_mask(square, (128, 128)))
+    assert (rows.mean() + 0.5, columns.mean() + 0.5) == (55.5, 35.5)
+    assert np.array_equal(resize_mask(mask, (16, 16)), mask.repeat(2, 0).repeat(2, 1))
+
+
+@pytest.mark.parametrize("side", [32, 50, 64])
+def test_no_stone_is_lost_on_the_way_down_however_small(side: int):
+    mask = np.zeros((256, 256), bool)
+    mask[17, 203] = mask[100, 31] = mask[101, 32] = True
+    mask[200:240, 200:240] = True
+    small = resize_mask(mask, (side, side))
+    assert label_stones(small)[1] == 3 and small[17 * side // 256, 203 * side // 256]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 50), (40, 2)])
@@ -126,7 +149,7 @@ def test_a_stone_lands_all_over_the_patch_and_blind_patches_all_over_the_image()
     _, masks, _ = draw(PatchSampler([image], [mask], 32, 1.0, 0.0), 400)
     rows, columns = masks[:, 0].nonzero()[:, 1:].T
     for place in (rows, columns):
-        assert place.min() <= 5 and place.max() >= 26 and 4 <= place.min() and place.max() <= 28
+        assert place.min() <= 5 and place.max() >= 26 and place.min() >= 4 and place.max() <= 28
     image = np.tile(np.arange(200, dtype=np.uint8), (200, 1))
     patches, *_ = draw(PatchSampler([image], [mask], 32, 0.0, 0.0), 400)
     assert patches[..., 0].min() == 0 and patches[..., -1].max() == 199

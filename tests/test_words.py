@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from unet_helpers.pictures.styles import STYLES
 from unet_helpers.pictures.words import legend_html, score_html, sections_html
-from unet_helpers.plotting import STYLES
 from unet_helpers.scores.records import score_image
 
 TARGET, PREDICTION = np.zeros((8, 8), bool), np.zeros((8, 8), bool)  # a hit, a miss, a false alarm

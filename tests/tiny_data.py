@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from unet_helpers.data import Pair, scan_folder
+from unet_helpers.data import Pair
+from unet_helpers.folders.finding import scan_folder
 
 torch.set_num_threads(1)  # arrays this small: waiting for a second thread costs more than it brings
 

@@ -1,13 +1,12 @@
 """Image-mask pairs: read them, shrink them, and split them so that no exam lands on both sides.
 
 How pairs are found in a folder, where data sets come from, and what a network has seen of them stands in
-`unet_helpers.folders`; the names are here too, as doors that load those rooms when they are first used.
+`unet_helpers.folders`; what the lessons need of it is here too, behind doors.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import os
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -18,20 +17,29 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from unet_helpers.engine.doors import doors
 from unet_helpers.engine.progress import progress_bar
 
-if TYPE_CHECKING:  # the doors, see `__getattr__` at the end
-    from unet_helpers.folders.finding import FolderScan, find_pairs, scan_folder
-    from unet_helpers.folders.seen import parts_seen, unseen_pairs
-    from unet_helpers.folders.sources import home, kaggle_dataset, open_dataset, phantom_dataset, unpack
+if TYPE_CHECKING:
+    from unet_helpers.folders.finding import find_pairs
+    from unet_helpers.folders.seen import parts_seen
+    from unet_helpers.folders.sources import home, open_dataset
     from unet_helpers.folders.splits import folds_by_group
     from unet_helpers.folders.tables import known_stones, spacings
+else:
+    _ROOMS = {
+        "folders.finding": ["find_pairs"],
+        "folders.seen": ["parts_seen"],
+        "folders.sources": ["home", "open_dataset"],
+        "folders.splits": ["folds_by_group"],
+        "folders.tables": ["known_stones", "spacings"],
+    }
+    __getattr__, __dir__ = doors(__name__, _ROOMS)
 
 __all__ = [
     "MAX_SIZE",
     "SHARES",
     "SUFFIXES",
-    "FolderScan",
     "KnownStone",
     "Pair",
     "brightest_channel",
@@ -40,7 +48,6 @@ __all__ = [
     "home",
     "image_hash",
     "image_hashes",
-    "kaggle_dataset",
     "known_stones",
     "load_arrays",
     "load_hashed",
@@ -50,13 +57,9 @@ __all__ = [
     "load_shrunk",
     "open_dataset",
     "parts_seen",
-    "phantom_dataset",
-    "scan_folder",
     "spacings",
     "split_by_group",
     "stone_strata",
-    "unpack",
-    "unseen_pairs",
     "window",
 ]
 
@@ -278,24 +281,3 @@ def split_by_group(
     splits.warn_of_shares(split, SHARES)
     splits.warn_of_stones(pairs, strata, split)
     return split
-
-
-# -------------------------------------------------------------------------------- doors to folders/
-_DOORS = {
-    "finding": ("FolderScan", "find_pairs", "scan_folder"),
-    "seen": ("parts_seen", "unseen_pairs"),
-    "sources": ("home", "kaggle_dataset", "open_dataset", "phantom_dataset", "unpack"),
-    "splits": ("folds_by_group",),
-    "tables": ("known_stones", "spacings"),
-}
-
-if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        for room, names in _DOORS.items():
-            if name in names:
-                return getattr(importlib.import_module(f"unet_helpers.folders.{room}"), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-    def __dir__() -> list[str]:
-        return sorted(__all__)

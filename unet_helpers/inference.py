@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
@@ -64,7 +65,17 @@ def fast_precision(device: torch.device) -> AbstractContextManager[None]:
 
 
 def sixteen_bit_type(device: torch.device) -> torch.dtype | None:
-    """bfloat16 on recent GPUs and on CPUs with bfloat16 instructions, float16 on older GPUs, else None."""
+    """bfloat16 on recent GPUs and on CPUs with bfloat16 instructions, float16 on older GPUs, else None.
+
+    `UNET_PRECISION` in the environment (float16, bfloat16 or float32) decides instead, to try another type.
+    """
+    if wanted := os.environ.get("UNET_PRECISION"):
+        if wanted not in ("float16", "bfloat16", "float32"):
+            raise ValueError(
+                f"UNET_PRECISION must be float16, bfloat16 or float32, got {wanted!r}. "
+                "Unset it to leave the choice to the device."
+            )
+        return {"float16": torch.float16, "bfloat16": torch.bfloat16}.get(wanted)
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
     if device.type == "cpu":
@@ -102,6 +113,8 @@ def predict_all(
     Raises:
         ValueError: If an image is not a uint8 array (H, W), or `n_views` is not 1, 2 or 4.
     """
+    from unet_helpers.engine.threads import Threads
+
     if n_views not in (1, 2, 4):
         raise ValueError(f"n_views must be 1, 2 or 4 mirrorings, got {n_views}.")
     for image in images:
@@ -111,14 +124,15 @@ def predict_all(
             )
     probabilities: list[np.ndarray] = [np.empty(0)] * len(images)
     batches = _same_size_batches(images, batch_size)
-    with _evaluating(model):
+    device = next(model.parameters()).device
+    with _evaluating(model), Threads(device, many=len(batches) > 1) as threads:
         for size, indices in progress_bar(batches, desc="predicting", unit="batch", disable=not progress):
             small = shrink_size(size, max_size)
             whole = [images[i] for i in indices]
             batch = np.stack(whole if small == size else [resize_image(image, small) for image in whole])
-            for i, probability in zip(
-                indices, _probabilities(model, batch, MIRRORINGS[:n_views]), strict=True
-            ):
+            with threads.step(batch.size):
+                found = _probabilities(model, batch, MIRRORINGS[:n_views])  # float32 (B, H, W)
+            for i, probability in zip(indices, found, strict=True):
                 probabilities[i] = probability if small == size else resize_image(probability, size)
     return probabilities
 

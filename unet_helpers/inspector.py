@@ -1,8 +1,8 @@
 """Look at predictions by hand: one picture and the controls that change it.
 
-`Inspector` only wires pure functions to ipywidgets (API of version 7.7.1, so that Colab runs it unchanged):
-each move of a control composes one PNG for one `widgets.Image`. The methods that need them import those
-functions: the picture is drawn in `pictures.rendering`, the words are found in `pictures.words`.
+`Inspector` says what happens when a control moves: one PNG is composed for one image widget. The controls
+themselves stand in `widgets.inspector_controls`; the picture is drawn in `pictures.rendering`, the words are
+found in `pictures.words`, and the methods that need those rooms import them.
 """
 
 from __future__ import annotations
@@ -12,43 +12,30 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import ipywidgets as widgets
 import numpy as np
 
+from unet_helpers.engine.checks import check_per_image
 from unet_helpers.engine.figures import figure_png
 from unet_helpers.metrics import dice, predicted_mask
-from unet_helpers.plotting import check_per_image, contact_sheet
+from unet_helpers.plotting import contact_sheet
+from unet_helpers.widgets.inspector_controls import BY_HAND, Controls
 
 if TYPE_CHECKING:
     from unet_helpers.pictures.rendering import Region, RenderSettings
 
-__all__ = ["BY_HAND", "WHOLE", "Inspector"]
+__all__ = ["Inspector"]
 
-WHOLE, BY_HAND = "whole", "by hand"  # short: the front end cuts off the words beside a slider
-SECTIONS_IN_VIEW = 6  # a jump to a section enlarges it to a sixth of the picture, within the limits below
-JUMP_ZOOMS = (3.0, 8.0)
 N_STATIC = 8  # images on the sheet that a reader without a kernel sees
-LOOK: dict[str, Any] = {"style": {"description_width": "76px"}, "layout": {"width": "292px"}}
-HALF = {"width": "142px"}  # two in a row
 
 
-def _slider(label: str, value: float, low: float, high: float, step: float) -> Any:
-    kind = widgets.IntSlider if isinstance(step, int) else widgets.FloatSlider
-    return kind(value=value, min=low, max=high, step=step, description=label, **LOOK)
-
-
-def _checkbox(label: str, value: bool) -> Any:
-    return widgets.Checkbox(value=value, description=label, indent=False, layout=HALF)
-
-
-class Inspector:
+class Inspector(Controls):
     """Interactive view of predictions: put it on the last line of a cell, or `display` it.
 
     A picture is composed before the kernel answers, and the browser's side of ipywidgets holds a slider's
     moves back until it has the answer, then sends only the newest. So a drag does not pile up old moves.
 
-    Every attribute below is a plain ipywidgets control, so that code can move it as a hand does:
-    `inspector.threshold.value = 0.3`.
+    Every control is an attribute (see `Controls`), so that code can move it as a hand does:
+    `inspector.threshold.value = 0.3`. `picture` holds the PNG of `render` with `settings()`.
 
     Args:
         images: Uint8 arrays (H, W); sizes may differ from image to image.
@@ -61,19 +48,6 @@ class Inspector:
             these an image; sizes are in pixels if None.
         names: One name an image, shown above its scores.
         size_px: Longer side of the picture.
-
-    Attributes:
-        widget: Everything together.
-        picture: The image; its `value` is the PNG of `render` with `settings()`.
-        score: The live line: Dice, IoU, sections found and missed, false alarms.
-        sections: The diameters of the sections.
-        index: Position in the order, from 1.
-        threshold, opacity, level, width, zoom, row, column: Sliders; row and column are percentages.
-        look_at: Slider over whole image, each of the sections, and by hand (row and column). No drop-down
-            list, because JupyterLab takes the arrow keys away from those.
-        truth, prediction, errors, heat_map: Check boxes: what is drawn.
-        worst_first: Check box: the images by Dice, the worst first, instead of as given.
-        next_miss, next_false_alarm: Buttons.
 
     Raises:
         ValueError: If lengths, shapes, types or ranges do not fit; the message names the argument.
@@ -114,11 +88,10 @@ class Inspector:
         self._drawn: object = None  # what the picture shows
         self._scored: object = None  # what the live line is about
         self._visited: tuple[str, int] | None = None  # kind and number of the mistake jumped to last
-        self._make_controls(threshold)
-        self.widget = self._arrange()
+        super().__init__(len(images), threshold, self._has_hu)
         self._open_image()
         self._draw()
-        self._observe()
+        self.observe(self._moved, self._jump)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         """The widget, and for readers without a kernel (GitHub, nbviewer) the worst images as a picture."""
@@ -140,48 +113,6 @@ class Inspector:
 
     def _masks(self, image: int) -> dict[str, np.ndarray]:
         return {"target": self._targets[image], "probability": self._probabilities[image]}
-
-    def _make_controls(self, threshold: float) -> None:
-        self.picture = widgets.Image(format="png", layout=widgets.Layout(flex="0 1 auto", min_width="280px"))
-        self.score, self.sections, self.message = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        self.index = _slider("image", 1, 1, len(self._images), 1)
-        self.worst_first = _checkbox("worst Dice first", False)
-        self.threshold = _slider("threshold", threshold, 0.0, 1.0, 0.01)
-        self.opacity = _slider("opacity", 0.3, 0.0, 1.0, 0.05)
-        self.level = _slider("level (HU)", 40, -200, 1000, 10)
-        self.width = _slider("width (HU)", 400, 50, 2000, 10)
-        self.look_at = widgets.SelectionSlider(options=[WHOLE], description="look at", **LOOK)
-        self.zoom = _slider("zoom", 1.0, 1.0, 12.0, 0.5)
-        self.row = _slider("up / down", 50, 0, 100, 1)
-        self.column = _slider("left / right", 50, 0, 100, 1)
-        self.errors, self.heat_map = _checkbox("errors", True), _checkbox("heat map", False)
-        self.truth, self.prediction = _checkbox("truth", False), _checkbox("prediction", False)
-        self.next_miss = widgets.Button(description="next miss", layout=HALF)
-        self.next_false_alarm = widgets.Button(description="next false alarm", layout=HALF)
-
-    def _arrange(self) -> Any:
-        """The picture, and beside it all controls that have something to control."""
-        from unet_helpers.pictures.words import legend_html
-
-        which = [self.index, self.worst_first] if len(self._images) > 1 else []
-        window = [self.level, self.width] if self._has_hu else []
-        where = [self.look_at, self.zoom, self.row, self.column]
-        toggles = [widgets.HBox([self.errors, self.heat_map]), widgets.HBox([self.truth, self.prediction])]
-        buttons = widgets.HBox([self.next_miss, self.next_false_alarm])
-        panel = [self.score, *which, self.threshold, self.opacity, *window, *where, *toggles, buttons]
-        panel += [self.message, widgets.HTML(legend_html()), self.sections]
-        beside = widgets.Layout(flex="0 0 auto", width="300px", margin="0 0 0 10px")
-        row = widgets.Layout(display="flex", flex_flow="row nowrap", align_items="flex-start")
-        return widgets.Box([self.picture, widgets.VBox(panel, layout=beside)], layout=row)
-
-    def _observe(self) -> None:
-        which = [self.index, self.worst_first, self.look_at, self.zoom, self.row, self.column]
-        how = [self.threshold, self.opacity, self.level, self.width]
-        toggles = [self.errors, self.heat_map, self.truth, self.prediction]
-        for control in which + how + toggles:
-            control.observe(self._moved, names="value")
-        self.next_miss.on_click(lambda _: self._jump("miss"))
-        self.next_false_alarm.on_click(lambda _: self._jump("false alarm"))
 
     @property
     def current(self) -> int:
@@ -243,15 +174,15 @@ class Inspector:
         self.message.value = ""
         self._draw()
 
-    def _follow(self, control: widgets.Widget) -> None:
+    def _follow(self, control: object) -> None:
         if control is self.worst_first:
             self._sort()
         if control is self.worst_first or control is self.index:
             self._open_image()
         elif control is self.look_at:
-            self._aim()
+            self.aim()
         elif control is self.zoom:
-            self._aim_by_zoom()
+            self.aim_by_zoom()
         elif control is self.row or control is self.column:
             self.look_at.value = BY_HAND
             self.zoom.value = max(self.zoom.value, 2.0)
@@ -271,35 +202,8 @@ class Inspector:
         from unet_helpers.pictures.rendering import find_regions
 
         self._visited = None
-        self._regions = find_regions(self._targets[self.current])
-        self.look_at.options = [WHOLE, *(f"section {i + 1}" for i in range(len(self._regions))), BY_HAND]
-        self._first_section = "section 1" if self._regions else BY_HAND
-        self.look_at.value = WHOLE if self.zoom.value == 1 else self._first_section
-        self._aim()
-
-    def _aim(self) -> None:
-        """Move the zoom sliders to what `look_at` says."""
-        if self.look_at.value == WHOLE:
-            self.zoom.value, self.row.value, self.column.value = 1.0, 50, 50
-        elif self.look_at.value == BY_HAND:
-            self.zoom.value = max(self.zoom.value, 2.0)
-        else:
-            self._centre_on(self._regions[self.look_at.options.index(self.look_at.value) - 1])
-
-    def _aim_by_zoom(self) -> None:
-        if self.zoom.value == 1:
-            self.look_at.value = WHOLE
-        elif self.look_at.value == WHOLE:
-            zoom, self.look_at.value = self.zoom.value, self._first_section
-            self._aim()
-            self.zoom.value = zoom
-
-    def _centre_on(self, region: Region) -> None:
-        height, width = self._images[self.current].shape
-        self.row.value = round(100 * region.row / max(height - 1, 1))
-        self.column.value = round(100 * region.column / max(width - 1, 1))
-        if self.zoom.value == 1:
-            self.zoom.value = round(np.clip(max(height, width) / region.side / SECTIONS_IN_VIEW, *JUMP_ZOOMS))
+        image = self.current
+        self.list_sections(find_regions(self._targets[image]), self._images[image].shape)
 
     def _next(self, kind: str) -> tuple[int, int, Region] | None:
         """Position, number and place of the next mistake after the one visited last; round the end once."""
@@ -329,7 +233,7 @@ class Inspector:
             self.index.value = position + 1
             self._open_image()
             self.look_at.value = f"section {number + 1}" if kind == "miss" else BY_HAND
-            self._centre_on(region)
+            self.centre_on(region)
         finally:
             self._busy = False
         self._visited, self.message.value = (kind, number), ""

@@ -10,7 +10,6 @@ in each of several slices.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,16 +17,14 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from unet_helpers.engine.checks import check_masks
+
 __all__ = [
     "HIT_IOU",
     "StoneMatch",
-    "check_lengths",
-    "check_probabilities",
-    "check_probability",
     "confusion_counts",
     "dice",
     "divided",
-    "equal_area_diameter",
     "false_alarms",
     "iou",
     "label_stones",
@@ -49,7 +46,7 @@ def confusion_counts(prediction: np.ndarray, target: np.ndarray) -> tuple[np.nda
     Raises:
         ValueError: If a mask is not bool or the shapes differ.
     """
-    prediction, target = _checked_masks(prediction, target)
+    prediction, target = check_masks(prediction, target)
     regions = (prediction & target, prediction & ~target, ~prediction & target)
     tp, fp, fn = (region.sum(axis=(-2, -1), dtype=np.int64) for region in regions)
     return tp, fp, fn
@@ -153,18 +150,6 @@ def predicted_mask(probability: np.ndarray, threshold: float, min_pixels: int = 
     return np.take(is_large, labels)
 
 
-def equal_area_diameter(n_pixels: float, spacing_mm: tuple[float, float] = (1.0, 1.0)) -> float:
-    """Diameter of the circle that has the area of so many pixels.
-
-    A clinical report gives the longest diameter instead, which is larger for every stone that is not round.
-
-    Args:
-        n_pixels: Area in pixels.
-        spacing_mm: Height and width of a pixel in millimetres; by default the diameter is in pixels.
-    """
-    return 2 * math.sqrt(n_pixels * spacing_mm[0] * spacing_mm[1] / math.pi)
-
-
 # -------------------------------------------------------------------------------------- section by section
 @dataclass(frozen=True)
 class StoneMatch:
@@ -225,7 +210,7 @@ def match_stones(prediction: np.ndarray, target: np.ndarray) -> StoneMatch:
 
     Reference: Maier-Hein, Reinke and others (2024), Metrics Reloaded, Nature Methods 21:195
     """
-    prediction, target = _checked_masks(prediction, target)
+    prediction, target = check_masks(prediction, target)
     predicted, n_predicted = label_stones(prediction)
     true, n_true = label_stones(target)
     area_predicted = np.bincount(predicted[prediction], minlength=n_predicted + 1)  # by number; of 0: 0
@@ -290,50 +275,3 @@ def false_alarms(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
     is_alarm = np.ones(n_regions + 1, bool)
     is_alarm[[0, *match_stones(prediction, target).regions]] = False
     return np.take(is_alarm, labels)
-
-
-# -------------------------------------------------------------------------------------- what is refused
-def _checked_masks(prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    prediction, target = np.asarray(prediction), np.asarray(target)
-    for name, mask in (("prediction", prediction), ("target", target)):
-        if mask.dtype != bool:
-            raise ValueError(f"{name} must be a bool mask, got {mask.dtype}. Use probability >= threshold.")
-    if prediction.shape != target.shape or prediction.ndim < 2:
-        shapes = f"{prediction.shape} and {target.shape}"
-        raise ValueError(f"prediction must have the target's shape (..., H, W), got {shapes}.")
-    return prediction, target
-
-
-def check_lengths(predictions: Sequence[Any], targets: Sequence[Any]) -> None:
-    """Refuse lists that are empty or not equally long."""
-    if not len(targets) or len(predictions) != len(targets):
-        lengths = f"{len(predictions)} and {len(targets)}"
-        raise ValueError(f"predictions and targets must be equally many and at least one, got {lengths}.")
-
-
-def check_probability(probability: np.ndarray, target: np.ndarray, where: str = "") -> None:
-    """Refuse all but a float array (H, W) in [0, 1] with a bool target (H, W).
-
-    Logits, NaN and infinite values would score as if they were probabilities, and a network of NaN weights
-    would read as "no stone". `where` stands behind the argument's name in the message: " 3" for the fourth.
-    """
-    probability, target, name = np.asarray(probability), np.asarray(target), f"probability{where}"
-    if target.dtype != bool:
-        raise ValueError(f"target{where} must be a bool mask, got {target.dtype}. Use mask > 127.")
-    if probability.shape != target.shape:
-        raise ValueError(f"{name} must have the target's shape {target.shape}, got {probability.shape}.")
-    if not np.issubdtype(probability.dtype, np.floating):
-        raise ValueError(f"{name} must be a float array, got {probability.dtype}. Use torch.sigmoid(logits).")
-    low, high = (probability.min(), probability.max()) if probability.size else (0, 0)
-    if not (low >= 0 and high <= 1):  # also where both are NaN
-        n_nan = int(np.isnan(probability).sum())
-        actual = f"NaN in {n_nan} of {probability.size} pixels" if n_nan else f"{low:.3g} to {high:.3g}"
-        hint = "The network's weights are broken: train it again." if n_nan else "Use torch.sigmoid(logits)."
-        raise ValueError(f"{name} must lie in [0, 1], got {actual}. {hint}")
-
-
-def check_probabilities(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> None:
-    """Refuse lists of unequal length, and by its index the first image that `check_probability` refuses."""
-    check_lengths(probabilities, targets)
-    for i, (probability, target) in enumerate(zip(probabilities, targets, strict=True)):
-        check_probability(probability, target, f" {i}")

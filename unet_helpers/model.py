@@ -1,4 +1,4 @@
-"""The U-Net: a padded, normalised one for the lessons, and the paper's own of 2015.
+"""The U-Net of the lessons: padded and normalised, where the paper's own (`networks.unet_2015`) is neither.
 
 Reference: Ronneberger, Fischer, Brox (2015), U-Net: Convolutional Networks for Biomedical Image Segmentation,
 arXiv:1505.04597
@@ -6,11 +6,18 @@ arXiv:1505.04597
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, pixel_shuffle, pixel_unshuffle
 
-__all__ = ["UNet", "UNet2015", "n_parameters"]
+from unet_helpers.engine.doors import doors
+
+__all__ = ["UNet", "n_parameters"]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = doors(__name__, {"networks.unet_2015": ["UNet2015"]})
 
 
 def double_conv(in_channels: int, out_channels: int) -> nn.Sequential:
@@ -52,15 +59,6 @@ class UNet(nn.Module):
         unshuffle: int = 2,
     ) -> None:
         super().__init__()
-        for name, value, least in (
-            ("in_channels", in_channels, 1),
-            ("out_channels", out_channels, 1),
-            ("base_channels", base_channels, 1),
-            ("depth", depth, 2),
-            ("unshuffle", unshuffle, 1),
-        ):
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}.")
         self.settings = {
             "in_channels": in_channels,
             "out_channels": out_channels,
@@ -68,6 +66,10 @@ class UNet(nn.Module):
             "depth": depth,
             "unshuffle": unshuffle,
         }
+        for name, value in self.settings.items():
+            least = 2 if name == "depth" else 1
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}.")
         widths = [base_channels * 2**level for level in range(depth)]
         self.down = nn.ModuleList(map(double_conv, [in_channels * unshuffle**2, *widths[:-1]], widths))
         self.pool = nn.MaxPool2d(2)
@@ -97,79 +99,6 @@ class UNet(nn.Module):
         for up, merge in zip(self.up, self.merge, strict=True):
             features = merge(torch.cat([skips.pop(), up(features)], dim=1))
         return pixel_shuffle(self.head(features), side)[..., :height, :width]
-
-
-def _double_conv_2015(in_channels: int, out_channels: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 3),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(out_channels, out_channels, 3),
-        nn.ReLU(inplace=True),
-    )
-
-
-class UNet2015(nn.Module):
-    """The network of the paper's figure 1: unpadded convolutions, no normalisation, 572 pixels in, 388 out.
-
-    Every skip connection is cropped to the smaller feature map it meets. Only sides of 16 n + 12 pixels, from
-    188 up, stay even at all four poolings: 572 is one of them.
-
-    Args:
-        in_channels: 1 for grey images.
-        n_classes: Number of logits a pixel; the paper has 2 (cell and background).
-    """
-
-    def __init__(self, in_channels: int = 1, n_classes: int = 2) -> None:
-        super().__init__()
-        widths = [64, 128, 256, 512, 1024]
-        self.down = nn.ModuleList(map(_double_conv_2015, [in_channels, *widths[:-1]], widths))
-        self.pool = nn.MaxPool2d(2)
-        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, stride=2) for w in widths[-2::-1])
-        self.merge = nn.ModuleList(_double_conv_2015(2 * w, w) for w in widths[-2::-1])
-        self.head = nn.Conv2d(64, n_classes, 1)
-
-    @staticmethod
-    def output_size(size: int) -> int:
-        """Side of the output for one side of the input, in pixels: 572 -> 388.
-
-        Raises:
-            ValueError: If a pooling would meet an odd side or nothing would be left.
-        """
-        side = size
-        for _ in range(4):
-            side -= 4
-            if side % 2 or side <= 0:
-                raise ValueError(
-                    f"image side must be 16 n + 12 and at least 188, got {size}. The paper uses 572."
-                )
-            side //= 2
-        for _ in range(4):
-            side = 2 * (side - 4)
-        if side - 4 <= 0:
-            raise ValueError(
-                f"image side must be 16 n + 12 and at least 188, got {size}. The paper uses 572."
-            )
-        return side - 4
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Image (B, in_channels, 572, 572) -> logits (B, n_classes, 388, 388)."""
-        for side in image.shape[-2:]:
-            self.output_size(side)
-        skips, features = [], image
-        for level, block in enumerate(self.down):
-            features = block(self.pool(features) if level else features)
-            skips.append(features)
-        skips.pop()
-        for up, merge in zip(self.up, self.merge, strict=True):
-            features = up(features)
-            features = merge(torch.cat([_centre_crop(skips.pop(), features.shape[-2:]), features], dim=1))
-        logits: Tensor = self.head(features)
-        return logits
-
-
-def _centre_crop(features: Tensor, size: torch.Size) -> Tensor:
-    top, left = ((have - want) // 2 for have, want in zip(features.shape[-2:], size, strict=True))
-    return features[..., top : top + size[0], left : left + size[1]]
 
 
 def n_parameters(model: nn.Module) -> int:

@@ -9,62 +9,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from unet_helpers.engine.checks import check_image, check_per_image
 from unet_helpers.engine.figures import new_figure, plain_figure
-from unet_helpers.engine.files import written_whole
 from unet_helpers.metrics import dice, label_stones
+from unet_helpers.pictures.styles import ERROR_KINDS, STYLES, Style, error_codes
 
 __all__ = [
-    "ERROR_KINDS",
-    "STYLES",
-    "Style",
-    "check_per_image",
     "contact_sheet",
-    "error_codes",
     "overlay",
     "plot_history",
-    "save_figure",
     "show_pair",
 ]
-
-
-@dataclass(frozen=True)
-class Style:
-    """How one kind of region is drawn."""
-
-    label: str  # the words of the legend
-    colour: tuple[int, int, int]  # red, green, blue, 0-255
-    line: Literal["solid", "dashed", "dotted"]  # of the outline, by its name in CSS and matplotlib
-    width_px: int  # thickness of the outline on the screen
-
-    @property
-    def hex(self) -> str:
-        return "#{:02x}{:02x}{:02x}".format(*self.colour)
-
-
-# Okabe & Ito, "Color Universal Design" (2008). Only four triples of their colours, this one among them, keep
-# a CIELAB distance of 33 in simulated protanopia, deuteranopia and tritanopia.
-STYLES = {
-    "hit": Style("found (true positive)", (86, 180, 233), "solid", 2),
-    "miss": Style("missed (false negative)", (213, 94, 0), "dashed", 3),
-    "false alarm": Style("false alarm (false positive)", (240, 228, 66), "dotted", 2),
-    "truth": Style("truth", (0, 158, 115), "solid", 3),
-    "prediction": Style("prediction", (204, 121, 167), "dashed", 3),
-}
-ERROR_KINDS = {1: "miss", 2: "false alarm", 3: "hit"}  # the codes of error_codes
-
-
-def error_codes(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Sort the pixels of two bool masks (H, W): background 0, miss 1, false alarm 2, hit 3; uint8 (H, W)."""
-    return target.astype(np.uint8) + 2 * prediction.astype(np.uint8)
 
 
 def overlay(
@@ -91,7 +53,7 @@ def overlay(
     Raises:
         ValueError: If a mask is not bool or not of the image's shape.
     """
-    _check_image(image, target=target, prediction=prediction)
+    check_image(image, target=target, prediction=prediction)
     ax = ax or new_figure(5, 5.4).subplots()
     darkest, brightest = (0, 255) if image.dtype == np.uint8 else (None, None)
     ax.imshow(image, cmap="gray", vmin=darkest, vmax=brightest)
@@ -106,15 +68,6 @@ def overlay(
         below: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0)}
         ax.legend(handles=_patches(regions), **below, frameon=False, fontsize=9)
     return ax
-
-
-def _check_image(image: np.ndarray, **masks: np.ndarray | None) -> None:
-    if np.ndim(image) != 2:
-        raise ValueError(f"image must be a grey array (H, W), got shape {np.shape(image)}.")
-    for name, mask in masks.items():
-        if mask is not None and (np.shape(mask) != np.shape(image) or np.asarray(mask).dtype != bool):
-            need, actual = np.shape(image), f"{np.shape(mask)} {np.asarray(mask).dtype}"
-            raise ValueError(f"{name} must be a bool mask of the image's shape {need}, got {actual}.")
 
 
 def _regions_to_draw(prediction: np.ndarray | None, target: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -156,7 +109,7 @@ def show_pair(image: np.ndarray, mask: np.ndarray, axes: Sequence[Axes] | None =
 
     Draws into three axes, or a new figure, and returns them; raises as `overlay`.
     """
-    _check_image(image, mask=mask)
+    check_image(image, mask=mask)
     axes = new_figure(12, 4.4).subplots(1, 3) if axes is None else axes
     overlay(image, ax=axes[0], title=f"image, {image.shape[0]} x {image.shape[1]} pixels")
     axes[1].imshow(mask, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
@@ -203,13 +156,6 @@ def contact_sheet(
         title = "nothing there, nothing predicted" if math.isnan(score) else f"Dice {score:.2f}"
         axes[i].set_title(titles[i] if titles is not None else title, fontsize=9, parse_math=False)
     return figure
-
-
-def check_per_image(n_images: int, **lists: Sequence[Any] | None) -> None:
-    """Refuse lists that do not have one entry an image; None stands for a list that was not given."""
-    for name, values in lists.items():
-        if values is not None and len(values) != n_images:
-            raise ValueError(f"{name} must have one entry an image ({n_images}), got {len(values)}.")
 
 
 def _empty_sheet(n_tiles: int, n_columns: int) -> tuple[Figure, np.ndarray]:
@@ -267,10 +213,3 @@ def plot_history(history: Sequence[Mapping[str, float]], ax: Axes | None = None)
         right.plot(best["step"], best["val_dice"], **star, label=label)
         right.legend(loc="center right", fontsize=9)
     return ax
-
-
-def save_figure(figure: Figure, path: str | Path, dpi: int = 120) -> Path:
-    """Write a figure to an image file (.png, .svg, .pdf) and return its path; never half a file."""
-    with written_whole(path) as scratch:
-        figure.savefig(scratch, dpi=dpi)
-    return Path(path)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
@@ -42,8 +43,16 @@ def resize_image(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
 
 
 def resize_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Resize a mask (H, W) with nearest-neighbour interpolation, which invents no value between 0 and 1."""
-    return np.array(Image.fromarray(mask).resize(size[::-1], Image.Resampling.NEAREST))
+    """Resize a mask (H, W): a new pixel is stone if at least half of the area that it covers was.
+
+    Of a region too small to reach one half anywhere, the pixels that it covers most remain: no stone is lost.
+    """
+    cover = np.array(Image.fromarray(mask.astype(np.float32)).resize(size[::-1], Image.Resampling.BOX))
+    regions, n_regions = ndimage.label(cover > 0, structure=np.ones((3, 3)))
+    peaks = ndimage.maximum(cover, regions, np.arange(n_regions + 1))  # of each region
+    least = np.minimum(0.5 - 1e-6, peaks)  # one half, but for rounding
+    resized: NDArray[np.bool_] = (regions > 0) & (cover >= least[regions])
+    return resized
 
 
 def shrink_size(size: tuple[int, ...], max_size: int) -> tuple[int, int]:
@@ -149,17 +158,23 @@ class PatchSampler:
             Images uint8 (B / n, 1, P, P), masks bool (B / n, 1, P, P) on `device`, and on the CPU the int64
             index (B,) of the image that each patch of the whole batch comes from.
         """
-        side, (first, every) = self.patch_size, part
+        first, every = part
+        corners = self.draw_corners(batch_size, generator)
+        images, masks = self.cut(to_device(corners[first::every], self.images.device))
+        self._n_draws += 1
+        if self.after_draws and self._n_draws % 64 == 0:
+            self.after_draws()
+        return to_device(images, self.device), to_device(masks, self.device), corners[:, 0]
+
+    def draw_corners(self, batch_size: int, generator: torch.Generator) -> Tensor:
+        """Image, row and column (B, 3) of the upper left corner of each patch of a batch, on the CPU."""
+        side = self.patch_size
         anchors = self._draw_anchors(batch_size, generator)  # (B, 3): image, row, column
         # the anchor lands anywhere in the patch but its outermost eighth, unless the image ends there
         offset = side / 8 + torch.rand(batch_size, 2, generator=generator) * (side * 3 / 4)  # (B, 2)
         corners = (anchors[:, 1:] - offset).round().long().clamp(min=0)
         corners = torch.minimum(corners, self.sizes[anchors[:, 0]] - side)  # (B, 2): row, column
-        images, masks = self._cut(torch.cat([anchors[:, :1], corners], 1)[first::every])
-        self._n_draws += 1
-        if self.after_draws and self._n_draws % 64 == 0:
-            self.after_draws()
-        return images, masks, anchors[:, 0]
+        return torch.cat([anchors[:, :1], corners], 1)
 
     def _draw_anchors(self, batch_size: int, generator: torch.Generator) -> Tensor:
         """Image, row, column (B, 3): the first are stones, the next look-alikes, the others any pixel."""
@@ -173,13 +188,12 @@ class PatchSampler:
                 anchors[start : start + n] = known[torch.randint(len(known), (n,), generator=generator)]
         return anchors
 
-    def _cut(self, corners: Tensor) -> tuple[Tensor, Tensor]:
-        """Patches (b, 1, P, P) of images and masks, from image, row and column (b, 3) of their corners."""
-        image, row, column = to_device(corners, self.images.device).T[:, :, None, None]  # (b, 1, 1) each
+    def cut(self, corners: Tensor) -> tuple[Tensor, Tensor]:
+        """Patches (B, 1, P, P) of images and masks, where the stack lies, from corners (B, 3) there."""
+        image, row, column = corners.T[:, :, None, None]  # (B, 1, 1) each
         steps = torch.arange(self.patch_size, device=self.images.device)  # (P,)
-        index = image, row + steps[:, None], column + steps  # together (b, P, P)
-        images, masks = self.images[index][:, None], self.masks[index][:, None]
-        return to_device(images, self.device), to_device(masks, self.device)
+        index = image, row + steps[:, None], column + steps  # together (B, P, P)
+        return self.images[index][:, None], self.masks[index][:, None]
 
 
 # ------------------------------------------------------------------------------------ augmentation
@@ -202,23 +216,41 @@ def augment(
         New tensors of the same shapes and types.
     """
     (first, every), n = part, len(images) * part[1]
+    changes = to_device(draw_changes(n, generator)[first::every], images.device)
+    return change_patches(images, masks, changes, _grain(images, generator, part))
+
+
+def draw_changes(n: int, generator: torch.Generator) -> Tensor:
+    """What chance decides for n patches: (n, 9), six numbers of geometry, then factor, offset and noise.
+
+    The six are the rows of the matrix that says where in the old patch a pixel of the new one comes from.
+    """
     flip = torch.randint(0, 2, (2, n), generator=generator) * 2 - 1  # -1 mirrors: (2, n) for both axes
     turn, scale, contrast, brightness, noise = torch.rand(5, n, generator=generator)  # (n,) each, 0 to 1
-
-    # geometry: where in the old patch every pixel of the new one comes from, the same for image and mask
     turn, scale = (turn - 0.5) * torch.pi / 6, 0.8 * (1.25 / 0.8) ** scale  # +-15 degrees, 0.8 to 1.25
     cos, sin, zero = turn.cos() / scale, turn.sin() / scale, torch.zeros(n)
-    row_x = torch.stack([cos * flip[0], -sin * flip[1], zero], 1)  # (n, 3)
-    row_y = torch.stack([sin * flip[0], cos * flip[1], zero], 1)
-    matrix = to_device(torch.stack([row_x, row_y], 1)[first::every], images.device)  # (B, 2, 3)
+    row_x = [cos * flip[0], -sin * flip[1], zero]
+    row_y = [sin * flip[0], cos * flip[1], zero]
+    return torch.stack([*row_x, *row_y, 0.8 + 0.4 * contrast, 0.3 * brightness - 0.15, 0.08 * noise], 1)
+
+
+def change_patches(images: Tensor, masks: Tensor, changes: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Apply what `draw_changes` drew (B, 9) to images and masks (B, 1, P, P), with noise of that shape."""
+    # geometry: the same for image and mask
+    matrix = changes[:, :6].reshape(-1, 2, 3)  # (B, 2, 3)
     grid = affine_grid(matrix, list(images.shape), align_corners=False)  # (B, P, P, 2): x, y in [-1, 1]
-    images = grid_sample(images, grid, padding_mode="border", align_corners=False)
-    masks = grid_sample(masks.float(), grid, padding_mode="border", align_corners=False) > 0.5
+    both = torch.cat([images, masks.float()], 1)  # (B, 2, P, P)
+    both = grid_sample(both, grid, padding_mode="border", align_corners=False)
+    images, masks = both[:, :1], both[:, 1:] > 0.5
 
     # greys: of the image alone
-    greys = torch.stack([0.8 + 0.4 * contrast, 0.3 * brightness - 0.15, 0.08 * noise])[:, first::every]
-    factor, offset, strength = to_device(greys, images.device)[..., None, None, None]  # (B, 1, 1, 1) each
-    return images * factor + offset + _grain(images, generator, part) * strength, masks
+    factor, offset, strength = changes[:, 6:].T[..., None, None, None]  # (B, 1, 1, 1) each
+    return images * factor + offset + noise * strength, masks
+
+
+def draw_seed(generator: torch.Generator) -> int:
+    """A seed for the generator of another device."""
+    return int(torch.randint(2**62, (1,), generator=generator))
 
 
 def _grain(images: Tensor, generator: torch.Generator, part: tuple[int, int]) -> Tensor:
@@ -227,6 +259,5 @@ def _grain(images: Tensor, generator: torch.Generator, part: tuple[int, int]) ->
     if images.device.type == "cpu":
         shape = (len(images) * every, *images.shape[1:])
         return torch.randn(shape, generator=generator)[first::every]
-    seed = int(torch.randint(2**62, (1,), generator=generator)) + first
-    own = torch.Generator(images.device).manual_seed(seed)
+    own = torch.Generator(images.device).manual_seed(draw_seed(generator) + first)
     return torch.randn(images.shape, generator=own, device=images.device)

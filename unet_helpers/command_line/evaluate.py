@@ -17,6 +17,7 @@ from unet_helpers import plotting
 from unet_helpers.checkpoint import Checkpoint, load_checkpoint
 from unet_helpers.command_line.cross_validation import fold_checkpoints
 from unet_helpers.data import Pair, find_pairs, known_stones, load_arrays, open_dataset, parts_seen, spacings
+from unet_helpers.engine import figures
 from unet_helpers.engine.files import check_writable, write_json
 from unet_helpers.evaluation import choose_grey_threshold, evaluate, score_masks
 from unet_helpers.folders.seen import fold_parts
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     if args.report:
         _report(args, cases, scores, rivals, n_networks=len(parts))
     if args.figure:
-        plotting.save_figure(_extremes(cases), args.figure)
+        figures.save_figure(_extremes(cases), args.figure)
     return 0
 
 

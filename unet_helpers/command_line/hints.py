@@ -23,6 +23,7 @@ _RULES = [  # what it looks like in Python, and here
     (r"resume=False", "a new --out"),
     (r"(?<= )(\w+\.window\(|model=)", r"in Python \1"),
     (r"group by folder if", "--group-by folder if"),
+    (r"data\.folds_by_group", "--folds"),
     *((rf"(?<![\w./\\-]){name}(?![\w/\\-])", option) for name, option in _OPTIONS.items()),
     # these are words as well: they are settings where a rule is told, or two values are compared
     (r"(?<![\w./\\-])(minutes|seed|size|compile|device)(?= must be | \S+ there, )", r"--\1"),

@@ -16,11 +16,12 @@ from unet_helpers import plotting
 from unet_helpers.checkpoint import Checkpoint, load_checkpoint
 from unet_helpers.command_line.hints import in_options
 from unet_helpers.data import load_image
+from unet_helpers.engine import figures
 from unet_helpers.engine.files import check_writable, written_whole
 from unet_helpers.engine.progress import progress_bar
-from unet_helpers.inference import predict
+from unet_helpers.inference import MAX_SIZE, predict
 from unet_helpers.metrics import predicted_mask
-from unet_helpers.pretrained import load_pretrained
+from unet_helpers.pretrained import Pretrained, load_pretrained
 from unet_helpers.training import choose_device
 
 __all__ = ["run"]
@@ -37,10 +38,11 @@ def run(args: argparse.Namespace) -> int:
     """
     new = _without_mask(args.images, args.out)
     network, failed = _network(args.checkpoint, choose_device(args.device)), []
+    max_size = network.max_size if isinstance(network, Pretrained) else MAX_SIZE
     for path in progress_bar(new, desc="predicting", unit="image"):
         try:
             image = load_image(path)  # uint8 (H, W)
-            probability = predict(network.model, image)  # float32 (H, W)
+            probability = predict(network.model, image, max_size)  # float32 (H, W)
         except (ValueError, RuntimeError) as error:  # a broken file, or one too large for the memory
             failed.append(str(error) if str(path) in str(error) else f"{path}: {error}")
             continue
@@ -88,7 +90,7 @@ def _write(folder: Path, stem: str, image: Array, mask: Array) -> str:
     try:
         if not (target := folder / f"{stem}_overlay.png").exists():
             axes = plotting.overlay(image, prediction=mask, title=stem)
-            plotting.save_figure(cast(Figure, axes.figure), target)
+            figures.save_figure(cast(Figure, axes.figure), target)
     except OSError:  # the disk: the next image would fail as well
         raise
     except Exception as error:  # whatever the drawing cannot do, the mask is what was asked for

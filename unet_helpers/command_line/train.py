@@ -22,6 +22,7 @@ from unet_helpers.data import (
     split_by_group,
     stone_strata,
 )
+from unet_helpers.engine import figures
 from unet_helpers.engine.files import check_writable, write_json
 from unet_helpers.engine.run_folder import RunStatus
 from unet_helpers.engine.several_gpus import main_first, own_device, process_group, rank_and_world_size
@@ -156,7 +157,7 @@ def _write_split_and_curves(folder: Path, split: Split) -> None:
     names = {part: [pair.image_path.name for pair in pairs] for part, pairs in split.items()}
     write_json(folder / "split.json", names)
     if history := load_state(folder / "last.pt")["history"]:
-        plotting.save_figure(cast(Figure, plotting.plot_history(history).figure), folder / "curves.png")
+        figures.save_figure(cast(Figure, plotting.plot_history(history).figure), folder / "curves.png")
 
 
 def choose_on_validation(path: Path, val_pairs: list[Pair], device: torch.device) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-__all__ = ["figure_png", "in_notebook", "new_figure", "plain_figure"]
+__all__ = ["figure_png", "in_notebook", "new_figure", "plain_figure", "save_figure"]
 
 
 def plain_figure(width_inches: float, height_inches: float) -> Figure:
@@ -42,3 +43,12 @@ def figure_png(figure: Figure, dpi: int = 100) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
+
+
+def save_figure(figure: Figure, path: str | Path, dpi: int = 120) -> Path:
+    """Write a figure to an image file (.png, .svg, .pdf) and return its path; never half a file."""
+    from unet_helpers.engine.files import written_whole
+
+    with written_whole(path) as scratch:
+        figure.savefig(scratch, dpi=dpi)
+    return Path(path)

@@ -51,13 +51,9 @@ def is_compiler_error(error: BaseException) -> bool:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether a device or the CPU had no memory left; CPU and MPS say so in the text only."""
-    return (
-        isinstance(error, torch.OutOfMemoryError)
-        or isinstance(error, RuntimeError)
-        and any(
-            words in str(error) for words in ("out of memory", "can't allocate memory", "not enough memory")
-        )
-    )
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    said = isinstance(error, RuntimeError) and any(some in str(error) for some in words)
+    return said or isinstance(error, torch.OutOfMemoryError)
 
 
 def in_parts(model: nn.Module, images: Tensor, part_size: int) -> Tensor:

@@ -15,6 +15,7 @@ __all__ = ["COMPILE_CHOICES", "checked", "clashes", "continued"]
 COMPILE_CHOICES = ("auto", "on", "off")
 _COUNTS = ("n_steps", "n_epochs", "batch_size", "patch_size", "steps_per_epoch")
 _OPTIONAL = ("n_epochs", "minutes", "steps_per_epoch")
+_CHOICES = {"compile": COMPILE_CHOICES, "cuda_graphs": ("auto", "off")}  # they change no result
 _LENGTHS = ("n_steps", "n_epochs", "minutes")
 
 
@@ -26,7 +27,7 @@ def checked(config: TrainConfig) -> dict[str, Any]:
     """
     settings = asdict(config)
     for name, value in settings.items():
-        if name != "compile" and not (name in _OPTIONAL and value is None):
+        if name not in _CHOICES and not (name in _OPTIONAL and value is None):
             settings[name] = _checked_number(name, value)
     if config.n_epochs is not None and config.minutes is not None:
         raise ValueError(
@@ -34,8 +35,9 @@ def checked(config: TrainConfig) -> dict[str, Any]:
         )
     if (total := settings["stone_fraction"] + settings["lookalike_fraction"]) > 1:
         raise ValueError(f"stone_fraction and lookalike_fraction must sum to at most 1, got {total:g}.")
-    if config.compile not in COMPILE_CHOICES:
-        raise ValueError(f"compile must be one of {', '.join(COMPILE_CHOICES)}, got {config.compile!r}.")
+    for name, choices in _CHOICES.items():
+        if settings[name] not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(choices)}, got {settings[name]!r}.")
     return settings
 
 
@@ -62,10 +64,10 @@ def _checked_number(name: str, value: Any) -> int | float:
 def clashes(saved: TrainConfig, wanted: TrainConfig) -> list[str]:
     """What forbids that a run with settings `saved` goes on with `wanted`, one "name a there, b here" each.
 
-    `compile` changes no result, and the length may grow.
+    How a step is computed (`compile`, `cuda_graphs`) may change, and the length may grow.
     """
     there, here = asdict(saved), asdict(wanted)
-    differing = [name for name in there if name not in (*_LENGTHS, "compile") and there[name] != here[name]]
+    differing = [name for name in there if name not in (*_LENGTHS, *_CHOICES) and there[name] != here[name]]
     found = [f"{name} {there[name]} there, {here[name]} here" for name in differing]
     (kind, old), (other, new) = saved.length, wanted.length
     if kind != other:
@@ -76,7 +78,7 @@ def clashes(saved: TrainConfig, wanted: TrainConfig) -> list[str]:
 
 
 def continued(saved: TrainConfig, wanted: TrainConfig | None) -> TrainConfig:
-    """Settings with which a run goes on: its own, with the length and `compile` of `wanted` if given."""
+    """Settings with which a run goes on: its own, with the length and the way of computing of `wanted`."""
     if wanted is None:
         return saved
-    return replace(saved, compile=wanted.compile, **{name: getattr(wanted, name) for name in _LENGTHS})
+    return replace(saved, **{name: getattr(wanted, name) for name in (*_LENGTHS, *_CHOICES)})

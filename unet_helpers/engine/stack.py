@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 
 from unet_helpers.metrics import label_stones
@@ -67,9 +66,11 @@ def stack_up(
 def anchors_of(i: int, regions: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Image number `i`, row and column of the middle of every connected region of a mask (H, W): (n, 3)."""
     labels, n_regions = label_stones(regions)
-    middles = ndimage.center_of_mass(regions, labels, range(1, n_regions + 1))
-    places = [(i, round(row), round(column)) for row, column in middles]
-    return np.array(places, np.int64).reshape(-1, 3)
+    where = np.nonzero(labels)  # rows and columns of all pixels of regions
+    of, n = labels[where], n_regions + 1
+    with np.errstate(invalid="ignore"):  # label 0, the background, has no pixel here
+        middles = [np.bincount(of, lines, n)[1:] / np.bincount(of, minlength=n)[1:] for lines in where]
+    return np.stack([np.full(n_regions, i), *np.rint(middles).astype(np.int64)], 1)
 
 
 def brightness_of_stones(greys: NDArray[np.int64]) -> float:

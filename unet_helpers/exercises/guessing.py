@@ -173,7 +173,7 @@ def _reveal_alone(truth: str, because: str) -> None:
 def _compare(guessed: Any, truth: Any, unit: str) -> str:
     """A guess and the truth in one or two sentences."""
     told = f"You guessed {amount(guessed, unit)}"
-    if isinstance(truth, str) or isinstance(truth, bool):
+    if isinstance(truth, str | bool):
         right = str(guessed).casefold() == str(truth).casefold()
         return f"{told}, and that is right." if right else f"{told}. It is {truth}."
     if guessed == truth or abs(guessed - truth) <= WELL * abs(truth):

@@ -22,7 +22,7 @@ from unet_helpers.folders.groups import (
 )
 from unet_helpers.folders.sources import unpack
 
-__all__ = ["GROUP_BY", "FolderScan", "find_pairs", "scan_folder"]
+__all__ = ["GROUP_BY", "FolderScan", "counted", "find_pairs", "scan_folder"]
 
 IMAGE_FOLDERS, MASK_FOLDERS = ("images", "image"), ("masks", "mask", "labels", "label")
 GROUP_BY = ("folder", "name")
@@ -66,29 +66,38 @@ def find_pairs(root: str | os.PathLike[str], group_by: str | None = None) -> lis
 
 def _doubts(scan: FolderScan) -> Iterator[str]:
     """What is left out or unknown, a sentence each."""
-    for paths, what in (
-        (scan.images_without_mask, "images without a mask"),
-        (scan.masks_without_image, "masks without an image"),
+    for paths, one, many in (
+        (scan.images_without_mask, "image without a mask is", "images without a mask are"),
+        (scan.masks_without_image, "mask without an image is", "masks without an image are"),
     ):
         if paths:
             names = _some([path.name for path in paths], 20)
-            yield (
-                f"{len(paths)} {what} are left out: {names}. `python -m unet_helpers check` lists them all."
-            )
+            found = counted(len(paths), one, many)
+            yield f"{found} left out: {names}. `python -m unet_helpers check` lists all that is left out."
     rows = scan.group_rows
-    for texts, what in (
-        (rows.without_image, "rows that match no image"),
-        (rows.in_two_groups, "images in two groups, which are joined"),
-        (rows.in_other_case, "rows that match only in another case, and count"),
+    for texts, one, many in (
+        (rows.without_image, "row that matches no image", "rows that match no image"),
+        (
+            rows.in_two_groups,
+            "image in two groups, which are joined",
+            "images in two groups, which are joined",
+        ),
+        (rows.in_other_case, "row that matches only in another case", "rows that match only in another case"),
     ):
         if texts:
-            yield f"groups.csv has {len(texts)} {what}: {_some(texts, 3)}."
+            yield f"groups.csv has {counted(len(texts), one, many)}: {_some(texts, 3)}."
     if scan.n_ungrouped:
+        names = "names" if scan.n_ungrouped == 1 else "name"
         yield (
-            f"{scan.n_ungrouped} of {len(scan.pairs)} images name no exam or source, so each is its own "
+            f"{scan.n_ungrouped} of {len(scan.pairs)} images {names} no exam or source, so each is its own "
             "group and leakage between training and test cannot be excluded. Add a groups.csv with the "
             "columns stem,group, or group by folder if each folder is one patient."
         )
+
+
+def counted(n: int, one: str, many: str = "") -> str:
+    """A number and what is counted: "1 image", "2 images"; `many` where an s makes no plural."""
+    return f"{n} {one if n == 1 else many or one + 's'}"
 
 
 def _some(names: list[str], n_shown: int) -> str:

@@ -90,7 +90,7 @@ def fold_parts(
     """
     hashes = image_hashes(pairs, progress)
     folds = [_by_content(pairs, hashes, seen) for seen in images]
-    n_tests = {pair: 0 for pair in pairs}
+    n_tests = dict.fromkeys(pairs, 0)
     for pair in (pair for fold in folds for pair in fold["test"]):
         n_tests[pair] += 1
     folds = [fold | {"test": [pair for pair in fold["test"] if n_tests[pair] == 1]} for fold in folds]

@@ -195,7 +195,7 @@ def warn_of_shares(split: Parts, shares: Mapping[str, float]) -> None:
         f"the split holds {found} of {n_images} images instead of "
         + ", ".join(f"{name} {n:.0f} ({100 * shares[name]:.0f} %)" for name, n in wanted.items())
         + f": no group may be torn apart, there are {len(sizes)}, and the largest, {largest}, holds "
-        f"{n_largest} images. Add patients, or use --folds.",
+        f"{n_largest} images. Add patients, or use data.folds_by_group.",
         stacklevel=3,
     )
 

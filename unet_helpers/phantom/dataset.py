@@ -169,7 +169,7 @@ def start_helpers(job: Job, n_helpers: int, helpers: list[subprocess.Popen[str]]
     """Start helpers into a list that exists before them, so that no interruption can lose one."""
     try:
         for _ in range(n_helpers):
-            helpers.append(start_helper(job))
+            helpers.append(start_helper(job))  # noqa: PERF401  # each is in the list at once
     except OSError as error:
         say(f"No other process could be started ({error}), so the phantom takes longer.")
 

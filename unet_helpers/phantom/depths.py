@@ -42,10 +42,9 @@ def slice_depths(patient: Patient, n_slices: int) -> list[float]:
     free = np.ones(len(places), bool)
     for _ in range(n_slices):
         through = [free & shown for shown in shows if (free & shown).any()]
-        if through and rng.random() < SHARE_THROUGH_STONE:
-            pool = through[rng.integers(len(through))]  # any stone, small or large, then any place through it
-        else:
-            pool = free
+        # any stone, small or large, and then any place through it; or any place at all
+        through_stone = through and rng.random() < SHARE_THROUGH_STONE
+        pool = through[rng.integers(len(through))] if through_stone else free
         free[rng.choice(np.flatnonzero(pool))] = False
     return [float(depth_mm) for depth_mm in np.round(places[~free], 2)]
 

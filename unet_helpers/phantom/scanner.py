@@ -137,8 +137,8 @@ def add_stones(
             image_hu += cover * (stone.hu * (1 + STONE_GRAIN * grains["fine"]) - image_hu)
             mask |= outline
             numbers, n_sections = label(outline, np.ones((3, 3)))  # a branched stone may be cut several times
-            for number in range(1, n_sections + 1):
-                shown.append(describe(patient.seed, stone, cover, numbers == number, grid.pixel_mm))
+            sections = (numbers == number for number in range(1, n_sections + 1))
+            shown += [describe(patient.seed, stone, cover, one, grid.pixel_mm) for one in sections]
     return mask, shown
 
 

@@ -17,14 +17,9 @@ from PIL import Image
 from scipy import ndimage
 
 from unet_helpers.data import window
-from unet_helpers.metrics import (
-    check_probability,
-    false_alarms,
-    label_stones,
-    match_stones,
-    predicted_mask,
-)
-from unet_helpers.plotting import ERROR_KINDS, STYLES, Style, error_codes
+from unet_helpers.engine.checks import check_probability
+from unet_helpers.metrics import false_alarms, label_stones, match_stones, predicted_mask
+from unet_helpers.pictures.styles import ERROR_KINDS, STYLES, Style, error_codes
 
 __all__ = [
     "Region",

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from unet_helpers.pictures.rendering import HEAT_COLOURS
-from unet_helpers.plotting import ERROR_KINDS, STYLES, Style
+from unet_helpers.pictures.styles import ERROR_KINDS, STYLES, Style
 from unet_helpers.scores.records import ImageScores, image_record
 
 __all__ = ["legend_html", "score_html", "sections_html"]

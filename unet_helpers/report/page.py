@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from unet_helpers.engine.files import written_whole
 from unet_helpers.pictures.rendering import check_arrays
-from unet_helpers.plotting import ERROR_KINDS, STYLES
+from unet_helpers.pictures.styles import ERROR_KINDS, STYLES
 from unet_helpers.report.cases import TILE_PX, Case, Tile, case_tile, choose_groups, data_uri, missed_tiles
 from unet_helpers.report.slider import pack_cases, slider_thresholds
 from unet_helpers.scores.figures import (

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from unet_helpers.metrics import check_probabilities, label_stones, match_labels
+from unet_helpers.engine.checks import check_probabilities
+from unet_helpers.metrics import label_stones, match_labels
 
 __all__ = [
     "CALIBRATION_EDGES",

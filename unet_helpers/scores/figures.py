@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from unet_helpers.engine.figures import new_figure
-from unet_helpers.plotting import STYLES
+from unet_helpers.pictures.styles import STYLES
 from unet_helpers.scores.table import size_name
 
 __all__ = ["plot_bland_altman", "plot_froc", "plot_precision_recall", "plot_reliability", "plot_size_bins"]

@@ -14,7 +14,6 @@ from unet_helpers.metrics import (
     StoneMatch,
     confusion_counts,
     divided,
-    equal_area_diameter,
     label_stones,
     match_stones,
     overlap_ratios,
@@ -23,6 +22,7 @@ from unet_helpers.scores.surface import Spacing, SurfaceScores, pixel_size, surf
 
 __all__ = [
     "ImageScores",
+    "equal_area_diameter",
     "image_record",
     "one_an_image",
     "pixel_sizes",
@@ -56,6 +56,18 @@ class ImageScores:
     @property
     def is_positive(self) -> bool:
         return self.tp + self.fn > 0
+
+
+def equal_area_diameter(n_pixels: float, spacing_mm: tuple[float, float] = (1.0, 1.0)) -> float:
+    """Diameter of the circle that has the area of so many pixels.
+
+    A clinical report gives the longest diameter instead, which is larger for every stone that is not round.
+
+    Args:
+        n_pixels: Area in pixels.
+        spacing_mm: Height and width of a pixel in millimetres; by default the diameter is in pixels.
+    """
+    return 2 * math.sqrt(n_pixels * spacing_mm[0] * spacing_mm[1] / math.pi)
 
 
 def pixel_sizes(spacing_mm: Spacing | Sequence[Spacing] | None, n_images: int) -> list[tuple[float, float]]:

@@ -75,7 +75,7 @@ def _distance_ratios(image: ImageScores, unit: str) -> Ratios:
 
 
 def compared_ratios(record: Mapping[str, Any]) -> Ratios:
-    """Numerator and denominator of what `evaluation.compare` compares, from `records.image_record`."""
+    """Numerator and denominator of what `comparison.compare` compares, from `records.image_record`."""
     positive = record["n_sections"] > 0
     return {
         "dice_positive_mean": (record["dice"] if positive else 0.0, float(positive)),

@@ -72,7 +72,7 @@ def _outline_points(mask: np.ndarray) -> np.ndarray:
     if not rows.size:
         return np.empty((0, 2), int)
     part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    points: np.ndarray = np.argwhere(outline(part)) + (rows[0], columns[0])
+    points: np.ndarray = np.argwhere(outline(part)) + np.array([rows[0], columns[0]])
     return points
 
 

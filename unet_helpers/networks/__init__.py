@@ -1,0 +1,1 @@
+"""Other networks to compare the lessons' U-Net with."""
