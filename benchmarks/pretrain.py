@@ -1,10 +1,10 @@
 """Makes and scores the weights that come with the package (unet_helpers/pretrained).
 
-    python benchmarks/pretrain.py train --minutes 1.2 --out DIR
+    python benchmarks/pretrain.py train --out DIR
     python benchmarks/pretrain.py score DIR/*.pt --real REAL --phantom-seed 2028 --patients 40
     python benchmarks/pretrain.py ship DIR/NAME.pt --variant last --threshold 0.5 --min-pixels 3
 
-1. `train` writes 400 phantom patients (seed 7) and trains candidates on them, several at once: they share
+1. `train` writes 240 phantom patients (seed 7) and trains candidates on them, several at once: they share
    the engine of `fit` and differ in augmentation, number of patients, width, patches and seed. One file
    NAME.pt each holds its weights after the last step, and the mean of the weights of the last epochs.
    The last 40 patients choose threshold and smallest stone, with other greys as `Stronger` makes them.
@@ -24,12 +24,12 @@ import tempfile
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from candidates import CANDIDATES, DEFAULTS, VALIDATION, Candidate
 from stronger import Stronger
 
 from unet_helpers import phantom
@@ -37,47 +37,28 @@ from unet_helpers.checkpoint import build_network, load_state, load_weights, sav
 from unet_helpers.data import Pair, find_pairs, image_hashes, load_arrays
 from unet_helpers.engine.devices import choose_device
 from unet_helpers.engine.files import write_json
+<<<<<<< HEAD
 from unet_helpers.inference import predict_all
+=======
+from unet_helpers.evaluation import evaluate
+from unet_helpers.inference import MAX_SIZE, choose_device, predict_all
+>>>>>>> lesson1
 from unet_helpers.metrics import dice, match_stones, predicted_mask
 from unet_helpers.model import UNet
 from unet_helpers.pretrained import WEIGHTS
 from unet_helpers.training import TrainConfig, fit
 from unet_helpers.transforms import augment, normalise
 
-PATIENTS, VALIDATION, SEED = 400, 40, 7
+PATIENTS, SEED = 240, 7
 MOST_FALSE_ALARMS = 0.45  # an image
 AVERAGED = 0.3  # share of a run, its end, whose epochs are averaged
 REAL_SIZE = 313  # longest side of REAL's images for the network: pixels about as large as the phantom's
-THRESHOLDS = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
-MIN_PIXELS = (0, 4, 6)
+THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
+MIN_PIXELS = (0, 3, 5)
+SHOWN = ("dice_positive_mean", "section_sensitivity", "false_positives_per_image")
 LARGEST = 2 * 2**20  # bytes of a file of weights in float32; larger ones are kept in float16
 
 Weights = dict[str, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """What a network is trained with; `patients` learn, and VALIDATION others choose."""
-
-    patients: int = PATIENTS - VALIDATION
-    augment: Stronger | None = field(default_factory=Stronger)  # None is the lessons' augmentation
-    network: dict[str, int] = field(default_factory=dict)
-    patch_size: int = 160
-    batch_size: int = 48
-    lookalikes: float = 0.25
-    seed: int = 0
-
-
-UPRIGHT = Stronger(upside_down=False, scale=(0.7, 1.5), shift=0.2, bone=0.35)
-WHOLE: dict[str, Any] = {"augment": UPRIGHT, "patch_size": 256, "batch_size": 24}
-CANDIDATES = {
-    "strong": Candidate(augment=UPRIGHT),
-    "whole": Candidate(**WHOLE),
-    "wide": Candidate(**WHOLE, network={"base_channels": 22}),
-    "deep": Candidate(**WHOLE, network={"base_channels": 11, "depth": 5}),
-    "few": Candidate(**WHOLE, patients=96),
-    "lesson": Candidate(augment=None),
-}
 
 
 # --------------------------------------------------------------------------------------------- train
@@ -115,12 +96,15 @@ def one(args: argparse.Namespace) -> None:
     def keep(history: list[dict[str, float]]) -> None:
         """Remember the weights of an epoch, and forget those of the first part of the run."""
         kept.append({name: values.clone() for name, values in model.state_dict().items()})
-        done = [e["step"] / args.steps if args.steps else e["seconds"] / 60 / args.minutes for e in history]
+        done = [config.progress(int(e["step"]), e["seconds"], 1) for e in history]
         del kept[: sum(share < 1 - AVERAGED for share in done[-len(kept) :])]
 
     run, change = args.work / args.name, candidate.augment or augment
-    config = settings(candidate, args, device)
     few = parts["val"][::8]  # the weights of a moment are not chosen by them, so a glance is enough
+    if candidate.first:
+        lesson = settings(replace(candidate, patch_size=160, batch_size=48), args, candidate.first, device)
+        fit(parts["train"], few, args.work / f"{args.name}-first", lesson, model, device, False, False)
+    config = settings(candidate, args, 1 - candidate.first, device)
     fit(parts["train"], few, run, config, model, device, False, False, keep, augment=change)
     last = load_state(run / "last.pt")
     last["images"]["val"] = image_hashes(parts["val"])
@@ -142,13 +126,16 @@ def one(args: argparse.Namespace) -> None:
     networks(args.out / f"{args.name}.pt")  # so that a file that cannot be read fails here
 
 
-def settings(candidate: Candidate, args: argparse.Namespace, device: torch.device) -> TrainConfig:
-    """How a candidate is trained here."""
-    length: dict[str, Any] = {"n_steps": args.steps} if args.steps else {"minutes": args.minutes}
+def settings(
+    candidate: Candidate, args: argparse.Namespace, part: float, device: torch.device
+) -> TrainConfig:
+    """How a candidate is trained here for a part of its time; a CPU takes small batches."""
+    length = {"n_steps": round(part * args.steps)} if args.steps else {"minutes": part * args.minutes}
+    gpu = device.type == "cuda"
     return TrainConfig(
         **length,
-        batch_size=candidate.batch_size if device.type == "cuda" else 6,
-        learning_rate=6e-3 if device.type == "cuda" else 4e-3,
+        batch_size=candidate.batch_size if gpu else candidate.batch_size // 8,
+        learning_rate=6e-3 if gpu else 4e-3,
         patch_size=candidate.patch_size,
         lookalike_fraction=candidate.lookalikes,
         steps_per_epoch=args.epoch,
@@ -237,24 +224,32 @@ def score(args: argparse.Namespace) -> None:
     fresh = args.work or Path(tempfile.gettempdir()) / f"phantom-{args.phantom_seed}-{args.patients}"
     if not fresh.exists():
         phantom.write_dataset(fresh, n_patients=args.patients, seed=args.phantom_seed, progress=False)
-    sets = {"phantom": load_arrays(find_pairs(fresh))}
-    if args.real:
-        sets = {"real": load_arrays(find_pairs(args.real)[:: args.every]), **sets}
-    results = []
+    sets = {"phantom": find_pairs(fresh)}
+    if args.real:  # first, because it chooses
+        sets = {"real": find_pairs(args.real)[:: args.every], **sets}
+    wanted, results = args.variants.split(",") if args.variants else None, []
     for path in args.files:
         for variant, model in networks(path).items():
-            if args.variants and variant not in args.variants.split(","):
+            if wanted and variant not in wanted:
                 continue
             point: dict[str, float] = {}
-            for name, (images, masks) in sets.items():
-                size = args.real_size if name == "real" else 512
-                rows = table(predict_all(model, images, max_size=size), masks)
+            for name, pairs in sets.items():
+                images, masks = load_arrays(pairs)
+                size = args.real_size if name == "real" else MAX_SIZE
+                probabilities = predict_all(model, images, max_size=size)
+                rows = table(probabilities, masks)
                 point = point or choose(rows)
-                keys = ("threshold", "min_pixels")
-                here = next(row for row in rows if all(row[key] == point[key] for key in keys))
-                said = ", ".join(f"{key} {value:.3g}" for key, value in here.items())
-                print(f"{path.stem:10s} {variant:5s} {name:8s} n {len(images)}: {said}", flush=True)
-                results.append({"file": path.stem, "variant": variant, "data": name, "rows": rows})
+                threshold, least = point["threshold"], int(point["min_pixels"])
+                groups = [pair.group for pair in pairs]
+                scores = evaluate(probabilities, masks, threshold, least, groups=groups)
+                said = ", ".join(f"{key} {scores[key]:.3f} {scores['intervals'][key]}" for key in SHOWN)
+                print(
+                    f"{path.stem} {variant}, {name}, n {len(images)}, {threshold}, {least}: {said}",
+                    flush=True,
+                )
+                own = {key: value for key, value in scores.items() if not key.startswith("per_")}
+                names = {"file": path.stem, "variant": variant, "data": name, "max_size": size}
+                results.append({**names, "point": point, "scores": own, "rows": rows})
     if args.out:
         write_json(args.out, results)
 
@@ -292,7 +287,7 @@ def ship(args: argparse.Namespace) -> None:
     if args.threshold is None:
         point = {name: chosen[name] for name in point}
     own = {"model": chosen["model"], "split": {"train": [], "val": []}, "provenance": provenance}
-    save_state(WEIGHTS, {**state["last"], **point, **own})
+    save_state(WEIGHTS, {**state["last"], **point, **own, "max_size": args.max_size})
     print(f"{WEIGHTS.stat().st_size / 2**20:.2f} MiB, {point}")
 
 
@@ -312,8 +307,8 @@ def main() -> None:
 def _train_options(sub: argparse.ArgumentParser, name: str) -> None:
     if name == "one":
         sub.add_argument("name", choices=CANDIDATES)
-    sub.add_argument("--candidates", default=",".join(CANDIDATES), help="names, with commas between them")
-    sub.add_argument("--minutes", type=float, default=1.2, help="of each candidate (default 1.2)")
+    sub.add_argument("--candidates", default=DEFAULTS, help=f"names, with commas (default {DEFAULTS})")
+    sub.add_argument("--minutes", type=float, default=2.0, help="of each candidate (default 2)")
     sub.add_argument("--steps", type=int, help="instead of minutes")
     sub.add_argument("--epoch", type=int, default=200, help="steps between two validations")
     sub.add_argument("--patients", type=int, default=PATIENTS, help="of the phantom")
@@ -339,6 +334,7 @@ def _ship_options(sub: argparse.ArgumentParser, _: str) -> None:
     sub.add_argument("--variant", default="last")
     sub.add_argument("--threshold", type=float)
     sub.add_argument("--min-pixels", type=int)
+    sub.add_argument("--max-size", type=int, default=REAL_SIZE, help="longest side for the network")
     sub.add_argument("--version", default="1")
     sub.add_argument("--command", required=True, help="what made the file")
     sub.add_argument("--scores", type=Path, help="JSON file of scores for the provenance")

@@ -89,6 +89,17 @@ def test_without_a_checkpoint_the_weights_of_the_package_predict(images: list[Pa
     assert (load_mask(tmp_path / "out" / "s0_mask.png") == answer).all()
 
 
+def test_they_see_a_large_image_at_the_size_that_they_were_chosen_at(images: list[Path], tmp_path: Path):
+    side = 2 * load_pretrained("cpu").max_size
+    stone = (side // 2, side // 2, 20, 20)
+    image = write_slice(tmp_path / "data", "large", {stone: STONE}, stone, size=(48, side))
+    assert call("predict", image, "--out", tmp_path / "out", "--device", "cpu") == 0
+    ready = load_pretrained("cpu")
+    probability = inference.predict(ready.model, load_image(image), max_size=ready.max_size)
+    answer = predicted_mask(probability, ready.threshold, ready.min_pixels)
+    assert (load_mask(tmp_path / "out" / "large_mask.png") == answer).all()
+
+
 def test_with_a_checkpoint_the_package_has_no_say(
     images: list[Path], best: Path, tmp_path: Path, monkeypatch, capsys
 ):

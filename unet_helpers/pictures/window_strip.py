@@ -36,28 +36,29 @@ def window_picture(
     )
     canvas = Image.new("RGB", (side_px, side_px + RAMP_PX + STRIP_PX + LABEL_PX), PAPER)
     canvas.paste(grey.convert("RGB"), (0, 0))
-    draw, top = ImageDraw.Draw(canvas), side_px + RAMP_PX
-    low, high = HU_RANGE
+    draw, low, high = ImageDraw.Draw(canvas), *HU_RANGE
+    shades = window(low + (np.arange(side_px) + 0.5) / side_px * (high - low), level, width)
+    for x, shade in enumerate(shades.tolist()):
+        draw.line((x, side_px, x, side_px + RAMP_PX - 2), fill=(shade, shade, shade))
+    _draw_strip(draw, image_hu, (level - width / 2, level + width / 2), side_px)
+    return np.asarray(canvas)
+
+
+def _draw_strip(
+    draw: ImageDraw.ImageDraw, image_hu: NDArray[np.floating], band_hu: tuple[float, float], side_px: int
+) -> None:
+    """The histogram below the ramp: the band in blue, a bar for two columns, and the axis."""
+    top, (low, high) = side_px + RAMP_PX, HU_RANGE
 
     def column(hu: float) -> int:
         return int(np.clip((hu - low) / (high - low) * side_px, 0, side_px - 1))
 
-    band = column(level - width / 2), column(level + width / 2)
-    draw.rectangle((band[0], top, band[1], top + STRIP_PX), fill=BAND)
-    hu_of_column = low + (np.arange(side_px) + 0.5) / side_px * (high - low)
-    for x, shade in enumerate(window(hu_of_column, level, width).tolist()):
-        draw.line((x, side_px, x, top - 2), fill=(shade, shade, shade))
+    draw.rectangle((column(band_hu[0]), top, column(band_hu[1]), top + STRIP_PX), fill=BAND)
     counts, _ = np.histogram(image_hu, bins=side_px // 2, range=HU_RANGE)
     heights = np.log1p(counts) / np.log1p(counts.max()) * (STRIP_PX - 4)
     for number, bar in enumerate(heights.tolist()):
         draw.rectangle((2 * number, top + STRIP_PX - bar, 2 * number + 1, top + STRIP_PX), fill=BARS)
     for hu in TICKS:
         anchor = {TICKS[0]: "lt", TICKS[-1]: "rt"}.get(hu, "mt")  # the outer ones stay on the picture
-        draw.text(
-            (0 if hu == TICKS[0] else column(hu), top + STRIP_PX + 3),
-            f"{hu}",
-            fill=INK,
-            font=font(11),
-            anchor=anchor,
-        )
-    return np.asarray(canvas)
+        x = 0 if hu == TICKS[0] else column(hu)
+        draw.text((x, top + STRIP_PX + 3), f"{hu}", fill=INK, font=font(11), anchor=anchor)

@@ -23,17 +23,21 @@ class Pretrained(Checkpoint):
     """A `Checkpoint` that says where it comes from.
 
     Attributes:
+        max_size: Longest side in pixels at which it was chosen on real scans; larger images are shrunk to
+            it, as `predict_all` does with its `max_size`.
         provenance: Plain values: "data", "command", "seed", "scores", "licence", "not_for", and others.
     """
 
+    max_size: int
     provenance: dict[str, Any]
 
 
 def load_pretrained(device: torch.device | str | None = None) -> Pretrained:
     """The network that comes with the package: trained on synthetic CT slices, in well below a second.
 
-    It is made to teach, and is no medical device. Pixels should be about 1 to 1.3 mm wide, as in the phantom:
-    shrink larger images, as `predict_all` does with its `max_size`.
+    It is made to teach, and is no medical device. An image should show a whole belly, from side to side or
+    nearly so, upright and in a soft-tissue window, and not be larger than `max_size`:
+    `predict_all(ready.model, images, max_size=ready.max_size)` shrinks it.
 
     Args:
         device: Where to put the network; the CPU by default.
@@ -46,4 +50,5 @@ def load_pretrained(device: torch.device | str | None = None) -> Pretrained:
     """
     whole = load_checkpoint(WEIGHTS, device)
     own = {field.name: getattr(whole, field.name) for field in fields(Checkpoint)}
-    return Pretrained(**own, provenance=load_state(WEIGHTS)["provenance"])
+    state = load_state(WEIGHTS)
+    return Pretrained(**own, max_size=state["max_size"], provenance=state["provenance"])

@@ -54,7 +54,11 @@ Mask = NDArray[np.bool_]  # (H, W)
 
 SIDE_PX = 448  # of a slice that one looks at
 STILL_PX = 320  # of one that only stands on the page
-SLIDER: dict[str, Any] = {"style": {"description_width": "90px"}, "layout": {"width": "440px"}}
+PANEL_PX = 384  # of the controls beside it; both fit into a page of JupyterLab
+SLIDER: dict[str, Any] = {
+    "style": {"description_width": "90px"},
+    "layout": {"width": f"{PANEL_PX}px", "max_width": "100%"},
+}
 WINDOWS = {"soft tissue": (40, 400), "everything": (0, 2000), "narrow": (40, 60), "bone": (500, 1500)}
 KIDNEY_HU, URINE_HU = 30, 5  # the two tissues whose greys the window's live line compares
 
@@ -63,8 +67,13 @@ def _image(width_px: int = SIDE_PX) -> Any:
     return widgets.Image(format="png", layout=widgets.Layout(width=f"{width_px}px", max_width="100%"))
 
 
+def _words() -> Any:
+    """A line of words that is no wider than the controls: else it pushes them below the picture."""
+    return widgets.HTML(layout=widgets.Layout(width=f"{PANEL_PX}px", max_width="100%"))
+
+
 def _button(text: str, style: str = "") -> Any:
-    return widgets.Button(description=text, button_style=style, layout=widgets.Layout(width="150px"))
+    return widgets.Button(description=text, button_style=style, layout=widgets.Layout(width="92px"))
 
 
 def _under(*children: Any) -> Any:
@@ -202,7 +211,7 @@ class WindowMover:
 
     def __init__(self, scan: Scan) -> None:
         self._image_hu = scan.slice.image_hu
-        self.picture, self.words = _image(), widgets.HTML()
+        self.picture, self.words = _image(), _words()
         self.level = widgets.IntSlider(
             value=40, min=-200, max=1000, step=10, description="level (HU)", **SLIDER
         )
@@ -214,7 +223,8 @@ class WindowMover:
             button.on_click(self._preset)
         for slider in (self.level, self.width):
             slider.observe(self._draw, names="value")
-        beside = _under(self.level, self.width, *self.presets, self.words)
+        buttons = widgets.Box(self.presets, layout=widgets.Layout(display="flex", flex_flow="row wrap"))
+        beside = _under(buttons, self.level, self.width, self.words)
         self.widget = widgets.Box(
             [self.picture, beside], layout=widgets.Layout(display="flex", flex_flow="row wrap")
         )
@@ -263,7 +273,7 @@ class ThresholdHunt:
     def __init__(self, image: Image, mask: Mask) -> None:
         self._image, self._mask = image, mask
         self.tried: dict[int, float] = {}
-        self.picture, self.graph, self.words = _image(), _image(400), widgets.HTML()
+        self.picture, self.graph, self.words = _image(), _image(PANEL_PX), _words()
         self.slider = widgets.IntSlider(value=60, min=0, max=255, description="threshold", **SLIDER)
         self.slider.observe(self._draw, names="value")
         row = widgets.Layout(display="flex", flex_flow="row wrap")

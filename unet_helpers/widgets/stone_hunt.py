@@ -56,7 +56,8 @@ class StoneHunt:
         self.no.on_click(lambda _: self.answer(False))
         self.back.on_click(lambda _: self._turn_to(self.position - 1))
         self.forward.on_click(lambda _: self._turn_to(self.position + 1))
-        buttons = widgets.HBox([self.yes, self.no, self.back, self.forward])
+        wrap = widgets.Layout(display="flex", flex_flow="row wrap")
+        buttons = widgets.Box([self.yes, self.no, self.back, self.forward], layout=wrap)
         self.widget = widgets.VBox([self.progress, self.picture, buttons, self.result])
         self._turn_to(0)
 
@@ -90,13 +91,16 @@ class StoneHunt:
         marks = (self.masks[self.position], self.network[self.position]) if self.finished else (None, None)
         tile = Tile(self.images[self.position], "", *marks)
         self.picture.value = encode_png(slice_sheet([tile], 1, SIDE_PX)[CAPTION_PX:])
-        said = {True: "you said: stone", False: "you said: no stone", None: "is there a stone?"}
-        n_open = self.answers.count(None)
-        still = (
-            f", {n_open} to go" if n_open else ": green rings are stones, pink squares the network's marks"
-        )
+        self.progress.value = self._words()
+
+    def _words(self) -> str:
+        """Which picture this is, what was said to it, and what is still to do."""
+        said = {True: "you said: a stone", False: "you said: no stone", None: "is there a stone?"}
+        here, n_open = said[self.answers[self.position]], self.answers.count(None)
         number = f"<b>picture {self.position + 1} of {len(self.images)}</b>"
-        self.progress.value = f"{number}, {said[self.answers[self.position]]}{still}"
+        if n_open:
+            return f"{number} ({n_open} to go): {here}"
+        return f"{number}: {here}. Green rings are stones, pink squares the network's marks."
 
     def _table(self) -> str:
         """Hits, misses and false alarms of you and of the network, as HTML."""
