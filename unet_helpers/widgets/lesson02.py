@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 
 from unet_helpers.engine.figures import figure_png, in_notebook, plain_figure
 from unet_helpers.pictures import preprocessing as draw
+from unet_helpers.pictures import spots
 from unet_helpers.pictures.rendering import encode_png
 from unet_helpers.plotting import overlay
 from unet_helpers.widgets.still import show, you_are_here
@@ -226,20 +228,24 @@ def context(image: Grey, mask: Mask, images: Sequence[Grey], masks: Sequence[Mas
         images: All slices.
         masks: Their stones, one of which is shown.
     """
-    spots = dict(zip("AB", draw.rib_and_stone(image, mask, images, masks), strict=True))
+    pair = dict(zip("AB", spots.rib_and_stone(image, mask, images, masks), strict=True))
 
     def paint(side: int) -> Drawn:
-        views = {f"{name}, {side} x {side} pixels": draw.view(spot, side) for name, spot in spots.items()}
+        views = {f"{name}, {side} x {side} pixels": spots.view(spot, side) for name, spot in pair.items()}
         figure = draw.row_of_pictures(views, height=3.8)
+        for ax, spot in zip(figure.axes, pair.values(), strict=True):
+            spots.draw_spot(ax, spot, side)
         return figure, f"Two white spots, {side} x {side} pixels around each. One is a stone, one is a rib."
 
     few = (10, 28, 80, 160)
-    rows = [{f"{name}, {side} pixels": draw.view(spot, side) for side in few} for name, spot in spots.items()]
+    rows = [{f"{name}, {side} pixels": spots.view(spot, side) for side in few} for name, spot in pair.items()]
     alt = (
         "Two white spots with more and more around them. At 10 pixels both are white blobs; at 160, A lies "
         "in the wall of the body, in a row of ribs, and B in a kidney."
     )
     still = draw.rows_of_pictures(rows, height=2.2), alt
+    for ax, (spot, side) in zip(still[0].axes, product(pair.values(), few), strict=True):
+        spots.draw_spot(ax, spot, side)
     sizes = (10, 14, 20, 28, 40, 56, 80, 112, 160)
     _moving(paint, {"side": ("size of the patch", sizes, 10)}, photo=True, still=still)
 
