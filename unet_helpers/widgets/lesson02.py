@@ -42,13 +42,16 @@ Slider = tuple[str, Sequence[int], int]  # words, positions, and where it begins
 
 
 # ---------------------------------------------------------------------------------- wiring
-def _bytes(figure: Figure, photo: bool) -> bytes:
+PAGE_DPI, LIVE_DPI = 80, 110  # of pictures kept in the notebook, and of those that a slider changes
+
+
+def _bytes(figure: Figure, photo: bool, dpi: int = PAGE_DPI) -> bytes:
     """A figure as a file of few bytes: JPEG for noisy pictures, PNG of 64 colours for drawings."""
     buffer = io.BytesIO()
     if photo:
-        figure.savefig(buffer, format="jpeg", dpi=80, pil_kwargs={"quality": 60})
+        figure.savefig(buffer, format="jpeg", dpi=dpi, pil_kwargs={"quality": 60})
         return buffer.getvalue()
-    drawing = Image.open(io.BytesIO(figure_png(figure, 80))).convert("RGB")
+    drawing = Image.open(io.BytesIO(figure_png(figure, dpi))).convert("RGB")
     drawing.quantize(64, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
@@ -68,7 +71,7 @@ def _moving(
         still: What readers without a kernel see; the picture at the beginning if None.
     """
     figure, sentence = paint(**{name: start for name, (_, _, start) in sliders.items()})
-    first, (for_all, alt) = _bytes(figure, photo), still or (figure, sentence)
+    first, (for_all, alt) = _bytes(figure, photo, LIVE_DPI), still or (figure, sentence)
     picture = _bytes(for_all, photo)
     if not in_notebook():
         show(None, picture, alt)
@@ -82,12 +85,16 @@ def _moving(
         )
         for name, (words, positions, start) in sliders.items()
     }
-    image = widgets.Image(value=first, format="jpeg" if photo else "png", layout={"max_width": "100%"})
+    sharp = {
+        "max_width": "100%",
+        "align_self": "flex-start",
+    }  # in its own size, where the page is wide enough
+    image = widgets.Image(value=first, format="jpeg" if photo else "png", layout=sharp)
     line = widgets.HTML(sentence)
 
     def redraw(_: Any = None) -> None:
         figure, told = paint(**{name: slider.value for name, slider in moved.items()})
-        image.value, line.value = _bytes(figure, photo), told
+        image.value, line.value = _bytes(figure, photo, LIVE_DPI), told
 
     for slider in moved.values():
         slider.observe(redraw, names="value")
