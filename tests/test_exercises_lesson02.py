@@ -55,7 +55,7 @@ def test_the_hints_do_not_give_the_answers(capsys: pytest.CaptureFixture[str]) -
 def test_the_height_may_be_exact_or_rounded_to_a_whole_number(capsys: pytest.CaptureFixture[str]) -> None:
     for height in (320 * 256 / 391, 209, 210, shrink_size((320, 391), 256)[0]):
         assert verdict(lesson02.new_height, height, capsys).startswith("✅")
-    for height in (208, 211):
+    for height in (208.5, 212):
         assert "that is not the number" in verdict(lesson02.new_height, height, capsys)
 
 
@@ -87,6 +87,16 @@ def test_the_shape_is_that_of_a_batch_of_the_package(capsys: pytest.CaptureFixtu
         ("new_height", 391 / 256, "Turn the fraction round"),
         ("new_height", 1.0, "one pixel"),
         ("new_height", 0.2, "number of pixels"),
+        ("new_height", 312, "longer side is the width"),
+        ("new_height", 320 / 256, "old width with the new width"),
+        ("new_height", 256 / 320, "old width with the new width"),
+        ("new_height", 65, "in per cent"),
+        ("new_height", 111, "How much is left"),
+        ("new_height", 320 - 256, "subtracts"),
+        ("new_height", 320 * 0.65, "rounded too early"),
+        ("new_height", 320 * 0.66, "rounded too early"),
+        ("new_height", "209", "got text"),
+        ("new_height", (209, 256), "got a tuple"),
         ("new_height", 100, "that is not the number"),
         ("batch_shape", (16, 128, 128), "channel axis"),
         ("batch_shape", (16, 128, 128, 1), "not at the end"),
@@ -96,8 +106,13 @@ def test_the_shape_is_that_of_a_batch_of_the_package(capsys: pytest.CaptureFixtu
         ("batch_shape", (128, 128), "without a channel"),
         ("batch_shape", (16, 128), "nothing about the width"),
         ("batch_shape", (128, 128, 1, 16), "turned round"),
+        ("batch_shape", (1, 128, 128, 16), "channels second"),
+        ("batch_shape", (128, 128, 16), "number of images comes first"),
+        ("batch_shape", (16, 1, 128 * 128), "two axes"),
+        ("batch_shape", (1, 1, 128, 128), "single image"),
+        ("batch_shape", {16, 1, 128}, "got a set"),
         ("batch_shape", (16, 1, 64, 64), "at least one number"),
-        ("batch_shape", (16, 1, 128), "number of axes"),
+        ("batch_shape", (16, 1, 128), "has 3 axes"),
         ("batch_shape", "16, 1, 128, 128", "tuple"),
         ("batch_shape", 16, "tuple"),
         ("batch_shape", torch.zeros(16, 1, 128, 128), ".shape"),
@@ -125,6 +140,13 @@ def padded_by(rows: Callable[[int, int], tuple[int, int]], **more: Any) -> Calla
     return lambda image, n: np.pad(image, [rows(side, n) for side in image.shape], **more)
 
 
+def to_square(image: Array, n: int) -> Array:
+    side = int(np.ceil(max(image.shape) / n)) * n
+    padded = np.zeros((side, side), np.uint8)
+    padded[: image.shape[0], : image.shape[1]] = image
+    return padded
+
+
 WRONG_PADS: list[tuple[Any, str]] = [
     (lambda image, n: image, "as it was"),
     (padded_by(lambda side, n: (0, n - side % n)), "whole extra block"),
@@ -132,6 +154,12 @@ WRONG_PADS: list[tuple[Any, str]] = [
     (padded_by(lambda side, n: (0, n)), "however much was needed"),
     (padded_by(lambda side, n: (lacking(side, n), 0)), "above and on the left"),
     (padded_by(lambda side, n: (lacking(side, n) // 2, -(-lacking(side, n) // 2))), "all four sides"),
+    (lambda image, n: np.pad(image, (0, lacking(image.shape[0], n))), "a number of its own"),
+    (lambda image, n: np.pad(image, [(0, lacking(s, n)) for s in image.shape[::-1]]), "exchanged"),
+    (lambda image, n: np.pad(image, tuple(lacking(s, n) for s in image.shape)), "before and after"),
+    (lambda image, n: np.pad(image, ((0, lacking(image.shape[0], n)), (0, 0))), "width does not yet"),
+    (lambda image, n: np.pad(image, ((0, 0), (0, lacking(image.shape[1], n)))), "height does not yet"),
+    (lambda image, n: to_square(image, n), "a square"),
     (lambda image, n: image[: image.shape[0] // n * n, : image.shape[1] // n * n], "Add, do not cut"),
     (padded_by(lambda side, n: (0, lacking(side, n)), mode="edge"), "edge was repeated"),
     (padded_by(lambda side, n: (0, lacking(side, n)), constant_values=255), "values are not right"),
@@ -155,7 +183,13 @@ WRONG_UNDOS: list[tuple[Any, str]] = [
     (lambda padded, height, width: padded[:width, :height], "exchanged"),
     (lambda padded, height, width: padded[-height:, -width:], "kept the end"),
     (lambda p, height, width: p[: height - p.shape[0], : width - p.shape[1]], "`[:0]` keeps nothing"),
-    (lambda padded, height, width: padded[:height], "shape"),
+    (lambda padded, height, width: padded[:height][:width], "cuts the rows twice"),
+    (lambda padded, height, width: padded[:height], "columns are not cut"),
+    (lambda padded, height, width: padded[:, :width], "rows are not cut"),
+    (lambda padded, height, width: padded[height:, width:], "drops the picture"),
+    (lambda padded, height, width: padded[: height - 1, : width - 1], "stops before"),
+    (lambda padded, height, width: padded[: height + 1, : width + 1], "shape"),
+    (lambda padded, height, width: padded[height, width], "got the number"),
     (lambda padded, height, width: ..., "still holds the three dots"),
     (4, "a function was expected"),
 ]
@@ -213,6 +247,17 @@ WRONG_PAIRS: list[tuple[Any, str]] = [
     (each(lambda array, n: shift(array[::-1], n)), "upside down"),
     (each(lambda array, n: shift(array.T, n).T), "moved down"),
     (each(lambda array, n: flip(shift(array, n))), "moved to the left"),
+    (lambda image, mask, n: (image, shift(flip(mask), n)), "the image stays"),
+    (lambda image, mask, n: (flip(image), shift(flip(mask), n)), "only the mask is shifted"),
+    (lambda image, mask, n: (shift(image, n), shift(flip(mask), n)), "only the mask is mirrored"),
+    (each(lambda array, n: shift(np.flip(array), n)), "half a circle"),
+    (each(lambda array, n: np.roll(flip(array), n)), "without `axis=1`"),
+    (each(lambda array, n: shift(flip(array).T, n).T), "moved down"),
+    (each(lambda array, n: np.pad(flip(array), ((0, 0), (n, 0)))), "wider"),
+    (each(lambda array, n: flip(array)[:, n:]), "narrower"),
+    (each(lambda array, n: flip(array)[:, : array.shape[1] - n]), "nothing has come in"),
+    (each(lambda array, n: flip(array)[:, :-n]), "`[:, :-0]` is empty"),
+    (each(lambda a, n: np.pad(flip(a)[:, :-n], ((0, 0), (n, 0)))), "but for `n_columns` 0"),
     (each(lambda array, n: shift_by_minus(flip(array), n)), "ValueError"),
     (each(lambda array, n: shift(flip(array), n).astype(np.uint8)), "bool"),
     (lambda image, mask, n: shift(flip(image), n), "tuple of 2 parts"),

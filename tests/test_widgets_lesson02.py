@@ -14,6 +14,7 @@ from PIL import Image
 
 from unet_helpers.metrics import label_stones
 from unet_helpers.pictures import preprocessing as draw
+from unet_helpers.pictures import spots
 from unet_helpers.transforms import resize_mask
 from unet_helpers.widgets import lesson02 as move
 from unet_helpers.widgets import still
@@ -136,10 +137,27 @@ def test_verdict(letter: str, chosen: str | None, right: bool) -> None:
 def test_rib_and_stone_are_of_like_size() -> None:
     masks = [square(50, 60, 3), square(80, 90, 9), square(80, 90, 40)]
     images = [slice_of(mask) for mask in masks]
-    rib, stone = draw.rib_and_stone(IMAGE, MASK, images, masks)
+    rib, stone = spots.rib_and_stone(IMAGE, MASK, images, masks)
     assert (rib.row, rib.column, rib.n_pixels) == (144, 24, 81)
     assert (stone.row, stone.column, stone.n_pixels) == (84, 94, 81)
-    assert draw.view(stone, 9).min() == 250 and draw.view(stone, 11).min() < 250
+    assert spots.view(stone, 9).min() == 250 and spots.view(stone, 11).min() < 250
+
+
+def test_of_like_stones_the_one_inside_a_kidney_is_shown() -> None:
+    same, like = square(80, 90, 9), square(150, 60, 8)  # the first is as large as the rib, and lies in air
+    in_air = np.where(same, 250, 0).astype(np.uint8)
+    _, stone = spots.rib_and_stone(IMAGE, MASK, [in_air, slice_of(like)], [same, like])
+    assert (stone.row, stone.column, stone.n_pixels) == (153.5, 63.5, 64)
+
+
+def test_the_frame_of_a_spot_moves_with_the_view() -> None:
+    spot = spots.Spot(IMAGE, 144, 24, 81)
+    for side, middle in ((80, (40.0, 24.0)), (22, None)):  # the view of 80 ends at the left edge of the slice
+        ax = matplotlib.figure.Figure().subplots()
+        spots.draw_spot(ax, spot, side)
+        frames: Any = ax.patches
+        centres = [tuple(frame.get_center())[::-1] for frame in frames]
+        assert centres == ([middle] if middle else [])
 
 
 def test_find_patch() -> None:

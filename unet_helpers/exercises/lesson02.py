@@ -24,7 +24,7 @@ new_height = Exercise(
         unit="pixels",
         slips={
             256: "this stretches the image to a square, and every round stone becomes an oval.",
-            312.8: (0.5, "the longer side is the width, so the width must become 256, not the height."),
+            312.8: (0.9, "the longer side is the width, so the width must become 256, not the height."),
             185: "you took the same number of pixels off both sides; both must shrink by the same factor.",
             391: "this is the old width.",
             320: "this is the old height.",
@@ -34,6 +34,13 @@ new_height = Exercise(
             1.5273: (5e-3, "this is how much larger the old width is. Turn the fraction round, then use it."),
             1.0: "a height of one pixel? Multiply the old height by the factor of the width.",
             0.2: "a height is a number of pixels. By which factor does the width shrink?",
+            1.25: "you compared the old height with the new width. Compare the old width with the new width.",
+            0.8: "you compared the old height with the new width. Compare the old width with the new width.",
+            65.47: (0.6, "this is the factor in per cent. Now take that many per cent of the old height."),
+            110.54: (0.6, "this is what the height loses. How much is left of it?"),
+            64: "this subtracts the new width from the old height. Which factor takes 391 to 256?",
+            208: "the factor was rounded too early: keep all its digits until the end.",
+            211.2: "the factor was rounded too early: keep all its digits until the end.",
         },
     ),
     hint_text="By which factor does the longer side shrink, from 391 to 256? The other side shrinks by "
@@ -57,6 +64,10 @@ batch_shape = Exercise(
             (1, 128, 128): "this is one patch; a batch of 16 needs an axis in front.",
             (128, 128): "this is one patch without a channel; a batch needs four axes.",
             (16, 128): "this says nothing about the width, nor about the channels.",
+            (1, 128, 128, 16): "the number of images comes first, and the channels second.",
+            (128, 128, 16): "the channel axis is missing, and the number of images comes first.",
+            (16, 1, 16384): "the pixels stay in rows and columns: height and width are two axes.",
+            (1, 1, 128, 128): "this is a batch of a single image; how many are fed at once?",
             (128, 128, 1, 16): "the order is turned round: batch, channels, height, width.",
         },
     ),
@@ -103,6 +114,33 @@ _judge_pad = is_function(
         (_pad_slip(lambda side, n: (0, side % n)), "you added the rest of the division, not what it lacks."),
         (_pad_slip(lambda side, n: (0, n)), "you added one whole block, however much was needed."),
         (
+            lambda image, n: np.pad(image, [(0, _lacks(image.shape[0], n))] * 2),
+            "the columns grew by as much as the rows. Each side lacks a number of its own.",
+        ),
+        (
+            lambda image, n: np.pad(image, [(0, _lacks(side, n)) for side in image.shape[::-1]]),
+            "rows and columns are exchanged: the first pair of `np.pad` belongs to the rows.",
+        ),
+        (
+            lambda image, n: np.pad(image, [_lacks(side, n) for side in image.shape]),
+            "`np.pad` took your two numbers as before and after, for both axes. Give it a pair for each: "
+            "`((above, below), (left, right))`.",
+        ),
+        (
+            lambda image, n: np.pad(image, ((0, _lacks(image.shape[0], n)), (0, 0))),
+            "the height fits now; the width does not yet.",
+        ),
+        (
+            lambda image, n: np.pad(image, ((0, 0), (0, _lacks(image.shape[1], n)))),
+            "the width fits now; the height does not yet.",
+        ),
+        (
+            lambda image, n: np.pad(
+                image, [(0, max(image.shape) + _lacks(max(image.shape), n) - side) for side in image.shape]
+            ),
+            "you made it a square. The sides may differ, as long as each is a multiple.",
+        ),
+        (
             _pad_slip(lambda side, n: (_lacks(side, n), 0)),
             "the black came in above and on the left; put it below and on the right.",
         ),
@@ -125,6 +163,20 @@ _judge_undo = is_function(
     hidden=[((_numbers(4, 8), 4, 8), _numbers(4, 8)), ((_pad(_numbers(9, 2), 8), 9, 2), _numbers(9, 2))],
     slips=[
         (lambda padded, height, width: padded, "`undo` returns the picture with its padding."),
+        (
+            lambda padded, height, width: padded[:height][:width],
+            "`[:height][:width]` cuts the rows twice. Cut both axes in one pair of brackets, with a comma.",
+        ),
+        (lambda padded, height, width: padded[:height], "the rows are right; the columns are not cut yet."),
+        (lambda padded, height, width: padded[:, :width], "the columns are right; the rows are not cut yet."),
+        (
+            lambda padded, height, width: padded[height:, width:],
+            "this keeps the padding and drops the picture: the colon belongs before the number.",
+        ),
+        (
+            lambda padded, height, width: padded[: height - 1, : width - 1],
+            "one row and one column are missing: `[:n]` already stops before n.",
+        ),
         (
             lambda padded, height, width: padded[:width, :height],
             "height and width are exchanged: rows come first.",
@@ -215,6 +267,53 @@ flip_and_shift = Exercise(
             (_of_each(lambda array, n: array), "nothing moved: both come back as they were."),
             (_of_each(lambda array, n: _flip(array)), "mirrored, but not shifted."),
             (_of_each(_shift), "shifted, but not mirrored."),
+            (
+                lambda image, mask, n: (image, _shift(_flip(mask), n)),
+                "the mask moves and the image stays: the outline no longer lies on the stone.",
+            ),
+            (
+                lambda image, mask, n: (_flip(image), _shift(_flip(mask), n)),
+                "both are mirrored, but only the mask is shifted.",
+            ),
+            (
+                lambda image, mask, n: (_shift(image, n), _shift(_flip(mask), n)),
+                "both are shifted, but only the mask is mirrored.",
+            ),
+            (
+                _of_each(lambda array, n: _shift(np.flip(array), n)),
+                "this is turned by half a circle: `np.flip` without an axis mirrors rows and columns.",
+            ),
+            (
+                _of_each(lambda array, n: np.roll(_flip(array), n)),
+                "`np.roll` without `axis=1` pushes the end of each row into the next one. And what leaves "
+                "must not come back: 0 must come in.",
+            ),
+            (
+                _of_each(lambda array, n: _shift(_flip(array).T, n).T),
+                "mirrored, but moved down; the columns are the second axis.",
+            ),
+            (
+                _of_each(lambda array, n: np.pad(_flip(array), ((0, 0), (n, 0)))),
+                "the picture has become wider: what leaves on the right must be cut off.",
+            ),
+            (
+                _of_each(lambda array, n: _flip(array)[:, n:]),
+                "the picture has become narrower, and its left end is gone. Keep the size: 0 comes in on the "
+                "left, and what leaves on the right is lost.",
+            ),
+            (
+                _of_each(lambda array, n: _flip(array)[:, : array.shape[1] - n]),
+                "what leaves is gone, but nothing has come in: put `n_columns` columns of 0 on the left.",
+            ),
+            (
+                _of_each(lambda array, n: _flip(array)[:, :-n]),
+                "what leaves is gone, but nothing has come in: put `n_columns` columns of 0 on the left. And "
+                "for `n_columns` 0 mind that `[:, :-0]` is empty.",
+            ),
+            (
+                _of_each(lambda array, n: np.hstack([np.zeros_like(array[:, :n]), _flip(array)[:, :-n]])),
+                "right, but for `n_columns` 0: `[:, :-0]` is empty. Say how many columns to keep.",
+            ),
             (
                 _of_each(lambda array, n: np.roll(_flip(array), n, axis=1)),
                 "what leaves on the right comes in again on the left (np.roll does that): a stone would jump "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,7 +14,6 @@ from PIL import Image
 from scipy import ndimage
 
 from unet_helpers.engine.figures import plain_figure
-from unet_helpers.metrics import label_stones
 from unet_helpers.pictures.styles import STYLES
 from unet_helpers.plotting import overlay
 from unet_helpers.transforms import shrink_size
@@ -22,7 +21,6 @@ from unet_helpers.transforms import shrink_size
 __all__ = [
     "TRUTHS",
     "Box",
-    "Spot",
     "around",
     "draw_frame",
     "draw_grids",
@@ -32,13 +30,11 @@ __all__ = [
     "find_patch",
     "middle",
     "percent_left",
-    "rib_and_stone",
     "row_of_pictures",
     "rows_of_pictures",
     "shares",
     "six_pictures",
     "verdict",
-    "view",
 ]
 
 Grey = NDArray[np.uint8]
@@ -287,47 +283,6 @@ def verdict(letter: str, chosen: str | None) -> tuple[bool, str]:
 
 
 # ------------------------------------------------------------------------------------- patches
-class Spot(NamedTuple):
-    """A white spot, and the slice that it lies in."""
-
-    image: Grey
-    row: float
-    column: float
-    n_pixels: int
-
-
-def rib_and_stone(image: Grey, mask: Mask, images: Sequence[Grey], masks: Sequence[Mask]) -> list[Spot]:
-    """A spot of bone in a slice, and the stone of another slice that is most like it in size.
-
-    The bone is the smallest white region of the slice that is no stone and lies whole inside the picture.
-    """
-    white, n_spots = label_stones(image >= 200)
-    others = [i for i in range(1, n_spots + 1) if not mask[white == i].any()]
-    whole = [i for i in others if not _at_edge(white == i)] or others
-    sizes = {i: int((white == i).sum()) for i in whole}
-    bone = min(sizes, key=lambda i: (sizes[i] < 20, sizes[i]))
-    row, column = middle(white == bone)
-    spots = [Spot(image, row, column, sizes[bone])]
-    best = np.inf
-    for other, its_mask in zip(images, masks, strict=True):
-        labels, _ = label_stones(its_mask)
-        for i, n_pixels in enumerate(np.bincount(labels.ravel())[1:], start=1):
-            if (difference := abs(np.log(n_pixels / sizes[bone]))) < best:
-                best, place = difference, middle(labels == i)
-                stone = Spot(other, *place, int(n_pixels))
-    return [*spots, stone]
-
-
-def view(spot: Spot, side: int) -> Grey:
-    """The pixels around a spot: a square of this side."""
-    return spot.image[around(spot.row, spot.column, side, (spot.image.shape[0], spot.image.shape[1]))]
-
-
-def _at_edge(region: Mask) -> bool:
-    """Whether a region (H, W) touches the edge of the picture."""
-    return bool(region[[0, -1]].any() or region[:, [0, -1]].any())
-
-
 def find_patch(image: Grey, patch: Grey) -> Box:
     """Where in an image (H, W) a patch (P, P) was cut out.
 

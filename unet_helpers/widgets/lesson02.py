@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 
 from unet_helpers.engine.figures import figure_png, in_notebook, plain_figure
 from unet_helpers.pictures import preprocessing as draw
+from unet_helpers.pictures import spots
 from unet_helpers.pictures.rendering import encode_png
 from unet_helpers.plotting import overlay
 from unet_helpers.widgets.still import show, you_are_here
@@ -40,13 +42,16 @@ Slider = tuple[str, Sequence[int], int]  # words, positions, and where it begins
 
 
 # ---------------------------------------------------------------------------------- wiring
-def _bytes(figure: Figure, photo: bool) -> bytes:
+PAGE_DPI, LIVE_DPI = 80, 110  # of pictures kept in the notebook, and of those that a slider changes
+
+
+def _bytes(figure: Figure, photo: bool, dpi: int = PAGE_DPI) -> bytes:
     """A figure as a file of few bytes: JPEG for noisy pictures, PNG of 64 colours for drawings."""
     buffer = io.BytesIO()
     if photo:
-        figure.savefig(buffer, format="jpeg", dpi=80, pil_kwargs={"quality": 60})
+        figure.savefig(buffer, format="jpeg", dpi=dpi, pil_kwargs={"quality": 60})
         return buffer.getvalue()
-    drawing = Image.open(io.BytesIO(figure_png(figure, 80))).convert("RGB")
+    drawing = Image.open(io.BytesIO(figure_png(figure, dpi))).convert("RGB")
     drawing.quantize(64, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
@@ -66,7 +71,7 @@ def _moving(
         still: What readers without a kernel see; the picture at the beginning if None.
     """
     figure, sentence = paint(**{name: start for name, (_, _, start) in sliders.items()})
-    first, (for_all, alt) = _bytes(figure, photo), still or (figure, sentence)
+    first, (for_all, alt) = _bytes(figure, photo, LIVE_DPI), still or (figure, sentence)
     picture = _bytes(for_all, photo)
     if not in_notebook():
         show(None, picture, alt)
@@ -80,12 +85,16 @@ def _moving(
         )
         for name, (words, positions, start) in sliders.items()
     }
-    image = widgets.Image(value=first, format="jpeg" if photo else "png", layout={"max_width": "100%"})
+    sharp = {
+        "max_width": "100%",
+        "align_self": "flex-start",
+    }  # in its own size, where the page is wide enough
+    image = widgets.Image(value=first, format="jpeg" if photo else "png", layout=sharp)
     line = widgets.HTML(sentence)
 
     def redraw(_: Any = None) -> None:
         figure, told = paint(**{name: slider.value for name, slider in moved.items()})
-        image.value, line.value = _bytes(figure, photo), told
+        image.value, line.value = _bytes(figure, photo, LIVE_DPI), told
 
     for slider in moved.values():
         slider.observe(redraw, names="value")
@@ -226,20 +235,24 @@ def context(image: Grey, mask: Mask, images: Sequence[Grey], masks: Sequence[Mas
         images: All slices.
         masks: Their stones, one of which is shown.
     """
-    spots = dict(zip("AB", draw.rib_and_stone(image, mask, images, masks), strict=True))
+    pair = dict(zip("AB", spots.rib_and_stone(image, mask, images, masks), strict=True))
 
     def paint(side: int) -> Drawn:
-        views = {f"{name}, {side} x {side} pixels": draw.view(spot, side) for name, spot in spots.items()}
+        views = {f"{name}, {side} x {side} pixels": spots.view(spot, side) for name, spot in pair.items()}
         figure = draw.row_of_pictures(views, height=3.8)
+        for ax, spot in zip(figure.axes, pair.values(), strict=True):
+            spots.draw_spot(ax, spot, side)
         return figure, f"Two white spots, {side} x {side} pixels around each. One is a stone, one is a rib."
 
     few = (10, 28, 80, 160)
-    rows = [{f"{name}, {side} pixels": draw.view(spot, side) for side in few} for name, spot in spots.items()]
+    rows = [{f"{name}, {side} pixels": spots.view(spot, side) for side in few} for name, spot in pair.items()]
     alt = (
         "Two white spots with more and more around them. At 10 pixels both are white blobs; at 160, A lies "
         "in the wall of the body, in a row of ribs, and B in a kidney."
     )
     still = draw.rows_of_pictures(rows, height=2.2), alt
+    for ax, (spot, side) in zip(still[0].axes, product(pair.values(), few), strict=True):
+        spots.draw_spot(ax, spot, side)
     sizes = (10, 14, 20, 28, 40, 56, 80, 112, 160)
     _moving(paint, {"side": ("size of the patch", sizes, 10)}, photo=True, still=still)
 
