@@ -5,6 +5,7 @@ python3 tutorial.py test     unit tests, and every code cell of every lesson
                              (--colab: the unit tests alone, with the versions that Colab has)
 python3 tutorial.py lab      JupyterLab on notebooks/
 python3 tutorial.py lint     ruff on the package, the tests and the lessons; mypy on the package
+python3 tutorial.py tidy     widgets, dead without a kernel, out of the outputs of the lessons
 python3 tutorial.py address  the repository's address, from pyproject.toml into lessons and README
 """
 
@@ -228,6 +229,8 @@ async def execute(notebook: Path, copy: Path) -> None:
     from nbclient import NotebookClient
     from nbclient.exceptions import DeadKernelError
 
+    from unet_helpers.classroom.tidy import tidy
+
     book = nbformat.read(notebook, as_version=4)
     n_cells = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in book.cells)
     n_done, start, task = 0, time.monotonic(), asyncio.current_task()
@@ -261,10 +264,20 @@ async def execute(notebook: Path, copy: Path) -> None:
     finally:
         ticker.cancel()
         show(end="\n")
+        tidy(book)
         copy.parent.mkdir(parents=True, exist_ok=True)
         unfinished = copy.with_suffix(".part")
         nbformat.write(book, unfinished)
         unfinished.replace(copy)
+
+
+def tidy_lessons(root: Path = ROOT, names: Sequence[str] = ()) -> int:
+    """Takes the widgets out of the lessons' outputs, so that readers without a kernel see pictures."""
+    from unet_helpers.classroom.tidy import tidy_file
+
+    changed = [book.name for book in find_notebooks(root / "notebooks", names) if tidy_file(book)]
+    print(f"Tidied: {', '.join(changed)}" if changed else "All lessons are tidy.")
+    return 0
 
 
 def cancel_on_signal(task: asyncio.Task[None] | None) -> Any:
@@ -442,6 +455,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             name, parents=[here], help=f"start {what}; arguments after -- go to {what.split()[0]}"
         )
     commands.choices["test"].add_argument("--colab", action="store_true", help="with Colab's versions")
+    tidy_parser = commands.add_parser("tidy", help="take widgets out of the outputs of the lessons")
+    tidy_parser.add_argument("names", nargs="*", metavar="NAME", help="only notebooks beginning so, e.g. 03")
     address_parser = commands.add_parser("address", help="write the repository's address into the lessons")
     address_parser.add_argument("--check", action="store_true", help="change nothing; exit 1 on a difference")
     parsed = parser.parse_args(own[: own.index("--")] if "--" in own else own)
@@ -454,6 +469,8 @@ def main(arguments: Sequence[str]) -> int:
     args = parse(arguments)
     if args.command == "address":
         return address(check=args.check)
+    if args.command == "tidy":
+        return tidy_lessons(names=args.names)
     os.environ.update(settings())
     python = Path(sys.executable) if args.here else set_up()
     if args.command == "run":

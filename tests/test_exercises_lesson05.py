@@ -42,7 +42,9 @@ def test_dots_are_not_attempted_and_hints_do_not_tell(name: str, capsys: pytest.
         ("dice_from_iou", 3 / 7, "other way"),
         ("dice_from_iou", 0.6, "this is the IoU"),
         ("dice_from_iou", 1.2, "forgot to divide"),
-        ("dice_from_iou", 0.7, "too small"),
+        ("dice_from_iou", 0.7, "that is not the number"),
+        ("dice_from_iou", 0.43, "other way"),
+        ("dice_from_iou", 0.8, "rounded too early"),
         ("honest_score", 0.83, "chose by the test score"),
         ("honest_score", 0.84, "too optimistic"),
         ("honest_score", 0.82, "unseen images"),
@@ -50,6 +52,8 @@ def test_dots_are_not_attempted_and_hints_do_not_tell(name: str, capsys: pytest.
         ("count_stones", 6, "share an edge"),
         ("count_stones", 9, "number of stone pixels"),
         ("count_stones", 3, "do not touch"),
+        ("count_stones", 5, "hold together only at a corner"),
+        ("count_stones", 7, "that is not the number"),
         ("count_stones", "four", "a number was expected"),
         ("pooled_sensitivity", 0.625, "mean of the two images"),
         ("pooled_sensitivity", 0.6, "missed"),
@@ -61,6 +65,11 @@ def test_slip_is_named(name: str, answer: Any, part: str, capsys: pytest.Capture
     EXERCISES[name].check(answer)
     verdict = capsys.readouterr().out
     assert verdict.startswith("❌") and part in verdict
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_it_is_kept_under_its_own_name_and_says_why(name: str) -> None:
+    assert EXERCISES[name].name == f"lesson05.{name}" and EXERCISES[name].because.endswith(".")
 
 
 def test_dice_from_iou_agrees_with_masks() -> None:

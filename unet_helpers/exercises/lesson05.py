@@ -18,6 +18,8 @@ dice_from_iou = Exercise(
     ),
     hint_text="The formula stands above the exercise. Check: IoU 1 must give Dice 1.",
     solution_text="answer = 2 * 0.60 / (1 + 0.60)  # 0.75\n",
+    because="Dice counts the overlap twice, above and below the line, so it is the kinder of the two.",
+    name="lesson05.dice_from_iou",
 )
 
 honest_score = Exercise(
@@ -32,6 +34,8 @@ honest_score = Exercise(
     ),
     hint_text="First choose the network without looking at the test column, then report its test score.",
     solution_text="answer = 0.80  # A is the best on validation; its test score is the honest one\n",
+    because="Validation chose the network, so its test images had no say, and their score is a fair one.",
+    name="lesson05.honest_score",
 )
 
 count_stones = Exercise(
@@ -47,6 +51,8 @@ count_stones = Exercise(
     ),
     hint_text="Go from # to # in all eight directions. What you reach without a dot is one section.",
     solution_text="answer = 4  # upper left (3 pixels), right (2), lower left (2), lower right (2)\n",
+    because="Pixels that touch, at an edge or at a corner, are one section.",
+    name="lesson05.count_stones",
 )
 
 pooled_sensitivity = Exercise(
@@ -61,4 +67,6 @@ pooled_sensitivity = Exercise(
     ),
     hint_text="Put the sections of both images into one bag. How many are in it, and how many were found?",
     solution_text="answer = (1 + 1) / (1 + 4)  # 2 of 5 sections\n",
+    because="Every section counts once, whichever image it lies in.",
+    name="lesson05.pooled_sensitivity",
 )

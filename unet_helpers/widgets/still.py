@@ -1,0 +1,114 @@
+"""One output for two readers: what moves for those with a running kernel, a picture and words for the others.
+
+Jupyter shows the richest part of an output that it can. A widget is the richest, and dead without its kernel
+("model not found"), so `python3 tutorial.py tidy` takes it out of a lesson that is put into the repository;
+GitHub and a student's first look then show the picture, and a screen reader reads the sentence.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import sys
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from unet_helpers.engine.figures import figure_png, in_notebook, plain_figure
+
+__all__ = ["STEPS", "show", "show_figure", "you_are_here"]
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+STEPS = ("slice", "window", "tensor", "logits", "probability", "mask", "4.5 mm, lower calyx")
+
+
+def show(widget: Any, png: bytes | None, sentence: str) -> None:
+    """Put one output on the page: the widget, and under it what a reader without a kernel gets.
+
+    Args:
+        widget: An ipywidgets widget, or None for a picture that does not move.
+        png: Bytes of a PNG or JPEG file; None if words are enough.
+        sentence: What the picture shows; its alternative text, and all that is seen where nothing is drawn.
+    """
+    if not in_notebook():
+        print(sentence)
+        return
+    from IPython.display import display
+
+    data: dict[str, Any] = {"text/plain": sentence}
+    metadata = {}
+    if png is not None:
+        kind = "image/jpeg" if png.startswith(b"\xff\xd8") else "image/png"
+        data[kind] = base64.b64encode(png).decode("ascii")
+        metadata = {kind: {"alt": sentence}}
+    if widget is not None:
+        data[WIDGET] = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+    display(data, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]
+
+
+def show_figure(figure: Figure, alt: str, photo: bool = False, dpi: int = 80) -> None:
+    """Show a matplotlib figure with alternative text, and close it.
+
+    Args:
+        figure: Any figure; its background becomes white, which dark pages need as well.
+        alt: What is seen, in a sentence.
+        photo: Write a JPEG: a quarter of the size for noisy CT pictures, but not for sharp lines.
+        dpi: Pixels per inch.
+    """
+    figure.patch.set_facecolor("white")
+    show(None, _jpeg(figure, dpi) if photo else figure_png(figure, dpi), alt)
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close(figure)
+
+
+def _jpeg(figure: Figure, dpi: int) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="jpeg", dpi=dpi, pil_kwargs={"quality": 85})
+    return buffer.getvalue()
+
+
+def you_are_here(*steps: str) -> None:
+    """Draw the way from a slice to a diagnosis, with the steps that this lesson takes marked.
+
+    Args:
+        steps: One or more of `STEPS`; "answer" is the last one.
+
+    Raises:
+        ValueError: If a step is unknown, or none is given.
+    """
+    wanted = {STEPS[-1] if step == "answer" else step for step in steps}
+    if not wanted or not wanted <= set(STEPS):
+        unknown = ", ".join(sorted(wanted - set(STEPS))) or "none"
+        raise ValueError(f'steps must be some of {", ".join(STEPS[:-1])}, "answer", got {unknown}.')
+    here = " and ".join(step for step in STEPS if step in wanted)
+    show_figure(_strip(wanted), f"The way of a scan: {' → '.join(STEPS)}. You are here: {here}.", dpi=100)
+
+
+def _strip(marked: set[str]) -> Figure:
+    """One box a step, with an arrow to the next."""
+    figure = plain_figure(8.4, 0.62)
+    figure.set_layout_engine("none")
+    ax = figure.add_axes((0, 0, 1, 1))
+    ax.axis("off")
+    widths = [0.55 + 0.085 * len(step) for step in STEPS]
+    gap, left = 0.3, 0.0
+    for step, width in zip(STEPS, widths, strict=True):
+        here = step in marked
+        box = {"facecolor": "#d55e00" if here else "#eeeeee", "edgecolor": "#555555", "linewidth": 0.8}
+        ax.add_patch(_rectangle((left, 0.15), width, 0.7, box))
+        ink: dict[str, Any] = (
+            {"color": "white", "weight": "bold"} if here else {"color": "#333333", "weight": "normal"}
+        )
+        ax.text(left + width / 2, 0.5, step, ha="center", va="center", fontsize=9, **ink)
+        left += width + gap
+        if step != STEPS[-1]:
+            arrow = {"arrowstyle": "-|>", "color": "#555555", "shrinkA": 0, "shrinkB": 0}
+            ax.annotate("", (left - 0.03, 0.5), (left - gap + 0.03, 0.5), arrowprops=arrow)
+    ax.set(xlim=(-0.08, left - gap + 0.08), ylim=(0, 1))
+    return figure
+
+
+def _rectangle(corner: tuple[float, float], width: float, height: float, style: dict[str, Any]) -> Any:
+    from matplotlib.patches import FancyBboxPatch
+
+    return FancyBboxPatch(corner, width, height, boxstyle="round,pad=0,rounding_size=0.12", **style)
