@@ -88,7 +88,7 @@ def receptive_field_px(depth: int = 4, position: int = 0, unshuffle: int = 2) ->
     """First and last input pixel, along one axis, that one output pixel of `model.UNet` can see.
 
     Walks backwards from the output: every pair of 3x3 convolutions adds 2 pixels on either side, a transposed
-    convolution or a pooling maps between pixels and blocks of 2, folding between pixels and blocks of its own.
+    convolution or a pooling maps between pixels and blocks of 2, and folding too.
 
     Args:
         depth: Number of resolutions, at least 1.

@@ -12,13 +12,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from unet_helpers.engine.figures import plain_figure
 
-__all__ = ["concat_sheets", "convolution_steps", "convolve", "draw_tiles", "pool_tiles", "relu_tiles", "stamp_tiles"]
+__all__ = [
+    "concat_sheets",
+    "convolution_steps",
+    "slide",
+    "draw_tiles",
+    "pool_tiles",
+    "relu_tiles",
+    "stamp_tiles",
+]
 
 FRAME = "#d55e00"  # where one looks
 BLOCKS = ("#56b4e9", "#e69f00", "#3fb896", "#cc79a7")  # which tile became which (Okabe-Ito)
 
 
-def convolve(image: ArrayLike, kernel: ArrayLike) -> NDArray[np.float64]:
+def slide(image: ArrayLike, kernel: ArrayLike) -> NDArray[np.float64]:
     """Slide a 3x3 kernel over an image (H, W); returns the sums of the products, (H - 2, W - 2)."""
     weights = np.asarray(kernel, float)
     windows = np.lib.stride_tricks.sliding_window_view(np.asarray(image, float), weights.shape)
@@ -38,7 +46,7 @@ def draw_tiles(
         ax: Where to draw.
         values: Numbers; whole ones are written without a point.
         title: Text above.
-        colours: A colour a tile; by default blue for positive, orange for negative numbers, stronger for larger.
+        colours: A colour a tile; by default blue for positive and orange for negative numbers.
         shown: Bool (H, W), the tiles whose number is known; the others stay empty.
     """
     numbers = np.asarray(values, float)
@@ -87,7 +95,7 @@ def convolution_steps(image: ArrayLike, kernel: ArrayLike, place: int) -> Figure
         place: Number of the step, 0 for the upper left corner, counted row by row.
     """
     pixels, weights = np.asarray(image, float), np.asarray(kernel, float)
-    output = convolve(pixels, weights)
+    output = slide(pixels, weights)
     row, column = divmod(place, output.shape[1])
     products = pixels[row : row + 3, column : column + 3] * weights
     figure, axes = _row_of_panels((pixels.shape[1], 3, 3, output.shape[1]), 3.4)
@@ -113,9 +121,9 @@ def relu_tiles(values: ArrayLike) -> Figure:
     return figure
 
 
-def _block_colours(height: int, width: int, side: int) -> list[list[str]]:
+def _block_colours(shape: tuple[int, ...], side: int) -> list[list[str]]:
     """A colour for each tile, the same within a block of `side` x `side`, another for its neighbours."""
-    return [[BLOCKS[2 * (r // side % 2) + c // side % 2] for c in range(width)] for r in range(height)]
+    return [[BLOCKS[2 * (r // side % 2) + c // side % 2] for c in range(shape[1])] for r in range(shape[0])]
 
 
 def pool_tiles(values: ArrayLike) -> Figure:
@@ -124,22 +132,22 @@ def pool_tiles(values: ArrayLike) -> Figure:
     height, width = numbers.shape
     pooled = numbers.reshape(height // 2, 2, width // 2, 2).max((1, 3))
     figure, axes = _row_of_panels((width, width / 2), 3.2)
-    draw_tiles(axes[0], numbers, f"{height} x {width}", _block_colours(height, width, 2))
+    draw_tiles(axes[0], numbers, f"{height} x {width}", _block_colours((height, width), 2))
     _sign(axes[1], "→")
-    draw_tiles(axes[2], pooled, f"{height // 2} x {width // 2}", _block_colours(*pooled.shape, 1))
+    draw_tiles(axes[2], pooled, f"{height // 2} x {width // 2}", _block_colours(pooled.shape, 1))
     return figure
 
 
 def stamp_tiles(features: ArrayLike, stamp: ArrayLike) -> Figure:
-    """Up-convolution: every tile presses the stamp, multiplied by its own number, into a block of 2x2 tiles."""
+    """Up-convolution: every tile presses the stamp, times its own number, into a block of 2x2 tiles."""
     small, weights = np.asarray(features, float), np.asarray(stamp, float)
     large = np.kron(small, weights)
     figure, axes = _row_of_panels((small.shape[1], 2, large.shape[1]), 3.2)
-    draw_tiles(axes[0], small, "features", _block_colours(*small.shape, 1))
+    draw_tiles(axes[0], small, "features", _block_colours(small.shape, 1))
     _sign(axes[1], "×")
     draw_tiles(axes[2], weights, "stamp")
     _sign(axes[3], "→")
-    draw_tiles(axes[4], large, "output", _block_colours(*large.shape, 2))
+    draw_tiles(axes[4], large, "output", _block_colours(large.shape, 2))
     return figure
 
 
@@ -150,15 +158,23 @@ def concat_sheets(n_copied: int = 3, n_raised: int = 3) -> Figure:
     piles = (
         (0.0, [BLOCKS[3]] * n_copied, f"copy from the way down:\n{n_copied} channels"),
         (3.1, [BLOCKS[2]] * n_raised, f"from below, enlarged:\n{n_raised} channels"),
-        (6.9, [BLOCKS[3]] * n_copied + [BLOCKS[2]] * n_raised, f"concatenated:\n{n_copied + n_raised} channels"),
+        (
+            6.9,
+            [BLOCKS[3]] * n_copied + [BLOCKS[2]] * n_raised,
+            f"concatenated:\n{n_copied + n_raised} channels",
+        ),
     )
     for left, colours, words in piles:
         for i, colour in enumerate(reversed(colours)):
             corner = (left + 0.13 * i, 0.16 * i)
-            ax.add_patch(Rectangle(corner, 1.3, 1.0, facecolor=colour, edgecolor="#222222", linewidth=1, zorder=i))
+            ax.add_patch(
+                Rectangle(corner, 1.3, 1.0, facecolor=colour, edgecolor="#222222", linewidth=1, zorder=i)
+            )
         ax.text(left + 0.8, -0.15, words, ha="center", va="top", fontsize=10)
     ax.text(2.35, 0.6, "+", fontsize=20, ha="center", va="center")
-    ax.add_patch(FancyArrowPatch((5.0, 0.6), (6.7, 0.6), arrowstyle="-|>", mutation_scale=16, color="#444444"))
+    ax.add_patch(
+        FancyArrowPatch((5.0, 0.6), (6.7, 0.6), arrowstyle="-|>", mutation_scale=16, color="#444444")
+    )
     ax.text(5.75, 0.7, "torch.cat", fontsize=10, ha="center", va="bottom", family="monospace")
     ax.set(xlim=(-0.4, 9.4), ylim=(-0.95, 2.0), aspect="equal")
     ax.set_axis_off()
