@@ -93,9 +93,9 @@ def telling_channels(features: Tensor, mask: NDArray[np.bool_], n: int) -> list[
     return (chosen + [channel for channel in ranked if channel not in chosen])[:n]
 
 
-def feature_maps(levels: Sequence[Tensor], mask: NDArray[np.bool_], n: int = 5) -> Figure:
+def feature_maps(levels: Sequence[Tensor], mask: NDArray[np.bool_], n: int = 4) -> Figure:
     """Feature maps of every level, (1, C, h, w) each: a row a level, the `n` most telling channels."""
-    figure = plain_figure(1.95 * n + 0.6, 2.1 * len(levels))
+    figure = plain_figure(1.7 * n + 0.4, 1.85 * len(levels))
     axes = figure.subplots(len(levels), n, squeeze=False)
     for row, features in zip(axes, levels, strict=True):
         for ax, channel in zip(row, telling_channels(features, mask, n), strict=False):
@@ -118,7 +118,7 @@ def skip_patches(
     patches: NDArray[np.uint8], truth: NDArray[np.bool_], answers: Mapping[str, NDArray[np.bool_]]
 ) -> Figure:
     """Patches (N, P, P), a column each, with a row for the answers (N, P, P) of each network."""
-    figure = plain_figure(1.95 * len(patches), 2.35 * len(answers) + 0.2)
+    figure = plain_figure(1.7 * len(patches), 2.1 * len(answers) + 0.2)
     axes = figure.subplots(len(answers), len(patches), squeeze=False)
     for row, (name, masks) in zip(axes, answers.items(), strict=True):
         for ax, patch, target, mask in zip(row, patches, truth, masks, strict=True):

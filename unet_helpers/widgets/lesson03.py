@@ -77,10 +77,10 @@ def _live(
 def _encoded(figure: Figure, photo: bool) -> bytes:
     """A small JPEG for a picture with CT in it, else a PNG of 64 colours: a lesson has room for 300 kB."""
     figure.patch.set_facecolor("white")
-    picture = Image.open(io.BytesIO(figure_png(figure, 72))).convert("RGB")
+    picture = Image.open(io.BytesIO(figure_png(figure, 66))).convert("RGB")
     buffer = io.BytesIO()
     if photo:
-        picture.save(buffer, "JPEG", quality=72)
+        picture.save(buffer, "JPEG", quality=62)
     else:
         picture.quantize(64, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
