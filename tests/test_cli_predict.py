@@ -9,9 +9,11 @@ from cli_tools import call, usage_error
 from known_network import FAINT, STONE, save_known, write_slice
 from PIL import Image
 
-from unet_helpers import plotting
+from unet_helpers import inference, plotting
 from unet_helpers.command_line import predict
 from unet_helpers.data import load_image, load_mask
+from unet_helpers.metrics import predicted_mask
+from unet_helpers.pretrained import load_pretrained
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +72,28 @@ def test_predict_never_overwrites_a_mask(images: list[Path], best: Path, tmp_pat
     out = capsys.readouterr().out
     assert "0 masks and overlays in" in out and "1 images skipped, because their masks stand there" in out
     assert truth.read_bytes() == b"drawn by hand" and not (tmp_path / "s0_overlay.png").exists()
+
+
+def test_without_a_checkpoint_the_weights_of_the_package_predict(images: list[Path], tmp_path: Path, capsys):
+    assert call("predict", images[0], "--out", tmp_path / "out", "--device", "cpu") == 0
+    ready, said = load_pretrained("cpu"), capsys.readouterr().out.splitlines()
+    assert said[0].startswith(
+        "No --checkpoint is given, so the weights that come with the package are used ("
+    )
+    for part in (ready.provenance["name"], "licence MIT", "synthetic", "to teach", "no medical device."):
+        assert part in said[0]
+    answer = predicted_mask(
+        inference.predict(ready.model, load_image(images[0])), ready.threshold, ready.min_pixels
+    )
+    assert (load_mask(tmp_path / "out" / "s0_mask.png") == answer).all()
+
+
+def test_with_a_checkpoint_the_package_has_no_say(
+    images: list[Path], best: Path, tmp_path: Path, monkeypatch, capsys
+):
+    monkeypatch.setattr(predict, "load_pretrained", None)
+    assert call("predict", images[0], "--checkpoint", best, "--out", tmp_path / "out") == 0
+    assert "come with the package" not in capsys.readouterr().out
 
 
 def test_names_that_matplotlib_would_read_as_formulas(images: list[Path], best: Path, tmp_path: Path):
@@ -144,5 +168,6 @@ def test_predict_usage(images: list[Path], best: Path, tmp_path: Path, capsys):
     usage_error("predict", best, *words)
     usage_error("predict", images[0].parent, *words)
     usage_error("predict", *words)
+    usage_error("predict", images[0])  # nowhere to write
     assert call("predict", images[0], images[0], *words) == 1
     assert "images must have different names" in capsys.readouterr().err

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # editors and type checkers read these; at run time `__getatt
     from unet_helpers import model as model
     from unet_helpers import phantom as phantom
     from unet_helpers import plotting as plotting
+    from unet_helpers import pretrained as pretrained
     from unet_helpers import training as training
     from unet_helpers import transforms as transforms
     from unet_helpers.checkpoint import load_checkpoint, store_threshold
@@ -39,6 +40,7 @@ if TYPE_CHECKING:  # editors and type checkers read these; at run time `__getatt
     from unet_helpers.metrics import dice, iou, pooled_dice, predicted_mask
     from unet_helpers.model import UNet
     from unet_helpers.plotting import contact_sheet, overlay, plot_history
+    from unet_helpers.pretrained import load_pretrained
     from unet_helpers.training import TrainConfig, choose_device, fit, run_status
     from unet_helpers.transforms import PatchSampler, augment, normalise
 
@@ -65,6 +67,7 @@ __all__ = [
     "load_arrays",
     "load_checkpoint",
     "load_pair",
+    "load_pretrained",
     "normalise",
     "open_dataset",
     "overlay",
@@ -92,6 +95,7 @@ _NAMES_OF = {  # the tour: each module of the core, in the order in which to rea
     "evaluation": ("choose_threshold", "choose_grey_threshold", "score_masks", "evaluate"),
     "plotting": ("overlay", "contact_sheet", "plot_history"),
     "inspector": ("Inspector",),
+    "pretrained": ("load_pretrained",),  # the only room with a name among them
 }
 _HOME_OF = {name: module for module, names in _NAMES_OF.items() for name in names}
 _MODULES = {*_NAMES_OF, "exercises", "phantom"}

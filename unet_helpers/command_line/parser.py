@@ -164,7 +164,12 @@ def _evaluate(sub: argparse.ArgumentParser) -> None:
 
 def _predict(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("images", metavar="IMAGE", type=_image_file, nargs="+", help="8-bit images of any size")
-    sub.add_argument("--checkpoint", metavar="FILE", type=Path, required=True, help="best.pt of a run")
+    sub.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        type=Path,
+        help="best.pt of a run; by itself the weights that come with the package",
+    )
     sub.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the PNG files")
     _device(sub)
 

@@ -1,4 +1,4 @@
-"""`predict IMAGE... --checkpoint FILE --out DIR`: a mask and an overlay for each image."""
+"""`predict IMAGE... --out DIR [--checkpoint FILE]`: a mask and an overlay for each image."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
 from unet_helpers import plotting
-from unet_helpers.checkpoint import load_checkpoint
+from unet_helpers.checkpoint import Checkpoint, load_checkpoint
 from unet_helpers.command_line.hints import in_options
 from unet_helpers.data import load_image
 from unet_helpers.engine.files import check_writable, written_whole
 from unet_helpers.engine.progress import progress_bar
 from unet_helpers.inference import predict
 from unet_helpers.metrics import predicted_mask
+from unet_helpers.pretrained import load_pretrained
 from unet_helpers.training import choose_device
 
 __all__ = ["run"]
@@ -34,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
         OSError: If a file cannot be written.
     """
     new = _without_mask(args.images, args.out)
-    network, failed = load_checkpoint(args.checkpoint, choose_device(args.device)), []
+    network, failed = _network(args.checkpoint, choose_device(args.device)), []
     for path in progress_bar(new, desc="predicting", unit="image"):
         try:
             image = load_image(path)  # uint8 (H, W)
@@ -52,6 +54,19 @@ def run(args: argparse.Namespace) -> int:
     for reason in failed:
         print(f"error: {in_options(reason)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _network(path: Path | None, device: torch.device) -> Checkpoint:
+    """The network of a checkpoint; without one that of the package, and a sentence that says so."""
+    if path is not None:
+        return load_checkpoint(path, device)
+    ready = load_pretrained(device)
+    name, licence = ready.provenance["name"], ready.provenance["licence"]
+    print(
+        f"No --checkpoint is given, so the weights that come with the package are used ({name}, licence "
+        f"{licence}): trained on synthetic CT slices, made to teach, and no medical device."
+    )
+    return ready
 
 
 def _without_mask(images: list[Path], folder: Path) -> list[Path]:
