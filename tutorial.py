@@ -5,6 +5,8 @@ python3 tutorial.py test     unit tests, and every code cell of every lesson
                              (--colab: the unit tests alone, with the versions that Colab has)
 python3 tutorial.py lab      JupyterLab on notebooks/
 python3 tutorial.py lint     ruff on the package, the tests and the lessons; mypy on the package
+python3 tutorial.py copies   the lessons for students (without solutions) and for instructors (with them)
+python3 tutorial.py grade    who of a class solved what, from progress files and executed notebooks
 python3 tutorial.py tidy     widgets, dead without a kernel, out of the outputs of the lessons
 python3 tutorial.py address  the repository's address, from pyproject.toml into lessons and README
 """
@@ -191,7 +193,8 @@ def set_up_colab(python: Path, root: Path = ROOT) -> Path:
     place = root / ".venv-colab"
     colab = place / venv_python(root).relative_to(root / ".venv")
     uv = [python, "-m", "uv", "--system-certs", "--quiet"]
-    what = [*COLAB, "pytest>=8.0", "pytest-timeout>=2.3", "nbclient>=0.10", "--editable", "."]
+    for_tests = ["pytest>=8.0", "pytest-timeout>=2.3", "nbclient>=0.10", "codespell>=2.3"]
+    what = [*COLAB, *for_tests, "--editable", "."]
     made = call([*uv, "venv", "--clear", "--python", colab_base(), place], root)
     if made != 0 or call([*uv, "pip", "install", "--python", colab, *what], root) != 0:
         sys.exit(f"Colab's versions could not be installed, see above (Python {COLAB_PYTHON} is needed).")
@@ -278,6 +281,36 @@ def tidy_lessons(root: Path = ROOT, names: Sequence[str] = ()) -> int:
     changed = [book.name for book in find_notebooks(root / "notebooks", names) if tidy_file(book)]
     print(f"Tidied: {', '.join(changed)}" if changed else "All lessons are tidy.")
     return 0
+
+
+def copies(out: Path, root: Path = ROOT) -> int:
+    """Writes the lessons for students and for instructors into two folders below `out`."""
+    from unet_helpers.classroom.copies import write_copies
+
+    try:
+        written = write_copies(find_notebooks(root / "notebooks"), out)
+    except ValueError as error:
+        print(error)
+        return 1
+    print(f"{len(written)} notebooks in {out / 'student'} and {out / 'instructor'}.")
+    print(f"They find the package if a copy of unet_helpers lies in {out}, or once the address is set.")
+    return 0
+
+
+def grade(folders: Sequence[str], csv_file: str | None = None) -> int:
+    """Prints who of a class solved what, and writes it as a CSV file."""
+    from unet_helpers.classroom.grade import collect, exercise_names, table, write_csv
+
+    names = exercise_names()
+    try:
+        students, trouble = collect([Path(folder) for folder in folders])
+        if csv_file:
+            write_csv(Path(csv_file), students, names)
+    except OSError as error:
+        print(error)
+        return 1
+    print("\n".join([table(students, names), *trouble]))
+    return 0 if students else 1
 
 
 def cancel_on_signal(task: asyncio.Task[None] | None) -> Any:
@@ -455,6 +488,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             name, parents=[here], help=f"start {what}; arguments after -- go to {what.split()[0]}"
         )
     commands.choices["test"].add_argument("--colab", action="store_true", help="with Colab's versions")
+    copies_parser = commands.add_parser("copies", parents=[here], help="write student and instructor copies")
+    copies_parser.add_argument("out", metavar="OUT", help="folder for student/ and instructor/")
+    grade_parser = commands.add_parser("grade", help="one table of what a class has handed in")
+    grade_parser.add_argument("folders", nargs="+", metavar="FOLDER", help="of the class, or one a student")
+    grade_parser.add_argument("--csv", metavar="FILE", help="write the table for a spreadsheet, too")
     tidy_parser = commands.add_parser("tidy", help="take widgets out of the outputs of the lessons")
     tidy_parser.add_argument("names", nargs="*", metavar="NAME", help="only notebooks beginning so, e.g. 03")
     address_parser = commands.add_parser("address", help="write the repository's address into the lessons")
@@ -471,10 +509,14 @@ def main(arguments: Sequence[str]) -> int:
         return address(check=args.check)
     if args.command == "tidy":
         return tidy_lessons(names=args.names)
+    if args.command == "grade":
+        return grade(args.folders, args.csv)
     os.environ.update(settings())
     python = Path(sys.executable) if args.here else set_up()
     if args.command == "run":
         return run(names=args.names) if args.here else call([python, __file__, "run", "--here", *args.names])
+    if args.command == "copies":
+        return copies(Path(args.out)) if args.here else call([python, __file__, "copies", args.out, "--here"])
     if args.command == "test" and args.colab:
         return test_colab(python, extra=args.extra)
     if args.command == "test":

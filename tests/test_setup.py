@@ -33,7 +33,7 @@ LESSONS = [
     "05_evaluation.ipynb",
 ]
 PYPI_OF_CONDA = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
-NOT_IN_CONDA = {"py-rattler", "monai", "playwright", "scikit-learn", "unet-kidney-stones"}  # for our tests
+NOT_IN_CONDA = {"codespell", "monai", "playwright", "py-rattler", "scikit-learn", "unet-kidney-stones"}
 PYPI_OF_IMPORT = {"PIL": "pillow", "IPython": "ipywidgets"}  # ipywidgets brings IPython
 
 
