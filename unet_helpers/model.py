@@ -54,11 +54,11 @@ class PlainUNet(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, channels: Sequence[int]) -> None:
         super().__init__()
-        entering = [in_channels, *channels[:-1]]
-        upwards = list(reversed(channels[:-1]))
-        self.down = nn.ModuleList(double_conv(a, b) for a, b in zip(entering, channels, strict=True))
-        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * c, c, 2, stride=2) for c in upwards)
-        self.merge = nn.ModuleList(double_conv(2 * c, c) for c in upwards)
+        entering = [in_channels, *channels[:-1]]  # 4, 16, 32, 64 in the network of the lessons
+        back = list(reversed(channels[:-1]))  # 64, 32, 16
+        self.down = nn.ModuleList(map(double_conv, entering, channels))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * c, c, 2, stride=2) for c in back)
+        self.merge = nn.ModuleList(double_conv(2 * c, c) for c in back)
         self.head = nn.Conv2d(channels[0], out_channels, 1)
         nn.init.constant_(self.head.bias, -4.0)  # type: ignore[arg-type]  # sigmoid(-4) = 0.018: "no stone"
 

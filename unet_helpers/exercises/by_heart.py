@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -63,29 +63,45 @@ def _cut(image: np.ndarray, mask: np.ndarray, side: int) -> tuple[np.ndarray, np
 
 
 def learn_by_heart(
-    network: nn.Module, patches: Tensor, truth: Tensor, n_steps: int = 300, marked: int = 100
-) -> tuple[Curves, Tensor]:
-    """Train a network on the same few patches again and again, and watch its Dice.
+    networks: Mapping[str, Callable[..., nn.Module]],
+    patches: Tensor,
+    truth: Tensor,
+    channels: Sequence[int],
+    n_steps: int = 250,
+    marked: int = 80,
+) -> tuple[dict[str, Curves], dict[str, Tensor]]:
+    """Train networks on the same few patches again and again, from the same start, and watch their Dice.
 
     Args:
-        network: Takes tensors (B, 1, P, P); it is changed.
+        networks: Classes by name, made as `PlainUNet(1, 1, channels)`.
         patches: Uint8 (B, 1, P, P), that of the giant stone first.
         truth: Bool of the same shape.
+        channels: Channels of each level.
         n_steps: Steps of the training.
         marked: Step whose answers are kept.
 
     Returns:
-        The Dice after every step, pooled over "all" patches and over all but the first ("small"); and the
-        answers at step `marked`, bool (B, 1, P, P).
+        For each network the Dice after every step, pooled over "all" patches and over all but the first
+        ("small"); and its answers at step `marked`, bool (B, 1, P, P).
     """
+    curves, answers = {}, {}
+    for name, make in networks.items():
+        torch.manual_seed(0)
+        curves[name], answers[name] = _learnt(make(1, 1, channels), patches, truth, n_steps, marked)
+    return curves, answers
+
+
+def _learnt(
+    network: nn.Module, patches: Tensor, truth: Tensor, n_steps: int, marked: int
+) -> tuple[Curves, Tensor]:
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
     greys, network = normalise(patches), network.train()
-    masks, curves, kept = truth[:, 0].numpy(), Curves(all=[], small=[]), truth
+    masks, curves, kept = list(truth[:, 0].numpy()), Curves(all=[], small=[]), truth
     for step in range(1, n_steps + 1):
         logits = network(greys)
-        answers = (logits > 0)[:, 0].numpy()
-        curves["all"].append(pooled_dice(answers, masks))
-        curves["small"].append(pooled_dice(answers[1:], masks[1:]))
+        found = list((logits > 0)[:, 0].numpy())
+        curves["all"].append(pooled_dice(found, masks))
+        curves["small"].append(pooled_dice(found[1:], masks[1:]))
         if step == marked:
             kept = logits.detach() > 0
         optimiser.zero_grad()

@@ -115,7 +115,7 @@ convolve = Exercise(
         _judge_convolve,
         {
             "array element with a sequence": "you put nine products into one place: add them up first.",
-            "could not be broadcast": "your window is not 3 x 3: from `row` to `row + 3`, the same for columns.",
+            "could not be broadcast": "your window is not 3 x 3 pixels large: from `row` to `row + 3`.",
             "0-dimensional": "you index the wrong thing: the window comes from the image.",
         },
     ),
@@ -190,7 +190,7 @@ class _Double:
         return "up"
 
     def __call__(self, features: Tensor) -> Tensor:
-        halves = features.unflatten(1, (features.shape[1] // 2, 2)).sum(2)
+        halves = features[:, ::2] + features[:, 1::2]
         return halves.repeat_interleave(2, 2).repeat_interleave(2, 3)
 
 
@@ -202,7 +202,8 @@ class _Mix:
 
     def __call__(self, features: Tensor) -> Tensor:
         weights = torch.arange(1.0, features.shape[1] + 1)[:, None, None]
-        return (features * weights).sum(1, keepdim=True)
+        mixed: Tensor = (features * weights).sum(1, keepdim=True)
+        return mixed
 
 
 Step = Callable[[Tensor, Tensor, Any, Any], Tensor]
@@ -265,10 +266,9 @@ go_up = Exercise(
             cases=[_step(2, 4)], hidden=[_step(4, 2), _step(2, 6)], tolerance=1e-3, slips=_STEP_SLIPS
         ),
         {
-            "Sizes of tensors must match": "the copy is twice as high as what comes from below: enlarge that first.",
-            "must match the size of tensor": "the two have different sizes: enlarge what comes from below, then "
-            "lay them on top of each other.",
-            "must be tuple of Tensors": "`torch.cat` wants its tensors in one list: `torch.cat([a, b], dim=1)`.",
+            "Sizes of tensors must match": "the copy is twice as high as what comes from below: enlarge it.",
+            "must match the size of tensor": "the two differ in size: enlarge what comes from below first.",
+            "must be tuple of Tensors": "`torch.cat` wants its tensors in a list: `cat([a, b], dim=1)`.",
         },
     ),
     hint_text="Work from the inside out: first `up(features)`; then `torch.cat([..., ...], dim=1)` with the "

@@ -13,7 +13,7 @@ from unet_helpers.engine.figures import plain_figure
 from unet_helpers.model import UNet, n_parameters
 from unet_helpers.pictures.diagrams import receptive_field_px, unet_diagram
 
-__all__ = ["PLACES", "design_figure", "field_after", "field_figure", "reach"]
+__all__ = ["PLACES", "design_figure", "field_after", "field_figure", "measured_field", "reach"]
 
 PLACES = {
     "first convolution": 0,
@@ -44,6 +44,19 @@ def reach(network: nn.Module, image: Tensor, row: int, column: int) -> NDArray[n
     network.zero_grad()
     assert nudged.grad is not None
     return np.asarray(nudged.grad.abs().sum((0, 1)))
+
+
+def measured_field(network: nn.Module, row: int, side: int = 256) -> tuple[int, int]:
+    """First and last row of noise images (side, side) that one output pixel of a network depends on.
+
+    Args:
+        network: Best with random weights, whose paths do not cancel.
+        row: Row, and column, of the output pixel.
+        side: Height and width of the images.
+    """
+    noise = torch.randn(4, 1, side, side, generator=torch.Generator().manual_seed(0))
+    rows = np.flatnonzero(reach(network.eval(), noise, row, row).any(axis=1))
+    return int(rows[0]), int(rows[-1])
 
 
 def field_after(stage: str, position: int) -> tuple[int, int]:

@@ -24,7 +24,6 @@ from unet_helpers.widgets.still import show
 
 __all__ = [
     "computer_tries",
-    "concat",
     "convolution",
     "design",
     "detector",
@@ -35,7 +34,7 @@ __all__ = [
     "pooling",
     "receptive_field",
     "relu",
-    "stamp",
+    "way_back",
     "without_skips",
 ]
 
@@ -71,7 +70,11 @@ def _live(
     redraw()
     for control in controls.values():
         control.observe(redraw, names="value")
-    show(ipywidgets.VBox([box or ipywidgets.VBox(list(controls.values())), picture]), picture.value, sentence)
+    show(
+        ipywidgets.VBox([box or ipywidgets.VBox(list(controls.values())), picture]),
+        bytes(picture.value),
+        sentence,
+    )
 
 
 def _encoded(figure: Figure, photo: bool) -> bytes:
@@ -193,8 +196,9 @@ def computer_tries(image: Greys, mask: Mask, others: Sequence[tuple[Greys, Mask]
     return score
 
 
-def relu(image: Greys, mask: Mask) -> None:
-    """The spot kernel's answer to the surroundings of a stone, before and after ReLU."""
+def relu(values: ArrayLike, image: Greys, mask: Mask) -> None:
+    """ReLU on number tiles (H, W), and on the spot kernel's answer to the surroundings of a stone."""
+    _show(tiles.relu_tiles(values), "Number tiles before and after ReLU: the negative ones have become 0.")
     _show(
         kernels.rectified(image, mask, kernels.KERNELS["spot"]),
         "The answer of the spot kernel: before ReLU bright dots are violet with orange rings, after ReLU "
@@ -216,17 +220,13 @@ def pooling(values: ArrayLike, image: Greys, mask: Mask) -> None:
     )
 
 
-def stamp(small: ArrayLike, weights: ArrayLike) -> None:
-    """Up-convolution on number tiles: features (H, W) and a stamp (2, 2)."""
+def way_back(small: ArrayLike, weights: ArrayLike) -> None:
+    """Up-convolution on number tiles, features (H, W) and a stamp (2, 2); concatenation as piles."""
     _show(
         tiles.stamp_tiles(small, weights),
         "Four number tiles, a stamp of 2 x 2, and the output of 4 x 4 tiles: each tile has become a block, "
         "the stamp times its number.",
     )
-
-
-def concat() -> None:
-    """Concatenation as two piles of sheets that become one."""
     _show(
         tiles.concat_sheets(),
         "Two piles of three sheets each, the copy and the enlarged features, become one pile of six sheets.",
@@ -277,8 +277,9 @@ def receptive_field(network: UNet, image: Greys, mask: Mask) -> None:
     )
 
 
-def found(image: Greys, mask: Mask, prediction: Mask) -> None:
-    """A slice (H, W) with what the network marks (H, W), and the surroundings of the stone."""
+def found(image: Greys, mask: Mask, marked: Tensor) -> None:
+    """A slice (H, W) with what the network marks, a bool tensor (H, W), and the surroundings of the stone."""
+    prediction: Mask = marked.numpy()
     figure = plain_figure(9.5, 4.6)
     whole, near = figure.subplots(1, 2)
     overlay(image, prediction=prediction, target=mask, ax=whole, legend=False)
