@@ -91,7 +91,7 @@ def field_figure(
     frame.set(edgecolor="#e69f00", linewidth=2.5)
     left.add_patch(frame)
     left.set_title(f"can see: {bottom - top + 1} x {end - start + 1} pixels")
-    strength = np.log10(weights / weights.max() + 1e-12)
+    strength = np.log10(weights / max(weights.max(), 1e-300) + 1e-12)  # a new network may be all 0
     right.imshow(strength, cmap="viridis", vmin=-3.5, vmax=0, alpha=np.clip((strength + 3.5) / 1.5, 0, 0.85))
     right.set_title("what the answer of the whole network depends on")
     return figure
