@@ -227,7 +227,7 @@ def _add_legend(ax: Axes, depth: int) -> None:
     ]
     handles += [
         Line2D([], [], linestyle="none", label="each block: 2 x (3x3 convolution, BatchNorm, ReLU)"),
-        Line2D([], [], color=COLOURS["step"], label="down: 2x2 max pooling; up: 2x2 transposed convolution"),
+        Line2D([], [], color=COLOURS["step"], label="down: 2x2 max pooling; up: 2x2 up-convolution"),
         Line2D(
             [],
             [],

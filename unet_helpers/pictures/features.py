@@ -118,7 +118,7 @@ def skip_patches(
     patches: NDArray[np.uint8], truth: NDArray[np.bool_], answers: Mapping[str, NDArray[np.bool_]]
 ) -> Figure:
     """Patches (N, P, P), a column each, with a row for the answers (N, P, P) of each network."""
-    figure = plain_figure(1.7 * len(patches), 2.1 * len(answers) + 0.2)
+    figure = plain_figure(1.7 * len(patches), 1.85 * len(answers) + 0.1)
     axes = figure.subplots(len(answers), len(patches), squeeze=False)
     for row, (name, masks) in zip(axes, answers.items(), strict=True):
         for ax, patch, target, mask in zip(row, patches, truth, masks, strict=True):

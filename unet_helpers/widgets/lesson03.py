@@ -80,10 +80,10 @@ def _live(
 def _encoded(figure: Figure, photo: bool) -> bytes:
     """A small JPEG for a picture with CT in it, else a PNG of 64 colours: a lesson has room for 300 kB."""
     figure.patch.set_facecolor("white")
-    picture = Image.open(io.BytesIO(figure_png(figure, 66))).convert("RGB")
+    picture = Image.open(io.BytesIO(figure_png(figure, 64))).convert("RGB")
     buffer = io.BytesIO()
     if photo:
-        picture.save(buffer, "JPEG", quality=62)
+        picture.save(buffer, "JPEG", quality=50)
     else:
         picture.quantize(64, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
@@ -105,7 +105,7 @@ def _slider(words: str, value: int, low: int, high: int, live: bool = True) -> A
 def convolution(image: ArrayLike, kernel: ArrayLike) -> None:
     """A slider that moves a kernel (3, 3) over a small image (H, W), with the nine products at each place."""
     n_places = tiles.slide(image, kernel).size
-    start = min(4, n_places - 1)
+    start = 0
     _live(
         {"place": _slider("place of the frame", start, 0, n_places - 1)},
         lambda place: tiles.convolution_steps(image, kernel, place),
