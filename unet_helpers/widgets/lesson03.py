@@ -101,6 +101,13 @@ def _slider(words: str, value: int, low: int, high: int, live: bool = True) -> A
     )  # fmt: skip
 
 
+def _steps(words: str, value: int, options: Sequence[int]) -> Any:
+    return ipywidgets.SelectionSlider(
+        options=list(options), value=value, description=words, style={"description_width": "initial"},
+        layout=ipywidgets.Layout(width="95%", max_width="520px"),
+    )  # fmt: skip
+
+
 # ------------------------------------------------------------------------------------------- the parts
 def convolution(image: ArrayLike, kernel: ArrayLike) -> None:
     """A slider that moves a kernel (3, 3) over a small image (H, W), with the nine products at each place."""
@@ -134,10 +141,7 @@ def detector(image: Greys, mask: Mask, start: str = "edge") -> None:
     """
     layout = ipywidgets.Layout(width="31%", min_width="90px")
     nine = [ipywidgets.IntSlider(value=weight, min=-9, max=9, layout=layout) for weight in _whole(start)]
-    marked = ipywidgets.SelectionSlider(
-        options=[3, 5, 10, 20, 50, 100, 200, 500, 1000, 3000], value=50, description="pixels to mark",
-        style={"description_width": "initial"}, layout=ipywidgets.Layout(width="95%", max_width="520px"),
-    )  # fmt: skip
+    marked = _steps("pixels to mark", 50, [3, 5, 10, 20, 50, 100, 200, 500, 1000, 3000])
     pressed = ipywidgets.IntText(0)  # not shown; counts presses of a button, which moves all nine at once
     moving = [False]
     tried: list[float] = []
@@ -336,10 +340,7 @@ def without_skips(
 def design(image: Greys, mask: Mask) -> None:
     """Sliders for the channels and the number of levels of a U-Net: its drawing, parameters and field."""
     row, column = (round(float(places.mean())) for places in np.nonzero(mask))
-    channels = ipywidgets.SelectionSlider(
-        options=[4, 8, 16, 32, 64], value=16, description="channels of the first block",
-        style={"description_width": "initial"}, layout=ipywidgets.Layout(width="95%", max_width="520px"),
-    )  # fmt: skip
+    channels = _steps("channels of the first block", 16, [4, 8, 16, 32, 64])
     _live(
         {"depth": _slider("levels", 4, 2, 6, live=False), "channels": channels},
         lambda depth, channels: fields.design_figure(image, (row, column), depth, channels),
