@@ -64,7 +64,7 @@ def pooled(image: NDArray[np.uint8], mask: NDArray[np.bool_], side: int = 64) ->
     rows, columns = lens_around(mask, side)
     patch = torch.from_numpy(image[rows, columns].astype(np.float32))[None, None]
     stone = torch.from_numpy(mask[rows, columns].astype(np.float32))[None, None]
-    figure = plain_figure(11, 3.1)
+    figure = plain_figure(11, 3.5)
     for ax in figure.subplots(1, 4):
         n = patch.shape[-1]
         width = int((stone[0, 0] > 0).any(0).sum())
