@@ -83,7 +83,7 @@ def _encoded(figure: Figure, photo: bool) -> bytes:
     picture = Image.open(io.BytesIO(figure_png(figure, 64))).convert("RGB")
     buffer = io.BytesIO()
     if photo:
-        picture.save(buffer, "JPEG", quality=46)
+        picture.save(buffer, "JPEG", quality=40, optimize=True)
     else:
         picture.quantize(64, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
