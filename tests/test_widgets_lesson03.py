@@ -202,10 +202,10 @@ def test_pictures_have_words(shown: list[Any]) -> None:
     move.found(image, mask, torch.from_numpy(mask))
     move.feature_maps(levels, mask)
     move.receptive_field(network, image, mask)
-    assert len(shown) == 10
+    assert len(shown) == 11
     for _, png, sentence in shown:
         assert png[:2] in (b"\xff\xd8", b"\x89P") and len(sentence.split()) >= 5 and sentence.endswith(".")
-    assert "Dice 1.00" in shown[7][2]
+    assert "Dice 1.00" in shown[8][2]
 
 
 # ------------------------------------------------------------------------------------------- by heart
