@@ -87,7 +87,7 @@ def test_the_slider_moves_the_frame(shown: list[Any]) -> None:
 
 # --------------------------------------------------------------------------------------- nine sliders
 def test_the_strongest_answers_are_marked() -> None:
-    image, mask = slice_with_a_stone()
+    image, _ = slice_with_a_stone()
     marked = kernels.strongest(image, np.eye(3) * [0, 1, 0], 450)  # the centre alone: grey values
     assert np.array_equal(marked, image == 255)
     assert not kernels.strongest(image, np.zeros((3, 3)), 10).any()

@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from unet_helpers.engine.figures import plain_figure
 from unet_helpers.pictures.features import lens_around, plain, ring
+from unet_helpers.pictures.styles import STYLES
 from unet_helpers.pictures.tiles import draw_tiles, slide
-from unet_helpers.plotting import STYLES, overlay
+from unet_helpers.plotting import overlay
 
 __all__ = ["KERNELS", "climb", "detector_figure", "filtered", "rectified", "strongest"]
 
