@@ -40,7 +40,8 @@ def _unclipped(image_hu: Any, level: float, width: float) -> NDArray[np.uint8]:
 
 def _by_extremes(image_hu: Any, level: float, width: float) -> NDArray[np.uint8]:
     inside: NDArray[np.float64] = np.clip(np.asarray(image_hu), level - width / 2, level + width / 2)
-    return np.rint((inside - inside.min()) / (inside.max() - inside.min()) * 255).astype(np.uint8)
+    low, high = float(inside.min()), float(inside.max())
+    return _scaled(inside, low, high - low)
 
 
 def _up_to_256(image_hu: Any, level: float, width: float) -> NDArray[np.uint8]:
@@ -77,7 +78,7 @@ WINDOW_SLIPS: list[tuple[Window, str]] = [
     ),
     (
         lambda hu, level, width: _scaled(hu, level - width / 2, 1),
-        "nearly every pixel is black or white. Did you divide by the width, and by `/`? `//` drops the greys.",
+        "nearly every pixel is black or white. Did you divide by the width, and by `/`? `//` drops the rest.",
     ),
     (
         lambda hu, level, width: _scaled(hu, level - width / 2, 255),
