@@ -78,6 +78,14 @@ def test_who_cuts_off_instead_of_rounding_is_right(capsys: pytest.CaptureFixture
         (lambda hu, lv, w: np.clip((hu - lv + w / 2) / w * 255, 0, 255), "must be uint8"),
         (lambda hu, lv, w: np.clip((hu - lv) / w * 255, 0, 255).astype(np.uint8), "from the level"),
         (lambda hu, lv, w: ((hu - lv + w / 2) / w * 255).astype(np.uint8), "wraps around"),
+        (lambda hu, lv, w: np.clip((hu - lv - w / 2) / w * 255, 0, 255).astype(np.uint8), "your brackets"),
+        (lambda hu, lv, w: np.clip((hu + lv - w / 2) / w * 255, 0, 255).astype(np.uint8), "a sign"),
+        (lambda hu, lv, w: np.clip((hu - lv + w / 2) * 255, 0, 255).astype(np.uint8), "divide by the width"),
+        (lambda hu, lv, w: np.clip(hu - lv + w / 2, 0, 255).astype(np.uint8), "not stretched"),
+        (lambda hu, lv, w: np.clip((hu - lv + w / 2) // w * 255, 0, 255).astype(np.uint8), "`//` drops"),
+        (lambda hu, lv, w: lesson01._by_extremes(hu, lv, w), "darkest to the brightest"),
+        (lambda hu, lv, w: (np.clip((hu - lv) / w + 0.5, 0, 1) * 256).astype(np.uint8), "number 255"),
+        (lambda hu, lv, w: np.clip((hu - lv) / w + 0.5, 0, 1).astype(np.uint8), "cuts that off to 0 or 1"),
         (lambda hu, lv, w: None, "Is `return` there?"),
         (lambda hu, lv, w: data.window(hu, lv, 400), "the known cases are right, but"),
         (lambda hu: hu, "called with 3 arguments"),
@@ -88,6 +96,15 @@ def test_each_slip_of_the_window(function: Function, words: str, capsys: pytest.
     text = verdict(lesson01.window, function, capsys)
     assert text.startswith("❌ Not yet: ")
     assert words in text
+
+
+def test_who_changes_the_scan_itself_is_told_that(capsys: pytest.CaptureFixture[str]) -> None:
+    def in_place(hu: Any, level: float, width: float) -> Any:
+        grey = data.window(hu, level, width)
+        hu[:] = grey
+        return grey
+
+    assert "also changes the array" in verdict(lesson01.window, in_place, capsys)
 
 
 # ------------------------------------------------------------------------------------------ the diameter
@@ -103,6 +120,12 @@ def test_a_circle_of_that_diameter_has_the_area_of_the_stone() -> None:
         (lambda n, mm: 2 * np.sqrt(n * mm / np.pi), "used once"),
         (lambda n, mm: np.sqrt(n * mm**2 / np.pi), "radius"),
         (lambda n, mm: 2 * np.sqrt(n / np.pi), "diameter in pixels"),
+        (lambda n, mm: (n * mm**2 / np.pi) ** 1 / 2, "`x ** 1/2` as"),
+        (lambda n, mm: 2 * (n * mm**2 / np.pi) ** 1 / 2, "square root is missing"),
+        (lambda n, mm: 2 * np.sqrt(n * mm**2), "where is pi"),
+        (lambda n, mm: 2 * np.sqrt(n / np.pi) / mm, "multiplies by the spacing"),
+        (lambda n, mm: 2 * np.sqrt(n / np.pi) * mm / 10, "in centimetres"),
+        (lambda n, mm: np.sqrt(n * mm**2 / 2 / np.pi), "outside of the root"),
         (lambda n, mm: np.sqrt(n) * mm, "side of a square of that area"),
         (lambda n, mm: np.sqrt(n), "side of a square, in pixels"),
         (lambda n, mm: n * mm**2, "area in mm²"),
@@ -163,6 +186,19 @@ def as_booleans(patients: Any, n_test: int, seed: int) -> tuple[Any, Any]:
     return ~in_test, in_test
 
 
+def as_shares(patients: Any, n_test: int, seed: int) -> tuple[Any, Any]:
+    train, test = as_booleans(patients, n_test, seed)
+    return train.astype(int), test.astype(int)
+
+
+def with_names(draw: Function) -> Function:
+    def split(patients: Any, n_test: int, seed: int) -> tuple[Any, Any]:
+        in_test = np.isin(patients, draw(np.unique(patients), n_test, np.random.default_rng(seed)))
+        return np.flatnonzero(~in_test), np.flatnonzero(in_test)
+
+    return split
+
+
 def test_any_way_of_choosing_whole_patients_is_right(capsys: pytest.CaptureFixture[str]) -> None:
     def with_lists(patients: list[str], n_test: int, seed: int) -> list[list[int]]:
         names = sorted(set(patients))
@@ -182,6 +218,15 @@ def test_any_way_of_choosing_whole_patients_is_right(capsys: pytest.CaptureFixtu
         (by_slice, "are on both sides. Draw patients, not slices"),
         (lambda patients, n, seed: by_patient(patients, n, seed)[::-1], "changed places"),
         (first_names, "every seed gives the same test patients (ana, ben)"),
+        (lambda patients, n, seed: by_patient(patients, n, 0), "Does `seed` reach the generator"),
+        (with_names(lambda names, n, rng: rng.choice(names, n)), "none of them twice"),
+        (with_names(lambda names, n, rng: rng.integers(0, len(names), n)), "the test is empty"),
+        (with_names(lambda names, n, rng: ...), "neither numbers nor dots"),
+        (with_names(lambda names, n, rng: rng.permutation(names)), "2 patients were asked for"),
+        (as_shares, "True and False for every slice"),
+        (lambda patients, n, seed: [part[:, None] for part in by_patient(patients, n, seed)], "nested"),
+        (lambda patients, n, seed: [(part,) for part in by_patient(patients, n, seed)], "nested"),
+        (lambda patients, n, seed: patients[np.isin(patients, "ana")], "a list cannot be indexed"),
         (by_chance_of_the_day, "two calls with the same seed"),
         (share_of_slices, "2 patients were asked for the test, and yours holds 1"),
         (with_some_lost, "18 slices went in and 17 came out"),

@@ -214,3 +214,22 @@ def test_each_function_says_in_words_what_it_shows(
         "Dice",
     ):
         assert part in words
+
+
+# ------------------------------------------------------------------------------------- on a narrow page
+def test_nothing_is_wider_than_a_phone(pairs: list[data.Pair], organs: dict[str, np.ndarray]) -> None:
+    image, mask = data.load_pair(pairs[0])
+    body_map = move.BodyMap(image, organs)
+    movers = [body_map, move.WindowMover(lookup.scan_again(pairs[0])), move.ThresholdHunt(image, mask)]
+    for mover in movers:
+        open_, n_fixed = [mover.widget], 0
+        while open_:
+            one = open_.pop()
+            children = getattr(one, "children", ())
+            open_ += children
+            if children or type(one).__name__ in ("Image", "HTML"):
+                assert one.layout.max_width == "100%", one
+                n_fixed += 1
+        assert n_fixed >= 2  # the box, and what lies in it
+    assert body_map.picture.layout.min_width == "560px"  # the names stay readable,
+    assert body_map.widget.layout.overflow == "auto"  # and the map can be pushed sideways

@@ -21,6 +21,7 @@ HU = np.array(
     [[-1000.0, -160.0, -60.0], [45.0, 140.0, 1500.0]]
 )  # of which 40, 400 makes 0, 0, 64, 131, 191, 255
 MORE_HU = np.array([[-500, -450, -100, 120], [250, 300, 620, 3000]], np.int16)
+INSIDE_HU = np.array([[-30.0, 0.0, 30.0], [45.0, 60.0, 90.0]])  # neither end of 40, 400 is reached
 BONE = (500, 1900)  # level and width
 Window = Callable[[Any, float, float], NDArray[np.uint8]]
 
@@ -35,6 +36,18 @@ def _unclipped(image_hu: Any, level: float, width: float) -> NDArray[np.uint8]:
     """What happens without `np.clip`: numbers beyond 0 to 255 come round at the other end."""
     grey: NDArray[np.float64] = (np.asarray(image_hu) - (level - width / 2)) * (255 / width)
     return np.rint(grey).astype(np.uint8)
+
+
+def _by_extremes(image_hu: Any, level: float, width: float) -> NDArray[np.uint8]:
+    inside: NDArray[np.float64] = np.clip(np.asarray(image_hu), level - width / 2, level + width / 2)
+    low, high = float(inside.min()), float(inside.max())
+    return _scaled(inside, low, high - low)
+
+
+def _up_to_256(image_hu: Any, level: float, width: float) -> NDArray[np.uint8]:
+    share = np.clip((np.asarray(image_hu) - (level - width / 2)) / width, 0, 1)
+    grey: NDArray[np.uint8] = (share * 256).astype(int).astype(np.uint8)
+    return grey
 
 
 def _cast_first(image_hu: Any, level: float, width: float) -> NDArray[np.uint8]:
@@ -55,6 +68,37 @@ WINDOW_SLIPS: list[tuple[Window, str]] = [
         "white comes too early: the greys are spread over the whole width, not over half of it.",
     ),
     (
+        lambda hu, level, width: _scaled(hu, level + width / 2, width),
+        "you measure from the upper end, level + width/2. Grey 0 lies at the lower end; if you meant that "
+        "one, look at your brackets: hu - (level - width/2).",
+    ),
+    (
+        lambda hu, level, width: _scaled(hu, width / 2 - level, width),
+        "a sign has slipped: the lower end, level - width/2, is subtracted as a whole, in brackets.",
+    ),
+    (
+        lambda hu, level, width: _scaled(hu, level - width / 2, 1),
+        "nearly every pixel is black or white. Did you divide by the width, and by `/`? `//` drops the rest.",
+    ),
+    (
+        lambda hu, level, width: _scaled(hu, level - width / 2, 255),
+        "black sits right, but the greys are not stretched: the whole width has to fit into 0..255.",
+    ),
+    (
+        _by_extremes,
+        "you stretch from the darkest to the brightest pixel of the picture. Then the same tissue is another "
+        "grey in every picture; a window is the same for all.",
+    ),
+    (
+        _up_to_256,
+        "there are 256 greys, but the last of them has the number 255; 256 wraps around to black.",
+    ),
+    (
+        lambda hu, level, width: _scaled(hu, level - width / 2, width, top=1).clip(max=1),
+        "the position within the window is a share from 0 to 1, and uint8 cuts that off to 0 or 1. "
+        "A picture has the greys 0 to 255.",
+    ),
+    (
         lambda hu, level, width: _scaled(hu, level - width / 2, width, top=1),
         "the position within the window is right as a share from 0 to 1, but a picture has the greys "
         "0 to 255.",
@@ -69,7 +113,7 @@ WINDOW_SLIPS: list[tuple[Window, str]] = [
     ),
     (
         _unclipped,
-        "what lies outside the window wraps around: bone comes out dark. `np.clip` is missing.",
+        "what lies outside the window wraps around: bone comes out dark. `np.clip(..., 0, 255)` is missing.",
     ),
     (_cast_first, "the order: clip first, and only then turn the numbers into uint8."),
     (
@@ -82,14 +126,15 @@ WINDOW_SLIPS: list[tuple[Window, str]] = [
     ),
 ]
 WINDOW_CASES = [((HU, 40, 400), data.window(HU, 40, 400))]
-HIDDEN = [((HU, 40, 200), data.window(HU, 40, 200)), ((MORE_HU, *BONE), data.window(MORE_HU, *BONE))]
+HIDDEN_ARGUMENTS: list[tuple[Any, float, float]] = [(HU, 40, 200), (MORE_HU, *BONE), (INSIDE_HU, 40, 400)]
+HIDDEN = [(arguments, data.window(*arguments)) for arguments in HIDDEN_ARGUMENTS]
 _is_window = is_function(WINDOW_CASES, HIDDEN, tolerance=1.0)  # who cuts off instead of rounding is right
 
 
 def _judge_window(answer: Any) -> str | None:
     """As `is_function`, but a slip is recognised whether its greys are rounded or cut off."""
     verdict = _is_window(answer)
-    if verdict is None or not callable(answer):
+    if verdict is None or not callable(answer) or "the result is right" in verdict:
         return verdict
     for slip, sentence in WINDOW_SLIPS:
         if all(
@@ -144,6 +189,31 @@ diameter_mm = Exercise(
                 "this is the diameter in pixels; the spacing is not used.",
             ),
             (
+                lambda n, mm: (n * mm**2 / math.pi) / 2,
+                "Python reads `x ** 1/2` as (x ** 1) / 2. A root is `x ** 0.5`, or np.sqrt(x); and this is "
+                "the way to the radius.",
+            ),
+            (
+                lambda n, mm: n * mm**2 / math.pi,
+                "the square root is missing. (Python reads `x ** 1/2` as (x ** 1) / 2; write `x ** 0.5`.)",
+            ),
+            (
+                lambda n, mm: 2 * math.sqrt(n * mm**2),
+                "where is pi? The area of a circle is pi times the radius squared.",
+            ),
+            (
+                lambda n, mm: 2 * math.sqrt(n / math.pi) / mm,
+                "from pixels to millimetres one multiplies by the spacing.",
+            ),
+            (
+                lambda n, mm: 0.2 * math.sqrt(n * mm**2 / math.pi),
+                "this is in centimetres; millimetres are asked for.",
+            ),
+            (
+                lambda n, mm: math.sqrt(n * mm**2 / (2 * math.pi)),
+                "the 2 belongs outside of the root: first the radius, then twice of it.",
+            ),
+            (
                 lambda n, mm: math.sqrt(n) * mm,
                 "this is the side of a square of that area, not a circle's diameter.",
             ),
@@ -184,6 +254,10 @@ PATIENTS = (  # each list names the patient of every slice; the second one is no
     ["p7", "p1", "p7", "p3", "p1", "p9", "p3", "p9", "p9", "p4", "p5", "p4", "p1", "p7"],
 )
 N_TEST, SEEDS = 2, range(8)
+LIST_INDEX = (
+    "a list cannot be indexed with True and False. And not the names are asked for, but the positions of the "
+    "slices: np.flatnonzero finds where an array is True."
+)
 
 
 def _judge_split(answer: Any) -> str | None:
@@ -195,6 +269,8 @@ def _judge_split(answer: Any) -> str | None:
             outcome = called(answer, (list(patients), N_TEST, seed))
             if outcome.dots:
                 raise NotAttempted
+            if "only integer scalar arrays" in (outcome.problem or ""):
+                return LIST_INDEX
             verdict = outcome.problem or _judge_parts(outcome.result, patients)
             if verdict:
                 return verdict
@@ -204,10 +280,16 @@ def _judge_split(answer: Any) -> str | None:
             return "two calls with the same seed give two different splits. Use np.random.default_rng(seed)."
         if all(one == chosen[0] for one in chosen):
             return (
-                f"every seed gives the same test patients ({', '.join(sorted(chosen[0]))}). Let chance "
-                "choose: the first names of a list may all come from one week, or one scanner."
+                f"every seed gives the same test patients ({', '.join(sorted(chosen[0]))}). {_why(chosen[0])}"
             )
     return None
+
+
+def _why(chosen: set[str]) -> str:
+    """What may be wrong with a draw that no seed changes."""
+    if any(set(np.unique(names)[:N_TEST].tolist()) == chosen for names in PATIENTS):
+        return "Let chance choose: the first names of a list may all come from one week, or one scanner."
+    return "Does `seed` reach the generator? np.random.default_rng(seed)"
 
 
 def _names(positions: Sequence[int], patients: Sequence[str]) -> set[str]:
@@ -222,7 +304,9 @@ def _judge_parts(parts: Any, patients: Sequence[str]) -> str | None:
         train, test = ([int(position) for position in np.asarray(part).ravel()] for part in parts)
     except (TypeError, ValueError):
         return "the parts must hold positions, whole numbers such as 0 or 17. Yours hold something else."
-    if [np.asarray(part).dtype.kind for part in parts] == ["b", "b"]:
+    if any(np.ndim(part) != 1 for part in parts):
+        return "each part must be a flat list of positions, and yours is nested. np.flatnonzero helps."
+    if set(train) | set(test) <= {0, 1} and len(train) == len(test) == len(patients):
         return "these are True and False for every slice. np.flatnonzero turns them into positions."
     counts = Counter(train + test)
     if any(number > 1 for number in counts.values()):
@@ -236,6 +320,13 @@ def _judge_parts(parts: Any, patients: Sequence[str]) -> str | None:
         return f"slices of {torn!r} are on both sides. Draw patients, not slices, and keep each one whole."
     if len(in_train) == N_TEST != len(in_test):
         return "the two parts have changed places: first training, then test."
+    if not in_test:
+        return "the test is empty. Are there names of patients in `chosen`, and neither numbers nor dots?"
+    if len(in_test) < N_TEST:
+        return (
+            f"{N_TEST} patients were asked for the test, and yours holds {len(in_test)}. Draw from "
+            "`names`, and none of them twice."
+        )
     if len(in_test) != N_TEST:
         return f"{N_TEST} patients were asked for the test, and yours holds {len(in_test)}."
     return None

@@ -63,8 +63,9 @@ WINDOWS = {"soft tissue": (40, 400), "everything": (0, 2000), "narrow": (40, 60)
 KIDNEY_HU, URINE_HU = 30, 5  # the two tissues whose greys the window's live line compares
 
 
-def _image(width_px: int = SIDE_PX) -> Any:
-    return widgets.Image(format="png", layout=widgets.Layout(width=f"{width_px}px", max_width="100%"))
+def _image(width_px: int = SIDE_PX, least_px: int = 0) -> Any:
+    layout = widgets.Layout(width=f"{width_px}px", max_width="100%", min_width=f"{least_px}px")
+    return widgets.Image(format="png", layout=layout)
 
 
 def _words() -> Any:
@@ -77,7 +78,15 @@ def _button(text: str, style: str = "") -> Any:
 
 
 def _under(*children: Any) -> Any:
-    return widgets.VBox(list(children), layout=widgets.Layout(align_items="flex-start"))
+    """One below the other, and never wider than the page."""
+    layout = widgets.Layout(align_items="flex-start", max_width="100%")
+    return widgets.VBox(list(children), layout=layout)
+
+
+def _beside(*children: Any) -> Any:
+    """Side by side, and one below the other where the page is narrow."""
+    layout = widgets.Layout(display="flex", flex_flow="row wrap", max_width="100%")
+    return widgets.Box(list(children), layout=layout)
 
 
 # ---------------------------------------------------------------------------------- pictures that stand still
@@ -163,10 +172,11 @@ class BodyMap:
             figure_png(draw_body_map(image, organs, names=names, colours=colours), dpi=90)
             for names, colours in ((False, False), (True, False), (True, True))
         ]
-        self.picture = _image(756)
+        self.picture = _image(756, least_px=560)  # below that nobody can read the names
         self.choice = widgets.ToggleButtons(options=self.OPTIONS, value=self.OPTIONS[0])
         self.choice.observe(self._draw, names="value")
         self.widget = _under(self.choice, self.picture)
+        self.widget.layout.overflow = "auto"  # on a phone the map is pushed sideways with a finger
         self._draw()
 
     def _draw(self, change: object = None) -> None:
@@ -223,11 +233,8 @@ class WindowMover:
             button.on_click(self._preset)
         for slider in (self.level, self.width):
             slider.observe(self._draw, names="value")
-        buttons = widgets.Box(self.presets, layout=widgets.Layout(display="flex", flex_flow="row wrap"))
-        beside = _under(buttons, self.level, self.width, self.words)
-        self.widget = widgets.Box(
-            [self.picture, beside], layout=widgets.Layout(display="flex", flex_flow="row wrap")
-        )
+        controls = _under(_beside(*self.presets), self.level, self.width, self.words)
+        self.widget = _beside(self.picture, controls)
         self._draw()
 
     def _preset(self, button: Any) -> None:
@@ -276,9 +283,7 @@ class ThresholdHunt:
         self.picture, self.graph, self.words = _image(), _image(PANEL_PX), _words()
         self.slider = widgets.IntSlider(value=60, min=0, max=255, description="threshold", **SLIDER)
         self.slider.observe(self._draw, names="value")
-        row = widgets.Layout(display="flex", flex_flow="row wrap")
-        pictures = widgets.Box([self.picture, _under(self.graph, self.words)], layout=row)
-        self.widget = _under(self.slider, pictures)
+        self.widget = _under(self.slider, _beside(self.picture, _under(self.graph, self.words)))
         self._draw()
 
     def pictures(self, side_px: int = SIDE_PX) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

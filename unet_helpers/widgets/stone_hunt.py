@@ -21,7 +21,7 @@ Masks = Sequence[NDArray[np.bool_]]
 SIDE_PX, TILE_PX = 512, 90
 SEEN_PX = 90  # of a slice on a tile of the answer sheet: a pixel of the slice is one of the page
 VERDICTS = {(True, True): "found", (True, False): "missed", (False, True): "false alarm"}
-TABLE_HEAD = ("", "stones found", "missed, in pictures", "false alarms, in pictures")
+TABLE_HEAD = ("", "with a stone, found", "missed, in pictures", "false alarms, in pictures")
 CELL = "style='text-align:left;padding-right:18px'"
 
 
