@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from unet_helpers import inference
-from unet_helpers.inference import fast_precision, sixteen_bit_type
+from unet_helpers.engine import devices
+from unet_helpers.engine.devices import fast_precision, sixteen_bit_type
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_a_torch_that_does_not_know_its_cpu_computes_in_32_bits(monkeypatch):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, None])
 def test_the_convolutions_are_computed_in_that_type_and_the_rest_as_before(monkeypatch, dtype):
-    monkeypatch.setattr(inference, "sixteen_bit_type", lambda device: dtype)
+    monkeypatch.setattr(devices, "sixteen_bit_type", lambda device: dtype)
     layer, image = torch.nn.Conv2d(1, 1, 1), torch.zeros(1, 1, 2, 2)
     with fast_precision(torch.device("cpu")):
         assert layer(image).dtype == (dtype or torch.float32)
