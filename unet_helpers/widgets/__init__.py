@@ -1,1 +1,1 @@
-"""Controls: what a lesson lets its reader move."""
+"""What a reader moves by hand in a lesson, one module a lesson: drawing and wiring, no teaching."""
