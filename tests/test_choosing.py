@@ -119,3 +119,11 @@ def test_a_stone_of_its_own_grey_is_found_whole():
     grey, score = choose_grey_threshold([image], [target])
     assert 40 < grey <= 200 and score == 1.0
     assert choose_grey_threshold([image], [np.zeros((5, 5), bool)])[1] == 0.0
+
+
+def test_the_grey_threshold_is_exact_and_never_0():
+    image, target = np.full((5, 5), 199, np.uint8), np.eye(5, dtype=bool)
+    image[target] = 200
+    assert choose_grey_threshold([image], [target]) == (200, 1.0)
+    black = np.zeros((5, 5), np.uint8)  # "at least 0" would be every pixel, and no threshold
+    assert choose_grey_threshold([black], [~target]) == (1, 0.0)

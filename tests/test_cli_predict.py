@@ -130,6 +130,17 @@ def test_predict_goes_on_after_a_broken_image(images: list[Path], best: Path, tm
     assert sorted(path.name for path in out.iterdir()) == names
 
 
+def test_an_error_that_names_no_image_is_told_with_its_path(
+    images: list[Path], best: Path, tmp_path: Path, monkeypatch, capsys
+):
+    def fail(*_):
+        raise RuntimeError("not enough memory")
+
+    monkeypatch.setattr(predict, "predict", fail)
+    assert call("predict", images[0], "--checkpoint", best, "--out", tmp_path / "out") == 1
+    assert f"error: {images[0]}: not enough memory" in capsys.readouterr().err
+
+
 def test_an_overlay_that_cannot_be_drawn_loses_nothing(
     images: list[Path], best: Path, tmp_path: Path, monkeypatch, capsys
 ):
