@@ -47,9 +47,9 @@ from unet_helpers.transforms import augment, normalise
 PATIENTS, SEED = 240, 7
 MOST_FALSE_ALARMS = 0.45  # an image
 AVERAGED = 0.3  # share of a run, its end, whose epochs are averaged
-REAL_SIZE = 313  # longest side of REAL's images for the network: pixels about as large as the phantom's
-THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
-MIN_PIXELS = (0, 3, 5)
+REAL_SIZE = 280  # longest side of REAL's images for the network; 313 makes pixels as large as the phantom's
+THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
+MIN_PIXELS = (0, 3, 4, 5)
 SHOWN = ("dice_positive_mean", "section_sensitivity", "false_positives_per_image")
 LARGEST = 2 * 2**20  # bytes of a file of weights in float32; larger ones are kept in float16
 
