@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 from contest_table import plot, table
-from machine import convolution_peak, cpu_name, on_cores, operations_per_image, peak_memory_mib
+from machine import convolution_peak, cores_of, cpu_name, on_cores, operations_per_image, peak_memory_mib
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -40,9 +40,10 @@ from unet_helpers.data import (
     split_by_group,
     stone_strata,
 )
+from unet_helpers.engine.devices import sixteen_bit_type
 from unet_helpers.engine.figures import save_figure
 from unet_helpers.evaluation import choose_threshold, score_masks
-from unet_helpers.inference import predict_all, sixteen_bit_type
+from unet_helpers.inference import predict_all
 from unet_helpers.metrics import predicted_mask
 from unet_helpers.model import n_parameters
 from unet_helpers.scores.records import image_record, score_image
@@ -172,20 +173,19 @@ def measure(script: str, args: argparse.Namespace, job: Job, seconds: float) -> 
     command = [sys.executable, script, "--data", str(args.data), "--threads", str(args.threads)]
     command += ["--jobs", str(args.jobs), "--one", json.dumps(job)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads), "CONTEST_DEVICE": args.device}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-    clock = threading.Timer(min(seconds, threading.TIMEOUT_MAX), process.kill)
-    clock.daemon = True
-    clock.start()
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith('{"contestant"'):
-            row = json.loads(line)
-            with _ONE_AT_A_TIME, args.out.open("a", encoding="utf-8") as file:
-                file.write(line)
-            dice = row["dice_positive_mean"]
-            print(f"{job[0]}, seed {job[1]}, {row['budget']:g} s: Dice {dice:.3f}", flush=True)
-    clock.cancel()
-    return process.wait() == 0
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        clock = threading.Timer(min(seconds, threading.TIMEOUT_MAX), process.kill)
+        clock.daemon = True
+        clock.start()
+        for line in process.stdout or ():
+            if line.startswith('{"contestant"'):
+                row = json.loads(line)
+                with _ONE_AT_A_TIME, args.out.open("a", encoding="utf-8") as file:
+                    file.write(line)
+                dice = row["dice_positive_mean"]
+                print(f"{job[0]}, seed {job[1]}, {row['budget']:g} s: Dice {dice:.3f}", flush=True)
+        clock.cancel()
+    return process.returncode == 0
 
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -198,7 +198,7 @@ def measure_all(
 
     None is begun that `--wall` would cut off, and with several at once the longest come first.
     """
-    started, cores, n = time.perf_counter(), _cores(args.cores), args.threads
+    started, cores, n = time.perf_counter(), cores_of(args.cores), args.threads
     waiting = sorted(jobs, key=lambda job: -max(job[2])) if args.jobs > 1 else list(jobs)
     undone = list[Job]()
 
@@ -219,15 +219,6 @@ def measure_all(
         for done in [pool.submit(work, number) for number in range(args.jobs)]:
             done.result()
     return undone + waiting
-
-
-def _cores(text: str | None) -> list[int]:
-    """Numbers of "2-15" or "0,2,4-7"."""
-    cores = list[int]()
-    for part in (text or "").split(","):
-        first, _, last = part.partition("-")
-        cores += range(int(first), int(last or first) + 1) if first else []
-    return cores
 
 
 def main(

@@ -4,8 +4,8 @@
     python benchmarks/gpu.py --out gpu --only card,step
     python benchmarks/gpu.py --out gpu --smoke            # everything, tiny, also without a GPU
 
-Parts: card (what the card reaches at best), memory (batches of 1 to 128, the table of lesson 4), profile
-(what a step consists of), step (milliseconds, by batch, width and optimisation), dice (seconds to a
+Parts: card (what the card reaches at best), profile (what a step consists of), memory (batches of 1 to 128,
+the table of lesson 4), step (milliseconds, by batch, width and optimisation), dice (seconds to a
 validation Dice, each run in a process of its own), float16 (the same, in the type of a T4), pinned (two CPU
 cores, and from it an estimate for a T4), tests (`pytest -m gpu`), patients (more phantom patients).
 
@@ -30,13 +30,13 @@ import gpu_runs
 import torch
 from gpu_estimate import counted_step, t4_table
 from gpu_steps import FLOAT32, card, measured, memory, operations, steps
-from machine import convolution_peak, cpu_name, operations_per_image, synchronise
+from machine import convolution_peak, cores_of, cpu_name, on_cores, operations_per_image, synchronise
 from report import Report
 from speed import network_settings, prepare
 
 from unet_helpers.data import find_pairs, load_arrays, split_by_group, stone_strata
+from unet_helpers.engine.devices import choose_device, sixteen_bit_type
 from unet_helpers.engine.stack import stack_up
-from unet_helpers.inference import choose_device, sixteen_bit_type
 from unet_helpers.model import UNet
 from unet_helpers.training import TrainConfig, train_step
 
@@ -199,8 +199,8 @@ def tests(bench: Bench) -> None:
 
 PARTS: dict[str, tuple[Callable[[Bench], None], float]] = {  # and the seconds without which it is not begun
     "card": (card, 0),
-    "memory": (memory, 30),
     "profile": (operations, 10),
+    "memory": (memory, 30),
     "step": (steps, 40),
     "dice": (dice, 40),
     "float16": (float16, 40),
@@ -248,8 +248,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seeds", default="0,1,2", help="of the default run (default 0,1,2)")
     parser.add_argument("--patients", default="200,400", help="of the runs on more data (default 200,400)")
     parser.add_argument("--device", help="cpu, cuda ...; the fastest one by default")
+    parser.add_argument("--cores", help='use these CPU cores alone, such as "0,1" (beside other work)')
     parser.add_argument("--smoke", action="store_true", help="everything in a tiny form")
     args = parser.parse_args(arguments)
+    with on_cores(cores_of(args.cores) or None):
+        _measure(parser, args)
+
+
+def _measure(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     started = time.perf_counter()
     names = args.only.split(",") if args.only else list(PARTS)
     if unknown := set(names) - PARTS.keys():
@@ -266,7 +272,7 @@ def main(arguments: list[str] | None = None) -> None:
         if bench.left() < needs and not args.smoke:
             report.table(name, f"{name}: left out, {bench.left():.0f} s were left", [])
             continue
-        if helper and name not in ("card", "memory", "profile"):
+        if helper and name not in ("card", "profile"):
             helper.wait()  # a step that Python sets the pace of is measured on a quiet machine
         try:
             part(bench)

@@ -31,10 +31,11 @@ from unet_helpers.data import (
     split_by_group,
     stone_strata,
 )
+from unet_helpers.engine.devices import choose_device
 from unet_helpers.engine.stack import stack_up
 from unet_helpers.evaluation import choose_threshold, evaluate
 from unet_helpers.folders.sources import phantom_dataset
-from unet_helpers.inference import choose_device, predict_all
+from unet_helpers.inference import predict_all
 from unet_helpers.model import n_parameters
 from unet_helpers.training import TrainConfig, default_config, fit
 
@@ -103,39 +104,42 @@ def train(job: dict[str, Any]) -> Row:
     opened = time.perf_counter() - started
     config = replace(settings(device, job["smoke"]), seed=job["seed"])
     curve = list[tuple[float, float]]()
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    with tempfile.TemporaryDirectory() as run_dir:
+
+    def note(history: list[dict[str, float]]) -> None:
+        curve.append((time.perf_counter() - started, history[-1]["val_dice"]))
+
+    with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        fit(
-            split["train"],
-            split["val"],
-            run_dir,
-            config,
-            device=device,
-            progress=False,
-            on_epoch=lambda history: curve.append((time.perf_counter() - started, history[-1]["val_dice"])),
-        )
+        fit(split["train"], split["val"], folder, config, device=device, progress=False, on_epoch=note)
         seconds = time.perf_counter() - started
-        last, best = load_state(Path(run_dir) / "last.pt"), load_checkpoint(Path(run_dir) / "best.pt", device)
-    n_moved = [float(values["step"]) for values in last["optimiser"]["state"].values()]
+        mib = torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else float("nan")
+        found = {**_weights(Path(folder), device, split), "peak_mib": mib}
     return {
-        **_test_scores(best.model, split),
+        **found,
         "seed": job["seed"],
         "seconds_to_open": opened,
         "seconds": seconds,
         "curve": curve,
         "reached": {str(d): next((t for t, dice in curve if dice >= d), None) for d in DICES},
         "best": max(dice for _, dice in curve),
-        "steps": last["step"],
         "batch_size": config.batch_size,
-        "parameters": n_parameters(best.model),
-        "network": best.model.settings,
         "n_train": len(split["train"]),
         "config": asdict(config),
-        "peak_mib": torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else float("nan"),
+    }
+
+
+def _weights(run_dir: Path, device: torch.device, split: Split) -> Row:
+    """What the files of a run say: the scores of its best weights, and how its scaler fared."""
+    last, best = load_state(run_dir / "last.pt"), load_checkpoint(run_dir / "best.pt", device)
+    n_moved = max(int(values["step"]) for values in last["optimiser"]["state"].values())
+    return {
+        **_test_scores(best.model, split),
+        "best_step": best.step,
+        "steps": last["step"],
+        "parameters": n_parameters(best.model),
+        "network": best.model.settings,
         "scale": last["scaler"].get("scale", 1.0),
-        "n_overflows": last["step"] - int(max(n_moved)),  # AdamW counts no step that moved nothing
+        "n_overflows": last["step"] - n_moved,  # AdamW counts no step that moved nothing
     }
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import torch
 from machine import synchronise
 from speed import VARIANTS, ms_per_step, prepare
-from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from unet_helpers.engine.rescue import is_out_of_memory
@@ -52,8 +51,8 @@ def memory(bench: Bench) -> None:
 
 def measured(bench: Bench, variant: str, batch_size: int, width: int, graphs: str) -> tuple[float, float]:
     """Milliseconds a step and MiB of memory; NaN where the memory is too small."""
-    gc.collect()  # a recorded step keeps its memory
     if bench.cuda:
+        gc.collect()  # a recorded step keeps its memory
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     n_steps = 2 if bench.smoke else max(8, min(64, 64 * 48 * 16 // (batch_size * width)))
@@ -78,7 +77,7 @@ def operations(bench: Bench) -> None:
         for _ in range(n_steps):
             train_step(run, sampler)
         synchronise(bench.device)
-    events = [event for event in watched.key_averages() if event.device_type == DeviceType.CPU]
+    events = [event for event in watched.key_averages() if event.device_type.name == "CPU"]
     own = "self_device_time_total" if bench.cuda else "self_cpu_time_total"  # microseconds
     launches = sum(event.count for event in events if "LaunchKernel" in event.key) / n_steps
     whole = sum(getattr(event, own) for event in events) / 1000 / n_steps

@@ -28,6 +28,15 @@ def cpu_name() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+def cores_of(text: str | None) -> list[int]:
+    """Numbers of "2-15" or "0,2,4-7"."""
+    cores = list[int]()
+    for part in (text or "").split(","):
+        first, _, last = part.partition("-")
+        cores += range(int(first), int(last or first) + 1) if first else []
+    return cores
+
+
 @contextmanager
 def on_cores(cores: list[int] | None) -> Iterator[None]:
     """Let this thread, and the processes that it starts meanwhile, use these cores alone.

@@ -25,8 +25,8 @@ from dynamic_network_architectures.initialization.weight_init import InitWeights
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
-from unet_helpers.inference import fast_precision, sixteen_bit_type
-from unet_helpers.training import load_arrays
+from unet_helpers.data import load_arrays
+from unet_helpers.engine.devices import fast_precision, sixteen_bit_type
 from unet_helpers.transforms import PatchSampler, augment, normalise
 
 SIDE, BATCH_SIZE, STONE_SHARE, RATE, CLIP = 256, 12, 1 / 3, 1e-2, 12.0

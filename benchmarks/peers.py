@@ -21,8 +21,8 @@ import torch
 from contest import Padded, Row, Split, device, main, score, speed_row, timed_config, train_with_fit
 from torch import Tensor, nn
 
+from unet_helpers.data import load_arrays
 from unet_helpers.model import UNet
-from unet_helpers.training import load_arrays
 from unet_helpers.transforms import normalise, resize_image, resize_mask
 
 SIDE, BATCH_SIZE = 256, 8

@@ -35,9 +35,10 @@ from stronger import Stronger
 from unet_helpers import phantom
 from unet_helpers.checkpoint import build_network, load_state, load_weights, save_state
 from unet_helpers.data import Pair, find_pairs, image_hashes, load_arrays
+from unet_helpers.engine.devices import choose_device
 from unet_helpers.engine.files import write_json
 from unet_helpers.evaluation import evaluate
-from unet_helpers.inference import MAX_SIZE, choose_device, predict_all
+from unet_helpers.inference import MAX_SIZE, predict_all
 from unet_helpers.metrics import dice, match_stones, predicted_mask
 from unet_helpers.model import UNet
 from unet_helpers.pretrained import WEIGHTS

@@ -20,12 +20,12 @@ import torch
 from machine import convolution_peak, operations_per_image, synchronise
 from torch import Tensor, nn
 
-from unet_helpers.data import Pair, find_pairs, open_dataset, split_by_group, stone_strata
+from unet_helpers.data import Pair, find_pairs, load_arrays, open_dataset, split_by_group, stone_strata
+from unet_helpers.engine.devices import choose_device, sixteen_bit_type
 from unet_helpers.engine.stack import Stack
 from unet_helpers.engine.stopping import read_losses
-from unet_helpers.inference import choose_device, sixteen_bit_type
 from unet_helpers.model import UNet
-from unet_helpers.training import Run, TrainConfig, default_config, fit, load_arrays
+from unet_helpers.training import Run, TrainConfig, default_config, fit
 from unet_helpers.transforms import PatchSampler
 
 VARIANTS = {  # True: makes sense on a GPU only

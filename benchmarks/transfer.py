@@ -28,13 +28,13 @@ import numpy as np
 import torch
 
 from unet_helpers.checkpoint import Checkpoint, load_checkpoint
-from unet_helpers.data import Pair, find_pairs, split_by_group, stone_strata
+from unet_helpers.data import Pair, find_pairs, load_arrays, split_by_group, stone_strata
 from unet_helpers.engine.figures import save_figure
 from unet_helpers.engine.files import write_json
 from unet_helpers.evaluation import evaluate, score_masks
 from unet_helpers.inference import predict_all
 from unet_helpers.model import UNet
-from unet_helpers.training import TrainConfig, fit, load_arrays
+from unet_helpers.training import TrainConfig, fit
 
 STARTS = ["random", "phantom"]
 SHOWN = {

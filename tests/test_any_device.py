@@ -15,17 +15,18 @@ from cli_tools import SMALL, TRAIN, call, stop_in_the_first_step
 from test_stopped_lessons import cell, press_stop
 from tiny_data import tiny_pairs, write_tiny
 
-from unet_helpers import inference, training
+from unet_helpers import training
 from unet_helpers.checkpoint import load_checkpoint, load_state, save_state
 from unet_helpers.command_line import pipeline, train
 from unet_helpers.data import Pair, find_pairs, split_by_group, stone_strata
-from unet_helpers.engine import resuming
+from unet_helpers.engine import devices, resuming
 from unet_helpers.model import UNet
 from unet_helpers.training import TrainConfig, choose_device, default_config, fit, run_status
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 TINY = TrainConfig(n_steps=6, steps_per_epoch=2, batch_size=4, patch_size=32, learning_rate=0.01)
 FROM_A_GPU = replace(TINY, n_steps=4, batch_size=12)
+DEFAULT_OF_A_GPU = replace(TINY, n_steps=8, batch_size=10, patch_size=24, steps_per_epoch=4)  # soon over
 pytest_plugins = ["cli_runs"]
 Pairs = tuple[list[Pair], list[Pair]]
 
@@ -53,14 +54,14 @@ def go_on(pairs: Pairs, run: Path, config: TrainConfig | None = None) -> list[di
 def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Whoever asks for the default settings gets a GPU's."""
     for module in (training, resuming, train):
-        monkeypatch.setattr(module, "default_config", lambda device: default_config(GPU))
+        monkeypatch.setattr(module, "default_config", lambda device: DEFAULT_OF_A_GPU)
     return monkeypatch
 
 
 @pytest.fixture
 def with_scaler(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """The device computes fast in float16, as a T4 does, whose gradients are scaled."""
-    for module in (training, inference):
+    for module in (training, devices):
         monkeypatch.setattr(module, "sixteen_bit_type", lambda device: torch.float16)
     return monkeypatch
 
@@ -108,7 +109,7 @@ def test_the_marks_of_a_gpu_in_a_checkpoint_do_not_disturb_a_cpu(pairs: Pairs, t
 
 def test_a_run_moves_to_a_device_with_a_scaler_and_back(pairs: Pairs, tmp_path: Path, with_scaler):
     with with_scaler.context() as elsewhere:
-        for module in (training, inference):
+        for module in (training, devices):
             elsewhere.setattr(module, "sixteen_bit_type", lambda device: None)
         start(pairs, tmp_path, replace(TINY, n_steps=8), stop=True)
     assert load_state(tmp_path / "last.pt")["scaler"] == {}
@@ -118,7 +119,7 @@ def test_a_run_moves_to_a_device_with_a_scaler_and_back(pairs: Pairs, tmp_path: 
     fit(*pairs, tmp_path, device=CPU, progress=False, on_epoch=press_stop)  # and once more, with that one
     assert load_state(tmp_path / "last.pt")["scaler"]["_growth_tracker"] > state["scaler"]["_growth_tracker"]
     with with_scaler.context() as elsewhere:
-        for module in (training, inference):
+        for module in (training, devices):
             elsewhere.setattr(module, "sixteen_bit_type", lambda device: None)
         history = go_on(pairs, tmp_path)
     assert [epoch["step"] for epoch in history] == [2, 4, 6, 8] and run_status(tmp_path).finished
@@ -131,7 +132,7 @@ def test_the_settings_of_another_device_are_refused_with_both_values(
 ):
     start(pairs, tmp_path, TINY, stop)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    for other in (default_config(GPU), default_config(CPU), replace(TINY, n_steps=5), FROM_A_GPU):
+    for other in (DEFAULT_OF_A_GPU, replace(TINY, n_steps=5), FROM_A_GPU):
         with pytest.raises(ValueError, match="must be continued with its own settings") as caught:
             go_on(pairs, tmp_path, other)
         there, here = asdict(TINY), asdict(other)
@@ -194,8 +195,8 @@ def test_a_finished_run_of_a_cpu_is_loaded_where_a_gpu_is(
     assert call(*words) == 0
     assert "finished at step 4" in capsys.readouterr().out
     assert load_checkpoint(copy / "last.pt").config == load_checkpoint(run / "last.pt").config
-    assert call(*words, "--batch-size", default_config(GPU).batch_size + 1) == 1
-    assert f"--batch-size 4 there, {default_config(GPU).batch_size + 1} here" in capsys.readouterr().err
+    assert call(*words, "--batch-size", 10) == 1
+    assert "--batch-size 4 there, 10 here" in capsys.readouterr().err
     assert call(*words, "--epochs", 3) == 0 and load_checkpoint(copy / "last.pt").step == 6
 
 

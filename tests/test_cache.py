@@ -10,12 +10,12 @@ import torch
 from tiny_data import tiny_pairs
 
 from unet_helpers.checkpoint import load_state
-from unet_helpers.data import Pair
+from unet_helpers.data import Pair, load_arrays
 from unet_helpers.engine import cache
 from unet_helpers.engine.cache import decoded_bytes, open_cache
 from unet_helpers.engine.stack import brightness_of_stones
 from unet_helpers.model import UNet
-from unet_helpers.training import TrainConfig, fit, load_arrays
+from unet_helpers.training import TrainConfig, fit
 from unet_helpers.transforms import PatchSampler
 
 CPU = torch.device("cpu")

@@ -1,7 +1,10 @@
 """The engine of the benchmarks: rows are made in pieces, and a table says what is in them."""
 
 import json
+import os
 import sys
+import time
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -97,3 +100,55 @@ def test_a_network_that_needs_even_sides_takes_any():
     network.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[-2:])))
     image = torch.rand(1, 1, 33, 64)
     assert torch.equal(contest.Padded(network)(image), image) and seen == [(64, 64)]
+
+
+# ------------------------------------------------------------------------------------ several at once
+SCRIPT = """
+import json, os, sys, time
+name, seed, budgets = json.loads(sys.argv[sys.argv.index("--one") + 1])
+print("words that are no row", flush=True)
+if name == "broken":
+    sys.exit(3)
+cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+row = {"contestant": name, "seed": seed, "dice_positive_mean": 0.5, "cores": cores, "began": time.time()}
+row |= {"threads": os.environ["OMP_NUM_THREADS"], "device": os.environ["CONTEST_DEVICE"]}
+for budget in budgets:
+    time.sleep(60 if name == "endless" else 0.3)
+    print(json.dumps({**row, "budget": budget}), flush=True)
+"""
+
+
+def compete(folder: Path, jobs: list, wall: float = 1e9, **options) -> tuple[list[dict], list]:
+    script = folder / "script.py"
+    script.write_text(SCRIPT)
+    about = {"data": "phantom", "threads": 1, "device": "cpu", "jobs": 2, "cores": None, **options}
+    args = Namespace(out=folder / "rows.jsonl", wall=wall, **about)
+    undone = contest.measure_all(str(script), args, jobs, lambda name: 5.0)
+    return contest.read_rows(args.out), undone
+
+
+def test_contestants_train_side_by_side_and_a_broken_one_does_not_stop_the_others(tmp_path: Path):
+    jobs = [("a", 0, [1.0, 2.0]), ("broken", 0, [1.0]), ("b", 1, [1.0]), ("c", 0, [3.0])]
+    rows, undone = compete(tmp_path, jobs)
+    assert undone == [("broken", 0, [1.0])]
+    found = {(row["contestant"], row["seed"], row["budget"]) for row in rows}
+    assert found == {("a", 0, 1.0), ("a", 0, 2.0), ("b", 1, 1.0), ("c", 0, 3.0)}
+    assert {(row["threads"], row["device"]) for row in rows} == {("1", "cpu")}
+    began = {row["contestant"]: row["began"] for row in rows}
+    assert began["c"] < began["b"] and began["a"] < began["b"]  # the longest come first, two at once
+
+
+def test_the_wall_ends_what_runs_and_begins_nothing_that_would_not_end(tmp_path: Path):
+    started = time.perf_counter()
+    jobs = [("endless", 0, [1.0]), ("late", 0, [100.0]), ("a", 0, [0.5])]
+    rows, undone = compete(tmp_path, jobs, wall=8.0)
+    assert sorted(undone) == [("endless", 0, [1.0]), ("late", 0, [100.0])]
+    assert [row["contestant"] for row in rows] == ["a"] and time.perf_counter() - started < 30
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux pins to cores")
+def test_each_contestant_has_a_core_of_its_own(tmp_path: Path):
+    one = min(os.sched_getaffinity(0))
+    rows, _ = compete(tmp_path, [("a", 0, [1.0]), ("b", 0, [1.0])], cores=f"{one},{one}")
+    assert [row["cores"] for row in rows] == [[one], [one]]
+    assert contest.cores_of("2-4,7") == [2, 3, 4, 7] and contest.cores_of(None) == []

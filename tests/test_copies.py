@@ -143,6 +143,16 @@ def test_a_tidy_file_is_left_alone(tmp_path: Path) -> None:
     assert not tidy_file(path) and path.read_bytes() == before
 
 
+def test_the_command_tidies_the_lessons(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notebooks").mkdir()
+    made = book()
+    made["cells"][1]["metadata"] = {"execution": {}}
+    (tmp_path / "notebooks" / "01_a.ipynb").write_text(json.dumps(made), "utf-8")
+    for said in ("Tidied: 01_a.ipynb", "All lessons are tidy."):
+        assert tutorial.tidy_lessons(tmp_path) == 0
+        assert said in capsys.readouterr().out
+
+
 def test_run_leaves_no_widget_in_the_executed_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNET_HOME", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(tutorial.ROOT))

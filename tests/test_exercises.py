@@ -117,7 +117,7 @@ def test_choice(answer: object, expected: str, capsys: pytest.CaptureFixture[str
         ({16, 1, 8}, "❌ Not yet: a tuple of whole numbers was expected, got a set."),
         ((16, 1, 8.5, 8), "❌ Not yet: a shape holds whole numbers only"),
         (("16", 1, 8, 8), "❌ Not yet: a shape holds whole numbers only"),
-        ((16, 1), "❌ Not yet: the number of axes is another one than yours"),
+        ((16, 1), "❌ Not yet: your shape has 2 axes, and that is not the right number"),
         ((1, 16, 8, 8), "❌ Not yet: the number of axes is right, but"),
     ],
 )
@@ -163,6 +163,8 @@ def in_place(a: np.ndarray) -> np.ndarray:
         (lambda a, b: [3], "for (1, 2) a number was expected, got a list."),
         (lambda a: a, "for (1, 2) your function was called with 2 arguments, but it takes 1."),
         (lambda a, b: a / 0, "for (1, 2) your function stopped with ZeroDivisionError: division by zero, in"),
+        (lambda a, b: [][a], "for (1, 2) your function stopped with IndexError: list index out of range, in"),
+        (lambda a, b: next(iter(())), "for (1, 2) your function stopped with StopIteration, in the line `"),
         (lambda a, b: exit("bye"), "for (1, 2) your function stopped with SystemExit: bye"),
         (loud, "for (1, 2) your function returns 0, and 3 is right."),
     ],

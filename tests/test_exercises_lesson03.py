@@ -1,14 +1,15 @@
 """Lesson 3's exercises: the right answer, the solution's code, and the mistakes that are recognised."""
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from unet_helpers.exercises import Exercise, lesson03
-from unet_helpers.model import UNet, n_parameters
-from unet_helpers.pictures.diagrams import receptive_field_px
+from unet_helpers.model import UNet, decode, double_conv, n_parameters
 
 
 def verdict(exercise: Exercise, answer: object, capsys: pytest.CaptureFixture[str]) -> str:
@@ -24,31 +25,35 @@ def test_dots_are_not_attempted(exercise: Exercise, capsys: pytest.CaptureFixtur
     assert verdict(exercise, ..., capsys).startswith("⏳ Not attempted yet")
 
 
-@pytest.mark.parametrize("exercise", ALL, ids=lesson03.__all__)
-def test_the_solution_runs_and_is_accepted(exercise: Exercise, capsys: pytest.CaptureFixture[str]) -> None:
-    names: dict[str, object] = {}
+@pytest.mark.parametrize("name", lesson03.__all__)
+def test_the_solution_runs_and_is_accepted(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exercise, names = getattr(lesson03, name), {"np": np, "torch": torch}
     exec(exercise.solution_text, names)
-    answer = names["answer"] if "answer" in names else names["size_after"]
-    assert verdict(exercise, answer, capsys) == "✅ Correct."
+    answer: Any = names.get(name, names.get("answer"))
+    assert verdict(exercise, answer, capsys) == f"✅ Correct. {exercise.because}"
     exercise.hint()
     assert str(answer) not in capsys.readouterr().out
 
 
 def test_the_answers_are_those_of_pytorch(capsys: pytest.CaptureFixture[str]) -> None:
-    assert verdict(lesson03.conv_parameters, n_parameters(nn.Conv2d(16, 32, 3)), capsys) == "✅ Correct."
-    merge = UNet(base_channels=8).merge[1]  # decoder 1
-    assert verdict(lesson03.decoder_channels, merge[0].in_channels, capsys) == "✅ Correct."
+    assert "✅" in verdict(lesson03.conv_parameters, n_parameters(nn.Conv2d(16, 32, 3)), capsys)
+    assert "✅" in verdict(lesson03.decoder_channels, UNet().merge[1][0].in_channels, capsys)
 
-    def measured(size: int, n_convolutions: int) -> int:
-        image = torch.zeros(1, 1, size, size)
-        for _ in range(n_convolutions):
-            image = nn.functional.conv2d(image, torch.ones(1, 1, 3, 3))
-        return image.shape[-1]
+    def convolve(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+        tensors = (torch.from_numpy(array)[None, None] for array in (image, kernel))
+        return nn.functional.conv2d(*tensors)[0, 0].numpy()
 
-    assert verdict(lesson03.unpadded_size, measured, capsys) == "✅ Correct."
-    first, last = receptive_field_px(depth=1)  # two convolutions
-    assert last - first + 1 == 1 + 2 * 2
-    assert verdict(lesson03.n_convolutions, 50, capsys) == "✅ Correct."
+    assert "✅" in verdict(lesson03.convolve, convolve, capsys)
+
+
+def test_a_step_up_is_that_of_the_network() -> None:
+    torch.manual_seed(0)
+    names: dict[str, Any] = {"torch": torch}
+    exec(lesson03.go_up.solution_text, names)
+    up, merge = nn.ConvTranspose2d(8, 4, 2, stride=2), double_conv(8, 4).eval()
+    below, copy = torch.randn(1, 8, 3, 3), torch.randn(1, 4, 6, 6)
+    whole = decode([copy, below], nn.ModuleList([up]), nn.ModuleList([merge]))
+    assert torch.equal(names["go_up"](below, copy, up, merge), whole)
 
 
 @pytest.mark.parametrize(
@@ -56,37 +61,125 @@ def test_the_answers_are_those_of_pytorch(capsys: pytest.CaptureFixture[str]) ->
     [
         ("conv_parameters", 4608, "bias"),
         ("conv_parameters", 4624, "not for every input channel"),
+        ("conv_parameters", 4609, "of its own"),
+        ("conv_parameters", 9216, "twice"),
+        ("conv_parameters", 5120, "not one for every kernel"),
         ("conv_parameters", 320, "all 16 input channels"),
+        ("conv_parameters", 288, "all 16 input channels"),
+        ("conv_parameters", 304, "over all input channels"),
+        ("conv_parameters", 176, "one output channel"),
+        ("conv_parameters", 145, "one output channel"),
+        ("conv_parameters", 512, "1x1"),
         ("conv_parameters", 544, "1x1"),
-        ("conv_parameters", 9280, "too large"),
-        ("n_convolutions", 100, "both sides"),
-        ("n_convolutions", 51, "one too many"),
-        ("n_convolutions", 101 / 3, "overlap"),
-        ("n_convolutions", 49, "too small"),
-        ("decoder_channels", 48, "halves its channels"),
-        ("decoder_channels", 16, "one of the two parts"),
-        ("decoder_channels", 256, "do not multiply"),
-        ("decoder_channels", "32", "got text"),
+        ("conv_parameters", 1536, "not three"),
+        ("conv_parameters", 1568, "not three"),
+        ("conv_parameters", 7, "not the number"),
+        ("conv_parameters", nn.Conv2d(16, 32, 3), "a number was expected"),
+        ("decoder_channels", 32, "one of the two parts"),
+        ("decoder_channels", 96, "halves its channels"),
+        ("decoder_channels", 128, "as many as below"),
+        ("decoder_channels", 48, "keeps all its channels"),
+        ("decoder_channels", 16, "more, not fewer"),
+        ("decoder_channels", 1024, "do not multiply"),
+        ("decoder_channels", 2048, "do not multiply"),
+        ("decoder_channels", "64", "got text"),
     ],
 )
 def test_wrong_numbers(name: str, answer: object, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     said = verdict(getattr(lesson03, name), answer, capsys)
     assert said.startswith("❌ Not yet:") and words in said
+    assert "too large" not in said and "too small" not in said
+
+
+def filled(gap: str) -> Callable[[Any, Any], Any]:
+    """The function of exercise 1 with something in its gap."""
+    names: dict[str, Any] = {"np": np}
+    exec(
+        "def convolve(image, kernel):\n"
+        "    height, width = image.shape[0] - 2, image.shape[1] - 2\n"
+        "    output = np.zeros((height, width))\n"
+        "    for row in range(height):\n"
+        "        for column in range(width):\n"
+        f"            output[row, column] = {gap}\n"
+        "    return output\n",
+        names,
+    )
+    convolve: Callable[[Any, Any], Any] = names["convolve"]
+    return convolve
+
+
+WINDOW = "image[row : row + 3, column : column + 3]"
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("gap", "words"),
     [
-        (lambda size, n: size - n, "both sides"),
-        (lambda size, n: size, "padding=1"),
-        (lambda size, n: size - 4, "number of convolutions"),
-        (lambda size, n: size - 2 * n + 1, "for (572, 2) your function returns 569"),
-        (lambda size, n: print(size - 2 * n), "Is `return` there?"),
-        (568, "a function was expected"),
+        ("...", "⏳ Not attempted"),
+        (f"({WINDOW} * kernel).sum()", "✅ Correct"),
+        (f"np.vdot({WINDOW}, kernel)", "✅ Correct"),
+        (f"({WINDOW} @ kernel).sum()", "product of matrices"),
+        (f"({WINDOW} * kernel).mean()", "not divided by nine"),
+        (f"({WINDOW} * kernel).max()", "add them"),
+        (f"({WINDOW} + kernel).sum()", "multiplied"),
+        (f"({WINDOW} * kernel[::-1, ::-1]).sum()", "upside down"),
+        (f"({WINDOW} * kernel.T).sum()", "rows and columns of the kernel"),
+        ("(image[column : column + 3, row : row + 3] * kernel).sum()", "first index of an image"),
+        ("(image[:3, :3] * kernel).sum()", "upper left corner"),
+        ("(image[row : row + 3, :3] * kernel).sum()", "never to the right"),
+        ("(image[:3, column : column + 3] * kernel).sum()", "never down"),
+        ("(image[row, column] * kernel).sum()", "single pixel"),
+        (f"{WINDOW} * kernel", "add them up first"),
+        ("(image[row : row + 2, column : column + 2] * kernel).sum()", "not 3 x 3 pixels"),
+        ("(image[row - 1 : row + 2, column - 1 : column + 2] * kernel).sum()", "not 3 x 3 pixels"),
+        ("0", "your result is 0, and"),
     ],
 )
-def test_wrong_functions(
-    answer: Callable[[int, int], int] | int, words: str, capsys: pytest.CaptureFixture[str]
+def test_a_convolution_with_something_in_its_gap(
+    gap: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = verdict(lesson03.unpadded_size, answer, capsys)
-    assert "❌ Not yet:" in said and words in said
+    assert words in verdict(lesson03.convolve, filled(gap), capsys)
+
+
+def test_a_convolution_made_for_the_shown_cases_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    right = filled(f"({WINDOW} * kernel).sum()")
+    said = verdict(
+        lesson03.convolve, lambda image, kernel: right(image, kernel) * (image.shape[0] == 5), capsys
+    )
+    assert "the known cases are right, but for" in said
+
+
+Part = Callable[[Tensor], Tensor]
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (lambda f, c, up, merge: ..., "⏳ Not attempted"),
+        (lambda f, c, up, merge: merge(torch.cat([c, ...], dim=1)), "⏳ Not attempted"),
+        (lambda f, c, up, merge: merge(torch.cat((c, up(f)), 1)), "✅ Correct"),
+        (lambda f, c, up, merge: merge(torch.cat([up(f), c], dim=1)), "the other order"),
+        (lambda f, c, up, merge: torch.cat([c, up(f)], dim=1), "nobody has merged it"),
+        (lambda f, c, up, merge: merge(up(f)), "nowhere in it"),
+        (lambda f, c, up, merge: up(f), "you enlarge only"),
+        (lambda f, c, up, merge: merge(c), "from below is lost"),
+        (lambda f, c, up, merge: merge(c + up(f)), "you add the two"),
+        (lambda f, c, up, merge: merge(torch.cat([c, up(f)], dim=0)), "axis 0"),
+        (lambda f, c, up, merge: merge(torch.cat([c, up(f)])), "axis 0"),
+        (lambda f, c, up, merge: merge(torch.cat([c, up(f)], dim=2)), "axis 2"),
+        (lambda f, c, up, merge: merge(torch.cat([c, up(f)], dim=3)), "axis 3"),
+        (lambda f, c, up, merge: merge(torch.cat([c, f], dim=1)), "enlarge it"),
+        (lambda f, c, up, merge: merge(c + f), "differ in size"),
+        (lambda f, c, up, merge: merge(torch.cat(c, up(f))), "in a list"),
+        (lambda f, c, up: merge_nothing(f), "takes 3"),
+        (lambda f, c, up, merge: 2 * merge(torch.cat([c, up(f)], dim=1)), "your result is"),
+        (5, "a function was expected"),
+    ],
+)
+def test_steps_up(
+    step: Callable[[Tensor, Tensor, Part, Part], Tensor], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert words in verdict(lesson03.go_up, step, capsys)
+
+
+def merge_nothing(features: Tensor) -> Tensor:
+    return features

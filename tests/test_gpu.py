@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from unet_helpers.checkpoint import load_checkpoint, load_state
 from unet_helpers.data import load_arrays
-from unet_helpers.engine import graphs
 from unet_helpers.engine.graphs import GraphedStep, step_function
 from unet_helpers.inference import predict_all
 from unet_helpers.model import UNet
@@ -42,7 +41,6 @@ RECORDED_LOSS, RECORDED_WEIGHTS = (
 @pytest.fixture(autouse=True)
 def repeatable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
-    monkeypatch.setattr(graphs, "CUDNN_TRIES", False)  # the same kernels in plain and recorded steps
     yield
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -10,14 +10,15 @@ import pytest
 import torch
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
-import gpu  # noqa: E402
-import gpu_estimate  # noqa: E402
-import gpu_runs  # noqa: E402
-import gpu_steps  # noqa: E402
-from machine import on_cores  # noqa: E402
-from report import Report  # noqa: E402
+import gpu
+import gpu_estimate
+import gpu_runs
+import gpu_steps
+from machine import on_cores
+from report import Report
 
-from unet_helpers.data import find_pairs, split_by_group, stone_strata  # noqa: E402
+from unet_helpers.data import find_pairs, split_by_group, stone_strata
+from unet_helpers.engine.devices import sixteen_bit_type
 
 CPU = torch.device("cpu")
 
@@ -114,6 +115,15 @@ def test_cores_are_given_back():
     with on_cores(None):
         assert os.sched_getaffinity(0) == before
     assert os.sched_getaffinity(0) == before
+
+
+def test_a_type_can_be_forced(monkeypatch):
+    for name, dtype in (("float16", torch.float16), ("bfloat16", torch.bfloat16), ("float32", None)):
+        monkeypatch.setenv("UNET_PRECISION", name)
+        assert sixteen_bit_type(CPU) == dtype
+    monkeypatch.setenv("UNET_PRECISION", "half")
+    with pytest.raises(ValueError, match="UNET_PRECISION must be float16, bfloat16 or float32, got 'half'"):
+        sixteen_bit_type(CPU)
 
 
 # ---------------------------------------------------------------------------------------- the estimate

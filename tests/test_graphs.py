@@ -7,8 +7,8 @@ import pytest
 import torch
 from test_train_step import CONFIG, make_sampler, plain_network
 
-from unet_helpers import inference, training, transforms
-from unet_helpers.engine import graphs
+from unet_helpers import training, transforms
+from unet_helpers.engine import devices, graphs
 from unet_helpers.training import Run, train_step
 
 CPU = torch.device("cpu")
@@ -41,13 +41,13 @@ class PlayedGraph:
 def played(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Recording and replaying on the CPU; counts both."""
     counts = SimpleNamespace(recorded=0, replayed=0)
-    monkeypatch.setattr(inference, "sixteen_bit_type", lambda device: None)
+    monkeypatch.setattr(devices, "sixteen_bit_type", lambda device: None)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", PlayedGraph)
     stream = SimpleNamespace(wait_stream=lambda other: None)
     monkeypatch.setattr(torch.cuda, "Stream", lambda device: stream)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
-    real_step = graphs.train_step
+    real_step = training.train_step
 
     def watched_step(run, sampler):
         if not isinstance(sampler, graphs._Recorded):
@@ -78,7 +78,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         step_of[:] = [self]
 
     monkeypatch.setattr(graphs.GraphedStep, "__init__", init)
-    monkeypatch.setattr(graphs, "train_step", watched_step)
+    monkeypatch.setattr(training, "train_step", watched_step)
 
     @contextmanager
     def record(graph):
@@ -173,3 +173,12 @@ def test_only_one_gpu_and_a_known_augmentation_are_recorded(monkeypatch):
             assert graphs.step_function(run) is train_step
     run.config = training.TrainConfig(cuda_graphs="off")
     assert graphs.step_function(run) is train_step
+
+
+def test_a_step_in_float16_is_recorded_when_asked_for_alone(monkeypatch):
+    run = make_run(None)
+    run.device, run.scaler = torch.device("cuda"), torch.amp.GradScaler("cpu")
+    monkeypatch.setattr(graphs, "GraphedStep", lambda run: "recorded")
+    assert graphs.step_function(run) is train_step
+    run.config = training.TrainConfig(cuda_graphs="on")
+    assert graphs.step_function(run) == "recorded"

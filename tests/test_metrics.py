@@ -13,7 +13,6 @@ from unet_helpers.metrics import (
     confusion_counts,
     dice,
     divided,
-    false_alarms,
     iou,
     label_stones,
     match_stones,
@@ -21,6 +20,7 @@ from unet_helpers.metrics import (
     pooled_dice,
     predicted_mask,
 )
+from unet_helpers.pictures.rendering import false_alarms
 from unet_helpers.scores.records import equal_area_diameter
 
 

@@ -32,7 +32,7 @@ CORE = (
     "data transforms model losses metrics inference checkpoint training evaluation plotting inspector".split()
 )
 LEAVES = {  # small, and without imports from the package
-    *("engine.checks", "engine.doors", "engine.figures", "engine.files", "engine.progress"),
+    *("engine.checks", "engine.devices", "engine.doors", "engine.figures", "engine.files", "engine.progress"),
     *("pictures.styles", "widgets.inspector_controls"),
 }
 

@@ -205,14 +205,14 @@ def test_show_pair_says_what_is_seen():
     axes[0].figure.draw_without_rendering()  # a mask near the edge and a constrained layout: no warning
 
 
-def test_history_marks_the_best_dice_and_skips_what_is_not_a_number(ax):
+def test_history_marks_the_weights_that_are_kept_and_skips_what_is_not_a_number(ax):
     plot_history(HISTORY, ax=ax)
     (right,) = (other for other in ax.figure.axes if other is not ax)
     assert ax.get_ylabel() == "training loss" and right.get_ylabel() == "validation Dice"
     assert ax.lines[0].get_xydata().tolist() == [[50, 1], [100, 1 / 2], [150, 1 / 3], [200, 1 / 4]]
     assert right.lines[0].get_xydata()[1:].tolist() == [[100, 0.5], [150, 0.8], [200, 0.7]]
-    assert right.lines[1].get_xydata().tolist() == [[150, 0.8]]
-    assert right.get_legend().get_texts()[0].get_text() == "best 0.800 at step 150"
+    assert right.lines[1].get_xydata().tolist() == [[200, 0.7]]  # where the running average is highest
+    assert right.get_legend().get_texts()[0].get_text() == "kept: step 200, Dice 0.700"
     pixels(ax)
 
 

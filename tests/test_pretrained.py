@@ -15,7 +15,7 @@ from unet_helpers.checkpoint import Checkpoint, load_checkpoint
 from unet_helpers.pretrained import WEIGHTS, load_pretrained
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
-from stronger import Stronger  # noqa: E402
+from stronger import Stronger
 
 CARD = WEIGHTS.with_name("README.md").read_text("utf-8")
 LARGEST = 2 * 2**20  # bytes

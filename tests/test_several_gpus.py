@@ -13,88 +13,24 @@ from test_training import CONFIG, CPU, small_model
 from tiny_data import tiny_pairs, write_tiny
 from torch import nn
 
-from unet_helpers import inference
 from unet_helpers.checkpoint import load_checkpoint, load_state
-from unet_helpers.engine import several_gpus
+from unet_helpers.engine import devices, several_gpus
 from unet_helpers.losses import bce_dice_loss
 from unet_helpers.model import UNet
 from unet_helpers.training import Run, fit
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.skipif(
-    os.name != "posix" or not torch.distributed.is_available(), reason="needs gloo and POSIX signals"
+    os.name != "posix" or not torch.distributed.is_available(), reason="needs gloo, fork and POSIX signals"
 )
 
 
-def torchrun(*arguments: object, n: int = 2) -> subprocess.Popen:
+def start(*arguments: object) -> subprocess.Popen:
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        f"--nproc-per-node={n}",
-        "--rdzv-backend=c10d",
-        "--rdzv-endpoint=localhost:0",
-        "--local-addr=localhost",  # a free port
-        *map(str, arguments),
-    ]
+    command = [sys.executable, *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, env=environment, **pipes)
-
-
-SCRIPT = """
-import os
-import signal
-import sys
-import time
-from dataclasses import replace
-from pathlib import Path
-
-import torch
-from tiny_data import tiny_pairs
-from unet_helpers import inference, training
-from unet_helpers.engine import several_gpus
-from test_several_gpus import CONFIG, CPU, make_batch, reference, shared, small_model
-
-def say(text):
-    os.write(1, f"{text}\\n".encode())                 # in one piece: the other process writes there, too
-
-def fit(*args, model=None, **options):
-    model = shared(small_model()) if model is None else model
-    return training.fit(*pairs, *args, model, CPU, progress=False, **options)
-
-folder = Path(sys.argv[1])
-inference.sixteen_bit_type = training.sixteen_bit_type = lambda device: None
-whole = reference()                                   # before the processes know of each other
-with several_gpus.process_group(CPU):
-    k, n = several_gpus.rank_and_world_size()
-    run = training.Run(CONFIG, shared(small_model(seed=k)), CPU)  # process 1 starts elsewhere
-    several_gpus.share(run)
-    pairs_of_weights = zip(run.model.parameters(), small_model().parameters())
-    apart = max((a - b).abs().max().item() for a, b in pairs_of_weights)
-    images, masks = make_batch()
-    loss = run.loss(run.network(images[k::n]), masks[k::n])
-    loss.backward()
-    worst = max((p.grad - g).abs().max().item() for p, g in zip(run.model.parameters(), whole["gradients"]))
-    norms = max((a - b).abs().max().item() for a, b in zip(run.model.buffers(), whole["buffers"]))
-    assert run.model.state_dict().keys() == small_model().state_dict().keys()
-    pairs = tiny_pairs(folder / f"data{k}")
-    history = fit(folder / "run", CONFIG, model=shared(small_model(seed=k)))
-    stop_early = lambda history: signal.raise_signal(signal.SIGTERM)  # in process 0 only
-    for on_epoch in (stop_early, None):
-        fit(folder / "cut", CONFIG, on_epoch=on_epoch)
-    seconds, stop = several_gpus.agree(10.0 + k, [0, 15][k])
-    say(f"process {k}: gradient {worst:.1e} loss {abs(loss.item() - whole['loss']):.1e} "
-        f"norms {norms:.1e} apart {apart:.1e} epochs {len(history)} clock {seconds} stop {stop}")
-    try:
-        fit(folder / "odd", replace(CONFIG, batch_size=5))
-    except ValueError as error:
-        say(error)
-    time.sleep([1.0, 0.0][k])                         # process 0 has something left to do
-    say(f"leaving {k} {time.time()}")
-say(f"left {k} {time.time()}")
-"""
 
 
 def make_batch() -> tuple[torch.Tensor, torch.Tensor]:
@@ -139,8 +75,8 @@ def reference() -> dict:
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     folder = tmp_path_factory.mktemp("two")
-    (folder / "script.py").write_text(SCRIPT)
-    out, err = (process := torchrun(folder / "script.py", folder)).communicate(timeout=300)
+    process = start(ROOT / "tests" / "several_processes.py", folder)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     return folder, out.splitlines()
 
@@ -160,7 +96,7 @@ def test_two_processes_give_the_gradients_of_one(two: tuple[Path, list[str]]):
 
 
 def test_two_processes_train_as_one_and_only_the_first_writes(two, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(inference, "sixteen_bit_type", lambda device: None)
+    monkeypatch.setattr(devices, "sixteen_bit_type", lambda device: None)
     pairs = tiny_pairs(tmp_path / "data")
     history = fit(*pairs, tmp_path / "run", CONFIG, small_model(), CPU, progress=False)
     assert sorted(path.name for path in (two[0] / "run").iterdir()) == [
@@ -191,7 +127,7 @@ def test_no_process_closes_its_connections_before_all_have_come_to_the_end(two: 
     moments = {
         tuple(words[:2]): float(words[2])
         for words in map(str.split, two[1])
-        if words[0] in ("leaving", "left")
+        if words and words[0] in ("leaving", "left")
     }
     assert moments["left", "1"] >= moments["leaving", "0"] >= moments["leaving", "1"] + 0.5
 
@@ -201,22 +137,22 @@ def test_a_batch_that_cannot_be_shared_is_refused(two: tuple[Path, list[str]]):
     assert [line for line in two[1] if line.startswith("batch_size")] == [message] * 2
 
 
-def test_ctrl_c_ends_all_processes_with_everything_saved(tmp_path: Path):
+def test_one_command_trains_with_two_processes_and_chooses_a_threshold(two: tuple[Path, list[str]]):
+    folder, lines = two
+    said = lines[lines.index("== give_the_command") :]
+    assert said.count("train: 8 images of 4 groups") == 1
+    assert sum("chosen on 2 validation images" in line for line in said) == 1
+    assert "curves.png" in {path.name for path in (folder / "command").iterdir()}
+    model = load_checkpoint(folder / "command" / "best.pt").model  # and it loads without the other processes
+    assert all(type(m) is nn.BatchNorm2d for m in model.modules() if isinstance(m, nn.BatchNorm2d))
+
+
+def test_ctrl_c_under_torchrun_ends_all_processes_with_everything_saved(tmp_path: Path):
     data, run = write_tiny(tmp_path / "data"), tmp_path / "run"
-    train = [
-        "-m",
-        "unet_helpers",
-        "train",
-        data,
-        "--out",
-        run,
-        "--base-channels",
-        1,
-        "--device",
-        "cpu",
-        "--minutes",
-    ]
-    process = torchrun(*train, 5)
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--rdzv-backend=c10d"]
+    torchrun += ["--rdzv-endpoint=localhost:0", "--local-addr=localhost"]  # a free port
+    train = ["-m", "unet_helpers", "train", data, "--out", run, "--base-channels", 1, "--device", "cpu"]
+    process = start(*torchrun, *train, "--minutes", 5)
     deadline = time.monotonic() + 200
     while not (run / "last.pt").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -225,30 +161,6 @@ def test_ctrl_c_ends_all_processes_with_everything_saved(tmp_path: Path):
     assert process.returncode != 0 and out.count("everything is saved") == 1, err
     assert out.count("give the same command with --resume") == 1
     assert load_state(run / "last.pt")["step"] >= 1 and (run / "split.json").exists()
-
-
-def test_one_command_trains_with_two_processes_and_chooses_a_threshold(tmp_path: Path):
-    data, run = write_tiny(tmp_path / "data"), tmp_path / "run"
-    train = [
-        "-m",
-        "unet_helpers",
-        "train",
-        data,
-        "--out",
-        run,
-        "--base-channels",
-        2,
-        "--device",
-        "cpu",
-        "--epochs",
-        3,
-    ]
-    out, err = (process := torchrun(*train)).communicate(timeout=300)
-    assert process.returncode == 0, err
-    assert out.count("train: 8 images of 4 groups") == 1 and out.count("chosen on 2 validation images") == 1
-    assert "curves.png" in {path.name for path in run.iterdir()}
-    model = load_checkpoint(run / "best.pt").model  # and it loads without the other processes
-    assert all(type(m) is nn.BatchNorm2d for m in model.modules() if isinstance(m, nn.BatchNorm2d))
 
 
 # ---------------------------------------------------------------------------------- in an ordinary process

@@ -10,7 +10,8 @@ from tiny_data import tiny_pairs
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import speed
 
-from unet_helpers.training import TrainConfig, load_arrays
+from unet_helpers.data import load_arrays
+from unet_helpers.training import TrainConfig
 
 CPU = torch.device("cpu")
 

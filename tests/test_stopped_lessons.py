@@ -12,7 +12,7 @@ from tiny_data import write_tiny
 
 from unet_helpers.data import find_pairs, split_by_group, stone_strata
 from unet_helpers.engine import several_gpus
-from unet_helpers.inference import choose_device
+from unet_helpers.engine.devices import choose_device
 from unet_helpers.training import TrainConfig, fit, run_status
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"

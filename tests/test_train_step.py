@@ -10,8 +10,8 @@ import torch
 from tiny_data import tiny_pairs
 from torch import nn
 
-from unet_helpers import inference, training, transforms
-from unet_helpers.engine import resuming
+from unet_helpers import training, transforms
+from unet_helpers.engine import devices, resuming
 from unet_helpers.engine.rescue import another_way, in_parts, is_out_of_memory
 from unet_helpers.engine.stopping import read_losses
 from unet_helpers.losses import bce_dice_loss
@@ -25,7 +25,7 @@ CONFIG = TrainConfig(batch_size=4, patch_size=32, warm_up=0, learning_rate=0.01)
 
 @pytest.fixture(autouse=True)
 def full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inference, "sixteen_bit_type", lambda device: None)
+    monkeypatch.setattr(devices, "sixteen_bit_type", lambda device: None)
 
 
 def plain_network() -> nn.Sequential:

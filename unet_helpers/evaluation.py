@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unet_helpers.engine.checks import check_lengths, check_probabilities
+from unet_helpers.engine.checks import check_lengths, check_probabilities, check_validation
 from unet_helpers.engine.doors import doors
 from unet_helpers.metrics import dice, divided, match_stones, overlap_ratios, predicted_mask
 
 if TYPE_CHECKING:
     from unet_helpers.data import KnownStone
     from unet_helpers.scores.comparison import compare
+    from unet_helpers.scores.operating_point import choose_operating_point
     from unet_helpers.scores.surface import Spacing
 else:
-    __getattr__, __dir__ = doors(__name__, {"scores.comparison": ["compare"]})
+    _ROOMS = {"scores.comparison": ["compare"], "scores.operating_point": ["choose_operating_point"]}
+    __getattr__, __dir__ = doors(__name__, _ROOMS)
 
 __all__ = [
     "THRESHOLDS",
@@ -55,7 +57,7 @@ def choose_threshold(probabilities: Sequence[np.ndarray], targets: Sequence[np.n
     Raises:
         ValueError: If no target holds a stone, or what is given as a probability is none.
     """
-    _check_validation(probabilities, targets)
+    check_validation(probabilities, targets)
     images = list(zip(probabilities, targets, strict=True))
     with_stone = [(p, t) for p, t in images if t.any()]
     scores = [float(np.mean([dice(p >= value, t) for p, t in with_stone])) for value in THRESHOLDS]
@@ -70,55 +72,6 @@ def choose_threshold(probabilities: Sequence[np.ndarray], targets: Sequence[np.n
         return n_missed, sum(match.n_false_positives for match in matches)
 
     return threshold, min(MIN_PIXELS, key=errors)  # the first, and so the least, of equal ones
-
-
-def choose_operating_point(
-    probabilities: Sequence[np.ndarray],
-    targets: Sequence[np.ndarray],
-    max_false_positives: float,
-    min_pixels: int = 0,
-) -> float:
-    """Threshold that finds the most sections at no more than so many false alarms an image.
-
-    `choose_threshold` looks at the outlines (Dice) of stone-bearing images alone. Where the network meets
-    another kind of scans, the false alarms decide whether anyone will use it: fix what a reader can bear,
-    and take what sensitivity that buys; of equal ones the fewest false alarms, then the lowest threshold.
-
-    Args:
-        probabilities: Float arrays (H, W) of the validation images.
-        targets: Bool arrays of the same shapes; at least one holds a stone.
-        max_false_positives: Highest mean number of false positive regions an image.
-        min_pixels: Predicted regions with fewer pixels are dropped.
-
-    Returns:
-        The threshold, one of `curves.FROC_THRESHOLDS`.
-
-    Raises:
-        ValueError: If no target holds a stone, a probability is none, or no threshold is good enough.
-    """
-    from unet_helpers.scores.curves import froc
-
-    _check_validation(probabilities, targets)
-    curve = froc(probabilities, targets, min_pixels=min_pixels)
-    points = zip(curve["sensitivity"], curve["false_positives_per_image"], curve["threshold"], strict=True)
-    allowed = [(-found, false, value) for found, false, value in points if false <= max_false_positives]
-    if not allowed:
-        fewest = f"the fewest are {min(curve['false_positives_per_image']):.3g} an image"
-        raise ValueError(f"max_false_positives must be reachable, got {max_false_positives}: {fewest}.")
-    found, false, threshold = min(allowed)  # tuples are compared number by number
-    if not found and false:
-        raise ValueError(
-            f"probabilities must find a section at {max_false_positives} false alarms an image "
-            "or fewer, got false alarms alone at every threshold. Train the network longer."
-        )
-    return threshold
-
-
-def _check_validation(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> None:
-    check_probabilities(probabilities, targets)
-    if not any(target.any() for target in targets):
-        n = len(targets)
-        raise ValueError(f"targets must hold at least one stone to choose a threshold, got {n} empty masks.")
 
 
 def choose_grey_threshold(images: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> tuple[int, float]:

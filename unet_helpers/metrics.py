@@ -25,7 +25,6 @@ __all__ = [
     "confusion_counts",
     "dice",
     "divided",
-    "false_alarms",
     "iou",
     "label_stones",
     "match_labels",
@@ -264,14 +263,3 @@ def _centres(labels: np.ndarray, areas: np.ndarray) -> tuple[tuple[float, float]
     inside = labels[rows, columns]
     sums = (np.bincount(inside, where, minlength=len(areas))[1:] for where in (rows, columns))
     return tuple(zip(*((total / areas[1:]).tolist() for total in sums), strict=True))
-
-
-def false_alarms(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The predicted regions that `match_stones` matches with no true section, as a bool mask (H, W).
-
-    Args, Raises: As `match_stones`.
-    """
-    labels, n_regions = label_stones(prediction)
-    is_alarm = np.ones(n_regions + 1, bool)
-    is_alarm[[0, *match_stones(prediction, target).regions]] = False
-    return np.take(is_alarm, labels)

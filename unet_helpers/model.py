@@ -6,15 +6,16 @@ arXiv:1505.04597
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad, pixel_shuffle, pixel_unshuffle
+from torch.nn.functional import max_pool2d, pad, pixel_shuffle, pixel_unshuffle
 
 from unet_helpers.engine.doors import doors
 
-__all__ = ["UNet", "n_parameters"]
+__all__ = ["PlainUNet", "UNet", "n_parameters"]
 
 if not TYPE_CHECKING:
     __getattr__, __dir__ = doors(__name__, {"networks.unet_2015": ["UNet2015"]})
@@ -32,12 +33,53 @@ def double_conv(in_channels: int, out_channels: int) -> nn.Sequential:
     )
 
 
-class UNet(nn.Module):
-    """Encoder, decoder and skip connections for images of any size.
+def encode(image: Tensor, blocks: nn.ModuleList) -> list[Tensor]:
+    """Go down the U: what each block makes of the halved features of the block above it."""
+    levels = [blocks[0](image)]
+    for block in blocks[1:]:
+        levels.append(block(max_pool2d(levels[-1], 2)))
+    return levels  # level k: (B, channels[k], H / 2^k, W / 2^k)
+
+
+def decode(levels: list[Tensor], ups: nn.ModuleList, merges: nn.ModuleList) -> Tensor:
+    """Go up the U: enlarge, lay the copy of the same level on top, merge the two."""
+    *copies, features = levels  # the lowest level is where the way up starts
+    for up, merge, copy in zip(ups, merges, reversed(copies), strict=True):
+        features = merge(torch.cat([copy, up(features)], dim=1))
+    return features
+
+
+class PlainUNet(nn.Module):
+    """Encoder, decoder and skip connections for images whose sides can be halved at every level.
+
+    Args:
+        in_channels: Channels of the image.
+        out_channels: Logits at every position.
+        channels: Channels of each level, from full resolution to the bottleneck; each double the one before.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, channels: Sequence[int]) -> None:
+        super().__init__()
+        entering = [in_channels, *channels[:-1]]  # 4, 16, 32, 64 in the network of the lessons
+        back = list(reversed(channels[:-1]))  # 64, 32, 16
+        self.down = nn.ModuleList(map(double_conv, entering, channels))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * c, c, 2, stride=2) for c in back)
+        self.merge = nn.ModuleList(double_conv(2 * c, c) for c in back)
+        self.head = nn.Conv2d(channels[0], out_channels, 1)
+        nn.init.constant_(self.head.bias, -4.0)  # type: ignore[arg-type]  # sigmoid(-4) = 0.018: "no stone"
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Image (B, in_channels, H, W) -> logits (B, out_channels, H, W)."""
+        levels = encode(image, self.down)
+        return self.head(decode(levels, self.up, self.merge))  # type: ignore[no-any-return]
+
+
+class UNet(PlainUNet):
+    """The plain U-Net for images of any size; it folds blocks of pixels into channels and unfolds the logits.
 
     `depth` counts the resolutions: with depth 4 the image is halved three times, and the channels double
-    from `base_channels` to 8 x `base_channels`. Images whose sides are no multiple of 2^(depth-1) are padded
-    inside by repeating the edge, and the logits are cropped back.
+    from `base_channels` to 8 x `base_channels`. Images whose sides are no multiple of
+    unshuffle x 2^(depth-1) are padded inside by repeating the edge, and the logits are cropped back.
 
     Args:
         in_channels: 1 for grey images.
@@ -58,26 +100,20 @@ class UNet(nn.Module):
         depth: int = 4,
         unshuffle: int = 2,
     ) -> None:
-        super().__init__()
-        self.settings = {
+        settings = {
             "in_channels": in_channels,
             "out_channels": out_channels,
             "base_channels": base_channels,
             "depth": depth,
             "unshuffle": unshuffle,
         }
-        for name, value in self.settings.items():
+        for name, value in settings.items():
             least = 2 if name == "depth" else 1
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}.")
-        widths = [base_channels * 2**level for level in range(depth)]
-        self.down = nn.ModuleList(map(double_conv, [in_channels * unshuffle**2, *widths[:-1]], widths))
-        self.pool = nn.MaxPool2d(2)
-        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, stride=2) for w in widths[-2::-1])
-        self.merge = nn.ModuleList(double_conv(2 * w, w) for w in widths[-2::-1])
-        self.head = nn.Conv2d(base_channels, out_channels * unshuffle**2, 1)
-        # start from "almost no pixel is stone": sigmoid(-4) = 0.018
-        nn.init.constant_(self.head.bias, -4.0)  # type: ignore[arg-type]  # by default there is a bias
+        channels = [base_channels * 2**level for level in range(depth)]
+        super().__init__(in_channels * unshuffle**2, out_channels * unshuffle**2, channels)
+        self.settings = settings
 
     def forward(self, image: Tensor) -> Tensor:
         """Image (B, in_channels, H, W) in [-1, 1] -> logits (B, out_channels, H, W)."""
@@ -88,17 +124,9 @@ class UNet(nn.Module):
         height, width = image.shape[-2:]
         side = self.settings["unshuffle"]
         multiple = side * 2 ** (self.settings["depth"] - 1)
-        features = pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
-        features = pixel_unshuffle(features, side)
-        skips = []
-        for level, block in enumerate(self.down):
-            # level 0, 1, 2 ... -> (B, base * 2^level, H / 2^level, W / 2^level), H and W after unshuffling
-            features = block(self.pool(features) if level else features)
-            skips.append(features)
-        skips.pop()  # the lowest level has no skip connection
-        for up, merge in zip(self.up, self.merge, strict=True):
-            features = merge(torch.cat([skips.pop(), up(features)], dim=1))
-        return pixel_shuffle(self.head(features), side)[..., :height, :width]
+        padded = pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+        logits = super().forward(pixel_unshuffle(padded, side))
+        return pixel_shuffle(logits, side)[..., :height, :width]
 
 
 def n_parameters(model: nn.Module) -> int:

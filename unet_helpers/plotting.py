@@ -20,6 +20,7 @@ from unet_helpers.engine.checks import check_image, check_per_image
 from unet_helpers.engine.figures import new_figure, plain_figure
 from unet_helpers.metrics import dice, label_stones
 from unet_helpers.pictures.styles import ERROR_KINDS, STYLES, Style, error_codes
+from unet_helpers.training import running_average
 
 __all__ = [
     "contact_sheet",
@@ -187,6 +188,8 @@ def _crop_around(regions: np.ndarray, margin_px: int, smallest_px: int) -> tuple
 def plot_history(history: Sequence[Mapping[str, float]], ax: Axes | None = None) -> Axes:
     """Draw the course of a training: training loss (left axis) and validation Dice (right axis).
 
+    A star marks the weights that are kept, where the running average of the validation Dice is highest.
+
     Args:
         history: One dict an epoch with the keys step, train_loss, val_dice, as `training.fit` returns it.
         ax: Where to draw; a new figure if None.
@@ -206,9 +209,9 @@ def plot_history(history: Sequence[Mapping[str, float]], ax: Axes | None = None)
     right.plot(step, val_dice, color=score, marker="o", markersize=3)
     right.set_ylabel("validation Dice", color=score)
     right.set_ylim(0, 1)
-    if scored := [entry for entry in history if math.isfinite(entry["val_dice"])]:
-        best = max(scored, key=lambda entry: entry["val_dice"])
-        label = f"best {best['val_dice']:.3f} at step {best['step']}"
+    if scored := [dict(entry) for entry in history if math.isfinite(entry["val_dice"])]:
+        best = scored[int(np.argmax(running_average(scored)))]
+        label = f"kept: step {best['step']}, Dice {best['val_dice']:.3f}"
         star: dict[str, Any] = {"marker": "*", "markersize": 13, "color": score, "linestyle": "none"}
         right.plot(best["step"], best["val_dice"], **star, label=label)
         right.legend(loc="center right", fontsize=9)

@@ -19,17 +19,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unet_helpers.data import Pair, load_arrays
-from unet_helpers.engine.files import write_json
+from unet_helpers.data import Pair
+from unet_helpers.engine.devices import choose_device, fast_precision, sixteen_bit_type
+from unet_helpers.engine.doors import doors
 from unet_helpers.engine.progress import TrainingBar
-from unet_helpers.inference import choose_device, fast_precision, predict_all, sixteen_bit_type
+from unet_helpers.inference import predict_all
 from unet_helpers.losses import bce_dice_loss
 from unet_helpers.metrics import dice
 from unet_helpers.transforms import PatchSampler, augment, normalise
 
 if TYPE_CHECKING:
-    from unet_helpers.engine.run_folder import RunStatus
+    from unet_helpers.engine.run_folder import run_status
     from unet_helpers.engine.snapshots import Snapshots
+else:
+    __getattr__, __dir__ = doors(__name__, {"engine.run_folder": ["run_status"]})
 
 __all__ = [
     "Run",
@@ -38,7 +41,6 @@ __all__ = [
     "default_config",
     "fit",
     "learning_rate_factor",
-    "load_arrays",
     "run_status",
     "running_average",
     "train_step",
@@ -51,6 +53,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 SAVE_EVERY_SECONDS = 60
 AVERAGE_WEIGHT = 0.2  # of the newest validation in the running average that chooses the weights
+VALIDATION_BATCH = 16
 VALIDATION_CHUNK = 256  # images whose probabilities are in memory at once
 GPU_BATCH = 48  # patches a step that keep a GPU busy; with fewer it waits for the next step most of the time
 
@@ -76,7 +79,7 @@ class TrainConfig:
         steps_per_epoch: Steps between two validations; None takes as many as cut all pixels once.
         seed: Of weights, patches and augmentation.
         compile: Whether to use torch.compile: "on", "off", or "auto" where it pays back within the run.
-        cuda_graphs: Whether a step on a GPU is recorded and replayed, see `engine.graphs`: "auto" or "off".
+        cuda_graphs: Whether a step on a GPU is recorded, see `engine.graphs`; "auto", "on", "off".
 
     Raises:
         ValueError: If a setting makes no sense; it is named with its value.
@@ -119,11 +122,7 @@ class TrainConfig:
 
 
 def default_config(device: torch.device) -> TrainConfig:
-    """Settings that the lessons use: many small steps on a CPU, fewer and larger ones on a GPU.
-
-    A GPU computes 48 patches about as fast as 6. The gradient of more patches is less noisy, so that a higher
-    rate is right, and fewer steps do.
-    """
+    """Settings of the lessons: many small steps on a CPU; fewer, larger ones at a higher rate on a GPU."""
     if device.type == "cpu":
         return TrainConfig()
     return TrainConfig(n_steps=2500, batch_size=GPU_BATCH, learning_rate=6e-3, steps_per_epoch=100)
@@ -221,52 +220,17 @@ def running_average(history: History) -> list[float]:
     return averages
 
 
-def run_status(run_dir: str | os.PathLike[str]) -> RunStatus:
-    """Ask a run folder how far its training has come, maybe while it trains; ValueError if it is damaged."""
-    from unet_helpers.engine.run_folder import read_status
-
-    return read_status(run_dir)
-
-
 def validate(run: Run) -> float:
     """Mean Dice of the whole validation images that hold a stone, at threshold 0.5."""
     (images, masks), scores = run.val, list[float]()
     for first in range(0, len(images), VALIDATION_CHUNK):
         some = range(first, min(first + VALIDATION_CHUNK, len(images)))
-        batch = [images[i] for i in some]
-        probabilities = predict_all(run.model, batch, 8 if run.device.type == "cpu" else 32)  # (H, W) each
+        probabilities = predict_all(run.model, [images[i] for i in some], VALIDATION_BATCH)  # (H, W) each
         answers = zip(some, probabilities, strict=True)
         scores += [float(dice(p >= 0.5, masks[i])) for i, p in answers if masks[i].any()]
         if run.snapshots:
             run.snapshots.take(run.step, first, probabilities)
     return float(np.mean(scores))
-
-
-def _end_epoch(run: Run, run_dir: Path, on_epoch: Callable[[History], None] | None) -> None:
-    """Validate in process 0, extend the history, and keep the weights if their running average is best."""
-    from unet_helpers.engine.resuming import save
-
-    train_loss = run.epoch_loss / run.epoch_steps
-    run.epoch_loss, run.epoch_steps = 0.0, 0
-    if run.rank:
-        return
-    entry = {
-        "step": run.step,
-        "seconds": round(run.seconds, 1),
-        "train_loss": train_loss,
-        "val_dice": validate(run),
-        "learning_rate": run.optimiser.param_groups[0]["lr"],
-    }
-    run.history.append(entry)
-    averages = running_average(run.history)
-    run.best = max(averages)
-    if averages[-1] == run.best:
-        save(run, run_dir / "best.pt")
-    write_json(run_dir / "history.json", run.history)
-    if run.snapshots:
-        run.snapshots.write(run_dir / "snapshots.png")
-    if on_epoch:
-        on_epoch(run.history)
 
 
 def fit(
@@ -289,9 +253,8 @@ def fit(
     Writes `last.pt` (before the first step, every epoch and at least every minute) and, from the first
     validation on, `best.pt` (highest running average of the validation Dice), `history.json` and
     `snapshots.png` into `run_dir`. Ctrl-C, the stop button of a notebook or SIGTERM ends it after the current
-    step, with everything saved;
-    the same call goes on, with the run's own settings and on any device. Only its length can be raised, even
-    when it is finished: the rate is from then on that of a run of the new length at this step.
+    step, with everything saved; the same call goes on, with the run's own settings, on any device. Its length
+    alone can be raised, even when it is finished; the rate is then that of a run of the new length.
 
     Args:
         train_pairs: Pairs to learn from.
@@ -342,43 +305,47 @@ def _steps(
     run: Run, sampler: PatchSampler, run_dir: Path, progress: bool, on_epoch: Callable[[History], None] | None
 ) -> int:
     """Train to the end or until a signal comes; returns its number, or 0."""
-    from unet_helpers.engine.compiling import compile_if_it_pays
-    from unet_helpers.engine.graphs import step_function
-    from unet_helpers.engine.rescue import another_way
-    from unet_helpers.engine.resuming import begin, save
-    from unet_helpers.engine.several_gpus import agree
-    from unet_helpers.engine.stopping import read_losses, stop_signal
-    from unet_helpers.engine.threads import Threads
+    from unet_helpers.engine import (
+        compiling,
+        epochs,
+        graphs,
+        rescue,
+        resuming,
+        several_gpus,
+        stopping,
+        threads,
+    )
 
     run.model.train()
     started, saved_at, stop = time.perf_counter() - run.seconds, time.perf_counter(), 0
     bar = TrainingBar(run.progress, run.config.batch_size, shown=progress and run.rank == 0)
-    with stop_signal() as received, bar, Threads(run.device) as threads:
-        begin(run, run_dir)  # last.pt is there from now on
-        do_step = step_function(run)  # train_step, on a GPU as a recording of it
+    with stopping.stop_signal() as received, bar, threads.Threads(run.device) as watched:
+        resuming.begin(run, run_dir)  # last.pt is there from now on
+        do_step = graphs.step_function(run)  # train_step, on a GPU as a recording of it
         while run.progress < 1 and not stop:
             before = run.generator.get_state()
             try:
-                with threads.step():
+                with watched.step():
                     do_step(run, sampler)
             except RuntimeError as error:  # no memory, or no compiler
-                another_way(run, error)  # raises what it cannot mend
+                rescue.another_way(run, error)  # raises what it cannot mend
                 run.generator.set_state(before)  # the same patches again
                 continue
-            run.seconds, stop = agree(time.perf_counter() - started, received())  # the same in all processes
+            run.seconds, stop = several_gpus.agree(
+                time.perf_counter() - started, received()
+            )  # the same in all processes
             epoch_ends = run.epoch_steps == run.steps_per_epoch or run.progress >= 1
             save_now = epoch_ends or stop or time.perf_counter() - saved_at > SAVE_EVERY_SECONDS
             if save_now or bar.is_due() or not run.reads_late:
-                read_losses(run)  # before anything is saved: weights gone wrong never reach a file
+                stopping.read_losses(run)  # before anything is saved: weights gone wrong never reach a file
             if epoch_ends:
                 with bar.pause():
-                    _end_epoch(run, run_dir, on_epoch)
-                stop = agree(stop=received())[1]  # processes without images wait here
+                    epochs.end_epoch(run, run_dir, on_epoch)
+                stop = several_gpus.agree(stop=received())[1]  # processes without images wait here
             if save_now and run.rank == 0:
-                save(run, run_dir / "last.pt")
+                resuming.save(run, run_dir / "last.pt")
                 saved_at = time.perf_counter()
             bar.step(run.progress, run.step, run.epoch_loss / max(1, run.epoch_steps), run.history)
-            if run.may_compile:
-                compile_if_it_pays(run, bar.seconds_left)
-        agree()  # nobody leaves before the file is there
+            compiling.compile_if_it_pays(run, bar.seconds_left)
+        several_gpus.agree()  # nobody leaves before the file is there
     return stop if run.progress < 1 else 0

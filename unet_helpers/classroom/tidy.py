@@ -1,8 +1,8 @@
 """A lesson's outputs as a reader without a kernel should meet them.
 
-JupyterLab prefers the widget in an output, and without its kernel it shows an error in its place; GitHub
-shows the picture beside it. So the widget's part is taken out wherever a notebook is written, and what stays
-is the picture and its sentence. A run of the cell brings the widget back.
+A widget cannot be drawn without its kernel: JupyterLab 4.6 then falls back to the picture in the same
+output, other programs show an error in its place. So the widget's part is taken out wherever a notebook is
+written, and what stays is the picture and its sentence. A run of the cell brings the widget back.
 """
 
 from __future__ import annotations

@@ -18,10 +18,11 @@ from unet_helpers.checkpoint import Checkpoint, load_checkpoint
 from unet_helpers.command_line.cross_validation import fold_checkpoints
 from unet_helpers.data import Pair, find_pairs, known_stones, load_arrays, open_dataset, parts_seen, spacings
 from unet_helpers.engine import figures
+from unet_helpers.engine.devices import choose_device
 from unet_helpers.engine.files import check_writable, write_json
 from unet_helpers.evaluation import choose_grey_threshold, evaluate, score_masks
 from unet_helpers.folders.seen import fold_parts
-from unet_helpers.inference import choose_device, predict_all
+from unet_helpers.inference import predict_all
 from unet_helpers.metrics import dice, predicted_mask
 from unet_helpers.report.page import write_report
 from unet_helpers.scores.table import score_table

@@ -19,6 +19,7 @@ from unet_helpers.data import load_image
 from unet_helpers.engine import figures
 from unet_helpers.engine.files import check_writable, written_whole
 from unet_helpers.engine.progress import progress_bar
+from unet_helpers.engine.threads import Threads
 from unet_helpers.inference import MAX_SIZE, predict
 from unet_helpers.metrics import predicted_mask
 from unet_helpers.pretrained import Pretrained, load_pretrained
@@ -36,19 +37,21 @@ def run(args: argparse.Namespace) -> int:
         ValueError: If two images have the same name, or the checkpoint cannot be used.
         OSError: If a file cannot be written.
     """
-    new = _without_mask(args.images, args.out)
-    network, failed = _network(args.checkpoint, choose_device(args.device)), []
+    new, device = _without_mask(args.images, args.out), choose_device(args.device)
+    network, failed = _network(args.checkpoint, device), []
     max_size = network.max_size if isinstance(network, Pretrained) else MAX_SIZE
-    for path in progress_bar(new, desc="predicting", unit="image"):
-        try:
-            image = load_image(path)  # uint8 (H, W)
-            probability = predict(network.model, image, max_size)  # float32 (H, W)
-        except (ValueError, RuntimeError) as error:  # a broken file, or one too large for the memory
-            failed.append(str(error) if str(path) in str(error) else f"{path}: {error}")
-            continue
-        mask = predicted_mask(probability, network.threshold, network.min_pixels)
-        if reason := _write(args.out, path.stem, image, mask):
-            failed.append(f"{path}: its mask is written, but the overlay cannot be drawn: {reason}")
+    with Threads(device, many=len(new) > 1) as threads:
+        for path in progress_bar(new, desc="predicting", unit="image"):
+            try:
+                image = load_image(path)  # uint8 (H, W)
+                with threads.step(image.size):
+                    probability = predict(network.model, image, max_size)  # float32 (H, W)
+            except (ValueError, RuntimeError) as error:  # a broken file, or one too large for the memory
+                failed.append(str(error) if str(path) in str(error) else f"{path}: {error}")
+                continue
+            mask = predicted_mask(probability, network.threshold, network.min_pixels)
+            if reason := _write(args.out, path.stem, image, mask):
+                failed.append(f"{path}: its mask is written, but the overlay cannot be drawn: {reason}")
     n_masks = sum((args.out / f"{path.stem}_mask.png").is_file() for path in new)
     print(f"{n_masks} masks and overlays in {args.out}")
     if n_skipped := len(args.images) - len(new):

@@ -14,6 +14,7 @@ __all__ = [
     "check_per_image",
     "check_probabilities",
     "check_probability",
+    "check_validation",
 ]
 
 
@@ -62,6 +63,14 @@ def check_probabilities(probabilities: Sequence[np.ndarray], targets: Sequence[n
     check_lengths(probabilities, targets)
     for i, (probability, target) in enumerate(zip(probabilities, targets, strict=True)):
         check_probability(probability, target, f" {i}")
+
+
+def check_validation(probabilities: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> None:
+    """Refuse what `check_probabilities` refuses, and masks none of which holds a stone."""
+    check_probabilities(probabilities, targets)
+    if not any(target.any() for target in targets):
+        n = len(targets)
+        raise ValueError(f"targets must hold at least one stone to choose a threshold, got {n} empty masks.")
 
 
 def check_image(image: np.ndarray, **masks: np.ndarray | None) -> None:

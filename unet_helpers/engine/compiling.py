@@ -17,7 +17,7 @@ PAYS_FROM_SECONDS = 900  # compiling takes about a minute; that many seconds lef
 
 def compile_if_it_pays(run: Run, seconds_left: float | None) -> None:
     """Let the batches that follow go through a compiled network; `run.model` shares its weights."""
-    if wants_compiling(run.config.compile, run.device, run.world_size, seconds_left):
+    if run.may_compile and wants_compiling(run.config.compile, run.device, run.world_size, seconds_left):
         run.network, run.may_compile = torch.compile(run.plain_network, dynamic=False), False
 
 

@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
+from unet_helpers import training
 from unet_helpers.engine.progress import say
 from unet_helpers.engine.rescue import is_out_of_memory
-from unet_helpers.training import Network, Run, train_step
+from unet_helpers.training import Network, Run
 from unet_helpers.transforms import augment, change_patches, draw_changes, draw_seed, to_device
 
 if TYPE_CHECKING:
@@ -33,17 +33,20 @@ __all__ = ["GraphedStep", "step_function"]
 AHEAD = 32  # steps whose random numbers are drawn, and sent to the GPU, together
 WARM_UP = 3  # plain steps before recording: libraries choose their kernels, the optimiser sets up its state
 
-CUDNN_TRIES = True
-
 Step = Callable[[Run, "PatchSampler"], None]
 Changes = tuple[Callable[..., Tensor], Callable[..., tuple[Tensor, Tensor]]]
 
 
 def step_function(run: Run) -> Step:
-    """`train_step`, or on a single CUDA GPU a `GraphedStep` in its place, as `config.cuda_graphs` says."""
+    """`train_step`, or a `GraphedStep` in its place, as `config.cuda_graphs` says.
+
+    "auto" records on a single CUDA GPU that computes in bfloat16, where the same losses were measured. A step
+    in float16, with its gradient scaler, is recorded with "on" alone: no card has shown it yet.
+    """
+    choice = run.config.cuda_graphs
     able = run.device.type == "cuda" and run.world_size == 1 and changes_of(run.augment) is not None
-    if run.config.cuda_graphs == "off" or not able:
-        return train_step
+    if not able or choice == "off" or (choice == "auto" and run.scaler.is_enabled()):
+        return training.train_step
     return GraphedStep(run)
 
 
@@ -59,16 +62,6 @@ def changes_of(augmentation: Any) -> Changes | None:
     if hasattr(augmentation, "draw") and hasattr(augmentation, "change"):
         return augmentation.draw, augmentation.change
     return None
-
-
-@contextmanager
-def fastest_kernels() -> Iterator[None]:
-    """Let cuDNN try its ways to convolve, once for each shape: the shapes of a training stay the same."""
-    before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, CUDNN_TRIES
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.benchmark = before
 
 
 class Draw(NamedTuple):
@@ -117,8 +110,8 @@ class GraphedStep:
         # not on the usual stream, as the documentation asks of what comes before a recording
         stream = torch.cuda.Stream(run.device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(run.device))
-        with torch.cuda.stream(stream), fastest_kernels():
-            train_step(run, sampler)
+        with torch.cuda.stream(stream):
+            training.train_step(run, sampler)
         torch.cuda.current_stream(run.device).wait_stream(stream)
 
     def _record(self, run: Run, sampler: PatchSampler) -> None:
@@ -135,8 +128,8 @@ class GraphedStep:
             group["capturable"] = True
         try:
             graph.register_generator_state(self.noise)
-            with fastest_kernels(), torch.cuda.graph(graph):
-                train_step(double, cast("PatchSampler", _Recorded(self, sampler)))
+            with torch.cuda.graph(graph):
+                training.train_step(double, cast("PatchSampler", _Recorded(self, sampler)))
                 self.result = torch.stack([value.float() for value in double.unread[0][-2:]])
             self.graph = graph
         except (AttributeError, RuntimeError) as error:

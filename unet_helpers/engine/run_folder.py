@@ -3,7 +3,7 @@
 | file | there |
 |---|---|
 | `last.pt` | from before the first step on: the whole state, every epoch and at least every minute |
-| `best.pt` | from the first validation on: the weights with the best validation Dice |
+| `best.pt` | from the first validation on: the weights at the highest running average of its Dice |
 | `history.json`, `snapshots.png` | from the first validation on |
 | `run.lock` | always; empty, and locked by the operating system while a training runs |
 
@@ -29,7 +29,7 @@ from unet_helpers.engine.progress import say
 from unet_helpers.engine.several_gpus import rank_and_world_size
 from unet_helpers.training import TrainConfig
 
-__all__ = ["RunStatus", "holds_run", "how_far", "load_run", "own_folder", "read_status", "saved_config"]
+__all__ = ["RunStatus", "holds_run", "how_far", "load_run", "own_folder", "run_status", "saved_config"]
 
 _HELD = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK)
 
@@ -71,7 +71,7 @@ def how_far(config: TrainConfig, step: int, progress: float) -> str:
     return f"unfinished at step {step}, {100 * progress:.0f} % of {length:g} {name.removeprefix('n_')}"
 
 
-def read_status(run_dir: str | os.PathLike[str]) -> RunStatus:
+def run_status(run_dir: str | os.PathLike[str]) -> RunStatus:
     """What `training.run_status` answers, with its errors."""
     run_dir = Path(run_dir)
     if not (run_dir / "last.pt").is_file():
@@ -138,7 +138,7 @@ def own_folder(run_dir: Path, config: TrainConfig | None, resume: bool) -> Itera
     if rank_and_world_size()[0]:
         yield
         return
-    status = read_status(run_dir) if resume else RunStatus()
+    status = run_status(run_dir) if resume else RunStatus()
     other_length = config is not None and status.config is not None and config.length != status.config.length
     if status.finished and not other_length:
         yield

@@ -15,7 +15,7 @@ __all__ = ["COMPILE_CHOICES", "checked", "clashes", "continued"]
 COMPILE_CHOICES = ("auto", "on", "off")
 _COUNTS = ("n_steps", "n_epochs", "batch_size", "patch_size", "steps_per_epoch")
 _OPTIONAL = ("n_epochs", "minutes", "steps_per_epoch")
-_CHOICES = {"compile": COMPILE_CHOICES, "cuda_graphs": ("auto", "off")}  # they change no result
+_CHOICES = dict.fromkeys(("compile", "cuda_graphs"), COMPILE_CHOICES)  # they change no result
 _LENGTHS = ("n_steps", "n_epochs", "minutes")
 
 

@@ -114,4 +114,4 @@ def in_one_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     text = lines[0].strip() if lines else ""
     text = text if len(text) <= 160 else f"{text[:157]}..."
-    return f"{type(error).__name__}: {text}" if text else f"{type(error).__name__}."
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -123,7 +123,7 @@ def is_shape(expected: tuple[int, ...], slips: Mapping[tuple[int, ...], str] | N
         if shape in (slips or {}):
             return (slips or {})[shape]
         if len(shape) != len(expected):
-            return f"the number of axes is another one than yours: you give {len(shape)}."
+            return f"your shape has {len(shape)} axes, and that is not the right number of them."
         return "the number of axes is right, but at least one number or its place is not."
 
     return judge

@@ -1,78 +1,280 @@
-"""Exercises of lesson 3: counting parameters, how far a pixel sees, concatenation, unpadded convolutions."""
+"""Exercises of lesson 3: a convolution by hand, counting parameters, channels that meet, a step up the U."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from unet_helpers.exercises import Exercise
 from unet_helpers.exercises.judges import is_function, is_number
 
-__all__ = ["conv_parameters", "decoder_channels", "n_convolutions", "unpadded_size"]
+__all__ = ["conv_parameters", "convolve", "decoder_channels", "go_up"]
 
+Array = NDArray[np.float64]
+
+
+def _explained(judge: Callable[[Any], str | None], advice: Mapping[str, str]) -> Callable[[Any], str | None]:
+    """A judge that adds a sentence where its verdict quotes a message of PyTorch or NumPy that is known."""
+
+    def explaining(answer: Any) -> str | None:
+        verdict = judge(answer)
+        found = [sentence for words, sentence in advice.items() if words in (verdict or "")]
+        return f"{found[0]} In detail: {verdict}" if verdict and found else verdict
+
+    return explaining
+
+
+# ------------------------------------------------------------------------------- a convolution by hand
+def _slid(window: Callable[[Array, int, int], Array], answer: Callable[[Array, Array], Any]) -> Any:
+    """A function like the exercise's, from how it cuts its window and what it makes of it."""
+
+    def function(image: Array, kernel: Array) -> Array:
+        height, width = image.shape[0] - 2, image.shape[1] - 2
+        return np.array(
+            [[answer(window(image, row, column), kernel) for column in range(width)] for row in range(height)]
+        )
+
+    return function
+
+
+def _window(image: Array, row: int, column: int) -> Array:
+    return image[row : row + 3, column : column + 3]
+
+
+def _sum(window: Array, kernel: Array) -> Any:
+    return (window * kernel).sum()
+
+
+_convolved = _slid(_window, _sum)
+_DOT = np.array([[2, 2, 2, 2, 2], [2, 2, 9, 2, 2], [2, 2, 2, 2, 2], [2, 2, 2, 2, 2], [2, 2, 2, 2, 2]], float)
+_SPOT = np.array([[0, -1, 0], [-1, 4, -1], [0, -1, 0]], float)
+_UNEVEN = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 10]], float)
+_STEPS = np.arange(16.0).reshape(4, 4) ** 2
+
+_judge_convolve = is_function(
+    cases=[
+        ((_DOT, _SPOT), _convolved(_DOT, _SPOT)),
+        ((_DOT, _UNEVEN), _convolved(_DOT, _UNEVEN)),
+    ],
+    hidden=[((_STEPS, _UNEVEN), _convolved(_STEPS, _UNEVEN))],
+    slips=[
+        (
+            _slid(_window, lambda window, kernel: (window @ kernel).sum()),
+            "`@` is the product of matrices; here each pixel meets the one weight above it: use `*`.",
+        ),
+        (
+            _slid(_window, lambda window, kernel: (window * kernel).mean()),
+            "the nine products are added, and not divided by nine: a sum, not a mean.",
+        ),
+        (
+            _slid(_window, lambda window, kernel: (window * kernel).max()),
+            "all nine products count, so add them; you keep the largest alone.",
+        ),
+        (
+            _slid(_window, lambda window, kernel: (window + kernel).sum()),
+            "pixel and weight are multiplied, and you add them.",
+        ),
+        (
+            _slid(_window, lambda window, kernel: (window * kernel[::-1, ::-1]).sum()),
+            "you turn the kernel upside down. Mathematicians do so, deep learning does not.",
+        ),
+        (
+            _slid(_window, lambda window, kernel: (window * kernel.T).sum()),
+            "rows and columns of the kernel have changed places.",
+        ),
+        (
+            _slid(lambda image, row, column: image[column : column + 3, row : row + 3], _sum),
+            "rows and columns have changed places: the first index of an image is the row.",
+        ),
+        (
+            _slid(lambda image, row, column: image[:3, :3], _sum),
+            "your window always lies on the upper left corner. Let `row` and `column` move it.",
+        ),
+        (
+            _slid(lambda image, row, column: image[row : row + 3, :3], _sum),
+            "your window moves down, but never to the right.",
+        ),
+        (
+            _slid(lambda image, row, column: image[:3, column : column + 3], _sum),
+            "your window moves to the right, but never down.",
+        ),
+        (
+            _slid(lambda image, row, column: image[row : row + 1, column : column + 1], _sum),
+            "your window is a single pixel; it must be 3 rows high and 3 columns wide.",
+        ),
+    ],
+)
+
+convolve = Exercise(
+    judge=_explained(
+        _judge_convolve,
+        {
+            "array element with a sequence": "you put nine products into one place: add them up first.",
+            "could not be broadcast": "your window is not 3 x 3 pixels large: from `row` to `row + 3`.",
+            "0-dimensional": "you index the wrong thing: the window comes from the image.",
+        },
+    ),
+    hint_text="`image[row : row + 3, column : column + 3]` are the nine pixels below the frame. What `*` "
+    "does with two arrays of one shape is just what is needed here, and `.sum()` does the rest.",
+    solution_text="def convolve(image, kernel):\n"
+    "    height, width = image.shape[0] - 2, image.shape[1] - 2\n"
+    "    output = np.zeros((height, width))\n"
+    "    for row in range(height):\n"
+    "        for column in range(width):\n"
+    "            window = image[row : row + 3, column : column + 3]\n"
+    "            output[row, column] = (window * kernel).sum()\n"
+    "    return output\n",
+    because="Nine products and their sum, at every place: this loop is the heart of every network that sees.",
+    name="lesson03.convolve",
+)
+
+# ------------------------------------------------------------------------------------------- counting
 conv_parameters = Exercise(
     judge=is_number(
         4640,
         slips={
             4608: "the weights are right; every output channel also has one bias.",
             4624: "there is one bias for every output channel, not for every input channel.",
+            4609: "every output channel has a bias of its own, not all of them one.",
+            9216: "each weight was counted twice, or each kernel has a bias for every weight.",
+            5120: "there is one bias for every output channel, not one for every kernel.",
             320: "each kernel must look at all 16 input channels, so it has 16 x 9 weights, not 9.",
+            288: "each kernel must look at all 16 input channels, so it has 16 x 9 weights, not 9.",
             304: "you have one kernel over all input channels; every output channel has its own.",
             176: "this is one output channel and its biases; there are 32 of them.",
+            145: "this is one output channel with its bias; there are 32 of them.",
             512: "this would be right for a 1x1 convolution without bias; a 3x3 kernel has nine positions.",
             544: "this would be right for a 1x1 convolution; a 3x3 kernel has nine positions.",
+            1536: "a 3x3 kernel has nine positions, not three.",
             1568: "a 3x3 kernel has nine positions, not three.",
         },
     ),
     hint_text="How many kernels are there? One for every pair of an input and an output channel. How many "
     "numbers has each? The biases come on top: one for each output channel.",
-    solution_text="answer = 16 * 32 * 9 + 32  # 512 kernels of 9 numbers, and 32 biases: 4640\n",
-)
-
-n_convolutions = Exercise(
-    judge=is_number(
-        50,
-        slips={
-            51: "one too many: with no convolution at all, the pixel already sees itself.",
-            100: "each convolution adds a pixel on both sides, so two in all.",
-            101: "each convolution adds two pixels, one on either side; the first pixel is there before.",
-            50.5: "the pixel itself is already there before the first convolution: take it off first.",
-            34: "the kernels overlap: after the first, each one adds 2 pixels to the field, not 3.",
-            33: "the kernels overlap: after the first, each one adds 2 pixels to the field, not 3.",
-            101 / 3: "the kernels overlap: after the first, each one adds 2 pixels to the field, not 3.",
-            25: "each double_conv adds 4; the question counts single convolutions.",
-        },
-    ),
-    hint_text="A stack of n convolutions sees 1 + 2 n pixels. Set this equal to 101.",
-    solution_text="answer = (101 - 1) // 2  # 1 + 2 n = 101, so n = 50\n",
+    solution_text="answer = 16 * 32 * 9 + 32  # 512 kernels of 9 numbers, and 32 biases\n",
+    because="512 kernels of nine weights, and 32 biases. Double both channels and it is four times as much.",
+    name="lesson03.conv_parameters",
 )
 
 decoder_channels = Exercise(
     judge=is_number(
-        32,
+        64,
         slips={
-            16: "this is what leaves the block, or one of the two parts that enter it.",
-            48: "the tensor from below first meets a transposed convolution, which halves its channels.",
-            64: "both parts have 16 channels at this level: 16 from the encoder, and how many from below?",
-            256: "channels are laid on top of each other: they add, they do not multiply.",
+            32: "this is one of the two parts that meet, or what leaves the block; how much enters it?",
+            96: "what comes from below first passes the up-convolution, which halves its channels.",
+            128: "one part has 32 channels, the copy. Does the other still have as many as below?",
+            48: "the copy keeps all its channels; only what comes from below is halved.",
+            16: "channels that are laid on top of each other become more, not fewer.",
+            1024: "channels are laid on top of each other: they add, they do not multiply.",
+            2048: "channels are laid on top of each other: they add, they do not multiply.",
         },
     ),
-    hint_text="Two tensors meet: the copy from encoder 1, and the output of the transposed convolution, with "
-    "half the channels of what comes from below. `torch.cat(..., dim=1)` lays them on top of each other.",
-    solution_text="answer = 16 + 16  # the copy, and what came up from below; double_conv makes 16 of them\n",
+    hint_text="Two tensors meet: the copy with 32 channels, and the output of the up-convolution, which has "
+    "half the channels of what comes from below. `torch.cat` lays them on top of each other.",
+    solution_text="answer = 32 + 64 // 2  # the copy, and what came up from below\n",
+    because="32 of the copy and 32 from below enter; the block then makes 32 of them again.",
+    name="lesson03.decoder_channels",
 )
 
-unpadded_size = Exercise(
-    judge=is_function(
-        cases=[((572, 2), 568), ((284, 2), 280), ((64, 1), 62), ((10, 0), 10)],
-        slips=[
-            (lambda size, n: size - n, "each convolution takes a pixel from both sides, so two in all."),
-            (lambda size, n: size - 3 * n, "a 3x3 kernel is 3 pixels wide, but 1 of them is its centre."),
-            (lambda size, n: size - 4 * n, "4 pixels is what two convolutions take together."),
-            (lambda size, n: size - 2, "your function does not use the number of convolutions."),
-            (lambda size, n: size - 4, "your function does not use the number of convolutions."),
-            (lambda size, n: size, "that is what padding=1 does; without padding the border is lost."),
-            (lambda size, n: size + 2 * n, "without padding an image gets smaller, not larger."),
-        ],
+
+# ------------------------------------------------------------------------------------- a step up the U
+class _Double:
+    """Stands in for an up-convolution: twice the height and width, half the channels."""
+
+    def __repr__(self) -> str:
+        return "up"
+
+    def __call__(self, features: Tensor) -> Tensor:
+        halves = features[:, ::2] + features[:, 1::2]
+        return halves.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
+class _Mix:
+    """Stands in for a block: any number of channels in, one out, each channel with a weight of its own."""
+
+    def __repr__(self) -> str:
+        return "merge"
+
+    def __call__(self, features: Tensor) -> Tensor:
+        weights = torch.arange(1.0, features.shape[1] + 1)[:, None, None]
+        mixed: Tensor = (features * weights).sum(1, keepdim=True)
+        return mixed
+
+
+Step = Callable[[Tensor, Tensor, Any, Any], Tensor]
+
+
+def _went_up(features: Tensor, copy: Tensor, up: Any, merge: Any) -> Tensor:
+    out: Tensor = merge(torch.cat([copy, up(features)], dim=1))
+    return out
+
+
+def _step(side: int, channels: int) -> tuple[tuple[Tensor, Tensor, Any, Any], Tensor]:
+    """Arguments of a step up and its result, for features (1, channels, side, side)."""
+    below = torch.arange(1.0, channels * side**2 + 1).reshape(1, channels, side, side)
+    copy = torch.arange(0.0, channels // 2 * 4 * side**2).reshape(1, channels // 2, 2 * side, 2 * side).sqrt()
+    return (below, copy, _Double(), _Mix()), _went_up(below, copy, _Double(), _Mix())
+
+
+_STEP_SLIPS: list[tuple[Step, str]] = [
+    (
+        lambda features, copy, up, merge: merge(torch.cat([up(features), copy], dim=1)),
+        "all is there, but in the other order: our network has the copy first, and trained weights know it.",
     ),
-    hint_text="Look back at the first convolution by hand: 5x5 became 3x3. What is lost in one step, in all?",
-    solution_text="def size_after(size, n_convolutions):\n"
-    "    return size - 2 * n_convolutions  # one pixel from either side, every time\n",
+    (
+        lambda features, copy, up, merge: torch.cat([copy, up(features)], dim=1),
+        "the pile is right, but nobody has merged it: send it through `merge`.",
+    ),
+    (
+        lambda features, copy, up, merge: merge(up(features)),
+        "you enlarge and merge, but the copy from the way down is nowhere in it.",
+    ),
+    (
+        lambda features, copy, up, merge: up(features),
+        "you enlarge only. Lay the copy on top, and merge the two.",
+    ),
+    (
+        lambda features, copy, up, merge: merge(copy),
+        "what comes from below is lost: all that the bottleneck knows would be thrown away.",
+    ),
+    (
+        lambda features, copy, up, merge: merge(copy + up(features)),
+        "you add the two, number by number. A U-Net lays them on top of each other: `torch.cat`.",
+    ),
+    (
+        lambda features, copy, up, merge: merge(torch.cat([copy, up(features)], dim=0)),
+        "you lay them along axis 0, the batch, as if they were two images. Channels are axis 1.",
+    ),
+    (
+        lambda features, copy, up, merge: merge(torch.cat([copy, up(features)], dim=2)),
+        "axis 2 is the height: you put one below the other. Channels are axis 1.",
+    ),
+    (
+        lambda features, copy, up, merge: merge(torch.cat([copy, up(features)], dim=3)),
+        "axis 3 is the width: you put one beside the other. Channels are axis 1.",
+    ),
+]
+
+go_up = Exercise(
+    judge=_explained(
+        is_function(
+            cases=[_step(2, 4)], hidden=[_step(4, 2), _step(2, 6)], tolerance=1e-3, slips=_STEP_SLIPS
+        ),
+        {
+            "Sizes of tensors must match": "the copy is twice as high as what comes from below: enlarge it.",
+            "must match the size of tensor": "the two differ in size: enlarge what comes from below first.",
+            "must be tuple of Tensors": "`torch.cat` wants its tensors in a list: `cat([a, b], dim=1)`.",
+        },
+    ),
+    hint_text="Work from the inside out: first `up(features)`; then `torch.cat([..., ...], dim=1)` with the "
+    "copy first; then `merge(...)` around it all.",
+    solution_text="def go_up(features, copy, up, merge):\n"
+    "    return merge(torch.cat([copy, up(features)], dim=1))\n",
+    because="Enlarge, lay the copy on top, merge: all that the right half of the U does.",
+    name="lesson03.go_up",
 )

@@ -37,7 +37,7 @@ def _alone(path: Path) -> Iterator[None]:
     lock = FileLock(path.with_name(".progress.lock"))
     with suppress(Timeout, OSError, NotImplementedError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=LOCK_SECONDS)
+        lock.acquire(timeout=LOCK_SECONDS, poll_interval=0.005)
     try:
         yield
     finally:

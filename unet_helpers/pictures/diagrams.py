@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, Patch, Rectangle
 
+from unet_helpers.engine.figures import plain_figure
+
 __all__ = ["Stage", "receptive_field_px", "unet_diagram", "unet_stages"]
 
 # Okabe-Ito colours, as in `plotting`
@@ -45,15 +47,20 @@ class Stage:
 
 
 def unet_stages(
-    base_channels: int = 8, depth: int = 4, size: tuple[int, int] = (256, 256), in_channels: int = 1
+    base_channels: int = 16,
+    depth: int = 4,
+    size: tuple[int, int] = (256, 256),
+    in_channels: int = 1,
+    unshuffle: int = 2,
 ) -> list[Stage]:
     """The blocks of `model.UNet` in the order in which an image passes them.
 
     Args:
-        base_channels: Channels at full resolution.
+        base_channels: Channels at the first resolution.
         depth: Number of resolutions, at least 2.
         size: Height and width of the image in pixels; rounded up to what the network pads it to.
         in_channels: Channels of the image.
+        unshuffle: Side of the blocks of pixels that enter as channels; 1 for none.
 
     Returns:
         `2 * depth - 1` stages: encoder, bottleneck, decoder.
@@ -63,9 +70,9 @@ def unet_stages(
     """
     if depth < 2:
         raise ValueError(f"depth must be at least 2, got {depth}.")
-    multiple = 2 ** (depth - 1)
-    height, width = (-(-side // multiple) * multiple for side in size)
-    stages, entering = [], in_channels
+    multiple = unshuffle * 2 ** (depth - 1)
+    height, width = (math.ceil(side / multiple) * multiple // unshuffle for side in size)
+    stages, entering = [], in_channels * unshuffle**2
     for level in range(depth):
         name = f"encoder {level}" if level < depth - 1 else "bottleneck"
         leaving = base_channels * 2**level
@@ -77,15 +84,16 @@ def unet_stages(
     return stages
 
 
-def receptive_field_px(depth: int = 4, position: int = 0) -> tuple[int, int]:
+def receptive_field_px(depth: int = 4, position: int = 0, unshuffle: int = 2) -> tuple[int, int]:
     """First and last input pixel, along one axis, that one output pixel of `model.UNet` can see.
 
     Walks backwards from the output: every pair of 3x3 convolutions adds 2 pixels on either side, a transposed
-    convolution or a pooling maps between pixels and blocks of 2.
+    convolution or a pooling maps between pixels and blocks of 2, and folding too.
 
     Args:
         depth: Number of resolutions, at least 1.
         position: Row or column of the output pixel.
+        unshuffle: Side of the blocks of pixels that enter as channels; 1 for none.
 
     Returns:
         First and last row or column; they lie outside the image where the field reaches over its edge.
@@ -95,52 +103,51 @@ def receptive_field_px(depth: int = 4, position: int = 0) -> tuple[int, int]:
     """
     if depth < 1:
         raise ValueError(f"depth must be at least 1, got {depth}.")
-    first, last = position, position
+    first = last = position // unshuffle
     for _ in range(depth - 1):  # up the decoder, backwards
         first, last = (first - 2) // 2, (last + 2) // 2
     first, last = first - 2, last + 2  # bottleneck
     for _ in range(depth - 1):  # down the encoder, backwards
         first, last = 2 * first - 2, 2 * last + 1 + 2
-    return first, last
+    return unshuffle * first, unshuffle * last + unshuffle - 1
 
 
 def unet_diagram(
-    base_channels: int = 8,
+    base_channels: int = 16,
     depth: int = 4,
     size: tuple[int, int] = (256, 256),
     in_channels: int = 1,
     out_channels: int = 1,
+    unshuffle: int = 2,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw a U-Net with the shape (channels, height, width) that leaves every stage.
+    """Draw `model.UNet` with the shape (channels, height, width) that leaves every stage.
 
     Blocks are taller where the feature maps are larger and wider where they have more channels, both on a
     logarithmic scale.
 
     Args:
-        base_channels: Channels at full resolution.
+        base_channels: Channels at the first resolution.
         depth: Number of resolutions, at least 2.
         size: Height and width of the image in pixels.
         in_channels: Channels of the image.
-        out_channels: Logits a pixel.
+        out_channels: Numbers that the network gives for a pixel.
+        unshuffle: Side of the blocks of pixels that enter as channels; 1 for none.
         ax: Where to draw and what is returned; a new figure if None.
 
     Raises:
         ValueError: If depth is below 2.
     """
-    stages = unet_stages(base_channels, depth, size, in_channels)
+    stages = unet_stages(base_channels, depth, size, in_channels, unshuffle)
     if ax is None:
-        import matplotlib.pyplot as plt  # only here: pyplot keeps the figure, so that a notebook shows it
-
-        ax = plt.subplots(figsize=(10.5, 1.3 + 1.15 * depth), layout="constrained")[1]
+        ax = plain_figure(10.5, 1.3 + 1.15 * depth).subplots()
     boxes = [_draw_stage(ax, stage, i, depth) for i, stage in enumerate(stages)]
     for i in range(depth - 1):
         _draw_step(ax, boxes[i], boxes[i + 1], down=True)
         _draw_step(ax, boxes[-i - 2], boxes[-i - 1], down=False)
         _draw_copy(ax, boxes[i], boxes[-1 - i], stages[i].out_channels)
-    _draw_ends(
-        ax, boxes, (f"{in_channels} x {size[0]} x {size[1]}", f"{out_channels} x {size[0]} x {size[1]}")
-    )
+    shapes = (f"{in_channels} x {size[0]} x {size[1]}", f"{out_channels} x {size[0]} x {size[1]}")
+    _draw_ends(ax, boxes, shapes, unshuffle)
     _add_legend(ax, depth)
     return ax
 
@@ -198,16 +205,19 @@ def _draw_copy(ax: Axes, here: Rectangle, there: Rectangle, n_channels: int) -> 
     )
 
 
-def _draw_ends(ax: Axes, boxes: list[Rectangle], shapes: tuple[str, str]) -> None:
-    """The image that enters on the left and the logits that leave on the right."""
+def _draw_ends(ax: Axes, boxes: list[Rectangle], shapes: tuple[str, str], unshuffle: int) -> None:
+    """The image that enters on the left and the numbers that leave on the right."""
     left, right = boxes[0].get_x(), boxes[-1].get_x() + boxes[-1].get_width()
-    _arrow(ax, (left - 0.3, 0), (left, 0), color=COLOURS["step"])
-    _arrow(ax, (right, 0), (right + 0.3, 0), color=COLOURS["step"])
+    _arrow(ax, (left - 0.4, 0), (left, 0), color=COLOURS["step"])
+    _arrow(ax, (right, 0), (right + 0.4, 0), color=COLOURS["step"])
     for x, side, name, shape in (
-        (left - 0.33, "right", "image", shapes[0]),
-        (right + 0.33, "left", "logits", shapes[1]),
+        (left - 0.43, "right", "image", shapes[0]),
+        (right + 0.43, "left", "output", shapes[1]),
     ):
         ax.text(x, 0, f"{name}\n{shape}", ha=side, va="center", fontsize=9)
+    if unshuffle > 1:
+        ax.text(left - 0.2, -0.06, "fold", ha="center", va="top", fontsize=9)
+        ax.text(right + 0.2, -0.06, "unfold", ha="center", va="top", fontsize=9)
 
 
 def _add_legend(ax: Axes, depth: int) -> None:
@@ -217,7 +227,7 @@ def _add_legend(ax: Axes, depth: int) -> None:
     ]
     handles += [
         Line2D([], [], linestyle="none", label="each block: 2 x (3x3 convolution, BatchNorm, ReLU)"),
-        Line2D([], [], color=COLOURS["step"], label="down: 2x2 max pooling; up: 2x2 transposed convolution"),
+        Line2D([], [], color=COLOURS["step"], label="down: 2x2 max pooling; up: 2x2 up-convolution"),
         Line2D(
             [],
             [],
@@ -229,5 +239,5 @@ def _add_legend(ax: Axes, depth: int) -> None:
     ax.legend(
         handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=2, frameon=False, fontsize=9
     )
-    ax.set(xlim=(-1.35, 2 * (depth - 1) + 1.35), ylim=(-depth + 0.55, 0.55))
+    ax.set(xlim=(-1.45, 2 * (depth - 1) + 1.45), ylim=(-depth + 0.55, 0.55))
     ax.set_axis_off()

@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from unet_helpers.data import window
 from unet_helpers.engine.checks import check_probability
-from unet_helpers.metrics import false_alarms, label_stones, match_stones, predicted_mask
+from unet_helpers.metrics import label_stones, match_stones, predicted_mask
 from unet_helpers.pictures.styles import ERROR_KINDS, STYLES, Style, error_codes
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "RenderSettings",
     "check_arrays",
     "encode_png",
+    "false_alarms",
     "find_false_alarms",
     "find_missed",
     "find_regions",
@@ -302,6 +303,17 @@ def find_missed(prediction: np.ndarray, target: np.ndarray) -> list[tuple[int, R
     """Number, in the order of `label_stones` and from 0, and place of every section that is missed."""
     found = match_stones(prediction, target).found
     return [(i, region) for i, region in enumerate(find_regions(target)) if not found[i]]
+
+
+def false_alarms(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The predicted regions that `match_stones` matches with no true section, as a bool mask (H, W).
+
+    Args, Raises: As `match_stones`.
+    """
+    labels, n_regions = label_stones(prediction)
+    is_alarm = np.ones(n_regions + 1, bool)
+    is_alarm[[0, *match_stones(prediction, target).regions]] = False
+    return np.take(is_alarm, labels)
 
 
 def find_false_alarms(prediction: np.ndarray, target: np.ndarray) -> list[tuple[int, Region]]:

@@ -1,8 +1,10 @@
 """One output for two readers: what moves for those with a running kernel, a picture and words for the others.
 
-Jupyter shows the richest part of an output that it can. A widget is the richest, and dead without its kernel
-("model not found"), so `python3 tutorial.py tidy` takes it out of a lesson that is put into the repository;
-GitHub and a student's first look then show the picture, and a screen reader reads the sentence.
+Jupyter shows the richest part of an output that it can, and a widget is the richest. Without its kernel it
+cannot be drawn: JupyterLab 4.6 then falls back to the picture, other programs say "model not found". So
+`python3 tutorial.py tidy` takes the widget out of a lesson that is put into the repository. The sentence is
+the picture's alternative text in the file. nbconvert's classic pages pass it on to screen readers and
+JupyterLab 4.6 does not: each picture of a lesson is therefore read in the lesson's own words, too.
 """
 
 from __future__ import annotations

@@ -1,0 +1,350 @@
+"""What is moved and shown in lesson 3: the parts of a U-Net one by one, and the whole."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import ipywidgets
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+from torch import Tensor
+
+from unet_helpers.engine.figures import figure_png, plain_figure
+from unet_helpers.metrics import dice, pooled_dice
+from unet_helpers.model import UNet
+from unet_helpers.pictures import diagrams, features, fields, kernels, tiles
+from unet_helpers.plotting import overlay
+from unet_helpers.transforms import to_tensor
+from unet_helpers.widgets.still import show
+
+__all__ = [
+    "computer_tries",
+    "convolution",
+    "design",
+    "detector",
+    "feature_maps",
+    "filters",
+    "found",
+    "pooling",
+    "receptive_field",
+    "relu",
+    "the_map",
+    "way_back",
+    "without_skips",
+]
+
+Greys = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+
+def _live(
+    controls: Mapping[str, Any],
+    draw: Callable[..., Figure | None],
+    sentence: str,
+    box: Any = None,
+    photo: bool = False,
+) -> None:
+    """Show controls with the picture that `draw(**values)` makes of them; without a kernel its first state.
+
+    Args:
+        controls: Widgets by the name of the argument that their value becomes.
+        draw: Returns a figure, or None to leave the picture as it is.
+        sentence: What the first picture shows.
+        box: How the controls are laid out; a column if None.
+        photo: Write JPEG: a quarter of the size for noisy CT pictures.
+    """
+    kind = "jpeg" if photo else "png"
+    picture = ipywidgets.Image(format=kind, layout=ipywidgets.Layout(width="100%", max_width="1000px"))
+
+    def redraw(change: Any = None) -> None:
+        figure = draw(**{name: control.value for name, control in controls.items()})
+        if figure is None:
+            return
+        picture.value = _encoded(figure, photo)
+
+    redraw()
+    for control in controls.values():
+        control.observe(redraw, names="value")
+    show(
+        ipywidgets.VBox([box or ipywidgets.VBox(list(controls.values())), picture]),
+        bytes(picture.value),
+        sentence,
+    )
+
+
+def _encoded(figure: Figure, photo: bool) -> bytes:
+    """A small JPEG for a picture with CT in it, else a PNG of 64 colours: a lesson has room for 300 kB."""
+    figure.patch.set_facecolor("white")
+    picture = Image.open(io.BytesIO(figure_png(figure, 64))).convert("RGB")
+    buffer = io.BytesIO()
+    if photo:
+        picture.save(buffer, "JPEG", quality=40, optimize=True)
+    else:
+        picture.quantize(64, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _show(figure: Figure, sentence: str, photo: bool = False) -> None:
+    """Put a figure on the page, with its alternative text."""
+    show(None, _encoded(figure, photo), sentence)
+
+
+def _slider(words: str, value: int, low: int, high: int, live: bool = True) -> Any:
+    return ipywidgets.IntSlider(
+        value=value, min=low, max=high, description=words, continuous_update=live,
+        style={"description_width": "initial"}, layout=ipywidgets.Layout(width="95%", max_width="520px"),
+    )  # fmt: skip
+
+
+def _steps(words: str, value: int, options: Sequence[int]) -> Any:
+    return ipywidgets.SelectionSlider(
+        options=list(options), value=value, description=words, style={"description_width": "initial"},
+        layout=ipywidgets.Layout(width="95%", max_width="520px"),
+    )  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------- the parts
+def convolution(image: ArrayLike, kernel: ArrayLike) -> None:
+    """A slider that moves a kernel (3, 3) over a small image (H, W), with the nine products at each place."""
+    n_places = tiles.slide(image, kernel).size
+    start = 0
+    _live(
+        {"place": _slider("place of the frame", start, 0, n_places - 1)},
+        lambda place: tiles.convolution_steps(image, kernel, place),
+        f"Number tiles: the orange frame lies on place {start} of the image. Its nine numbers times the "
+        "nine of the kernel give nine products, and their sum is one number of the output.",
+    )
+
+
+def filters(image: Greys, mask: Mask) -> None:
+    """What an edge, a blur and a spot kernel make of the surroundings of a stone in a slice (H, W)."""
+    _show(
+        kernels.filtered(image, mask, kernels.KERNELS),
+        "Part of a CT slice and what three kernels make of it: the edge kernel draws upright outlines, the "
+        "blur kernel smooths, the spot kernel leaves only dots and rims, the ringed stone among them.",
+        photo=True,
+    )
+
+
+def detector(image: Greys, mask: Mask, start: str = "edge") -> None:
+    """Nine sliders for a kernel, and one for how many of its strongest answers are called stone; live Dice.
+
+    Args:
+        image: Slice (H, W).
+        mask: Its stones, bool (H, W).
+        start: One of `kernels.KERNELS`.
+    """
+    layout = ipywidgets.Layout(width="31%", min_width="90px")
+    nine = [ipywidgets.IntSlider(value=weight, min=-9, max=9, layout=layout) for weight in _whole(start)]
+    marked = _steps("pixels to mark", 50, [3, 5, 10, 20, 50, 100, 200, 500, 1000, 3000])
+    pressed = ipywidgets.IntText(0)  # not shown; counts presses of a button, which moves all nine at once
+    moving = [False]
+    tried: list[float] = []
+
+    def draw(n_marked: int, pressed: int, **kernel: int) -> Figure | None:
+        if moving[0]:
+            return None
+        weights = np.array([kernel[f"w{i}"] for i in range(9)], float).reshape(3, 3)
+        prediction = kernels.strongest(image, weights, n_marked)
+        tried.append(float(dice(prediction, mask)))
+        return kernels.detector_figure(image, mask, prediction, tried)
+
+    def put(weights: Sequence[int]) -> None:
+        moving[0] = True
+        for slider, weight in zip(nine, weights, strict=True):
+            slider.value = weight
+        moving[0] = False
+        pressed.value += 1
+
+    rows = [ipywidgets.HBox(nine[i : i + 3], layout=ipywidgets.Layout(max_width="640px")) for i in (0, 3, 6)]
+    buttons = ipywidgets.HBox([_button(name, partial(put, _whole(name))) for name in kernels.KERNELS])
+    _live(
+        {"n_marked": marked, "pressed": pressed} | {f"w{i}": slider for i, slider in enumerate(nine)},
+        draw,
+        "A CT slice with the 50 strongest answers of the edge kernel marked: they lie on the rims of bones, "
+        "none on the ringed stone, and the Dice is 0. A curve beside it collects the Dice of all positions.",
+        ipywidgets.VBox([*rows, marked, buttons]),
+        photo=True,
+    )
+
+
+def _button(words: str, action: Callable[[], None]) -> Any:
+    button = ipywidgets.Button(description=words, layout=ipywidgets.Layout(width="auto"))
+    button.on_click(lambda _: action())
+    return button
+
+
+def _whole(name: str) -> list[int]:
+    """The nine weights of a known kernel as whole numbers; those of the blur become 1."""
+    weights = np.ravel(kernels.KERNELS[name])
+    return [round(float(weight)) for weight in weights / (min(1, weights.max()))]
+
+
+def computer_tries(image: Greys, mask: Mask, others: Sequence[tuple[Greys, Mask]]) -> float:
+    """Let the computer move the nine sliders of `detector`; print its best kernel, return the Dice.
+
+    Args:
+        image: Slice (H, W) on which it tries.
+        mask: Its stones, bool (H, W).
+        others: Slices and their stones on which the best kernel is tried once more, all pooled.
+    """
+    kernel, score, level = kernels.climb(image, mask)
+    print(f"the best of 1,800 kernels on this slice:\n{kernel}\nDice on this slice: {score:.2f}")
+    masks = [tiles.slide(np.pad(greys, 1, mode="edge"), kernel) >= level for greys, _ in others]
+    print(f"on {len(masks)} other slices: {pooled_dice(masks, [truth for _, truth in others]):.3f}")
+    return score
+
+
+def relu(values: ArrayLike, image: Greys, mask: Mask) -> None:
+    """ReLU on number tiles (H, W), and on the spot kernel's answer to the surroundings of a stone."""
+    _show(tiles.relu_tiles(values), "Number tiles before and after ReLU: the negative ones have become 0.")
+    _show(
+        kernels.rectified(image, mask, kernels.KERNELS["spot"]),
+        "The answer of the spot kernel: before ReLU bright dots are violet with orange rings, after ReLU "
+        "the orange rings have become white and the violet dots stay.",
+        photo=True,
+    )
+
+
+def pooling(values: ArrayLike, image: Greys, mask: Mask) -> None:
+    """Max-pooling on number tiles (H, W), and on the surroundings of a stone in a slice."""
+    _show(
+        tiles.pool_tiles(values),
+        "Sixteen number tiles in four coloured blocks of 2 x 2; each block becomes its largest number.",
+    )
+    _show(
+        features.pooled(image, mask),
+        "The surroundings of the stone at 64, 32, 16 and 8 pixels: the picture becomes coarser, and the "
+        "stone takes up more and more of its width.",
+    )
+
+
+def way_back(small: ArrayLike, weights: ArrayLike) -> None:
+    """Up-convolution on number tiles, features (H, W) and a stamp (2, 2); concatenation as piles."""
+    _show(
+        tiles.stamp_tiles(small, weights),
+        "Four number tiles, a stamp of 2 x 2, and the output of 4 x 4 tiles: each tile has become a block, "
+        "the stamp times its number.",
+    )
+    _show(
+        tiles.concat_sheets(),
+        "Two piles of three sheets each, the copy and the enlarged features, become one pile of six sheets.",
+    )
+
+
+# ----------------------------------------------------------------------------------------- the network
+def the_map() -> None:
+    """The network of this series, drawn as a letter U, each block with its shape."""
+    figure = diagrams.unet_diagram().figure
+    assert isinstance(figure, Figure)
+    _show(
+        figure,
+        "The U-Net: from 1 x 256 x 256 folded and down over 16 x 128 x 128, 32 x 64 x 64 and 64 x 32 x 32 to "
+        "128 x 16 x 16 at the bottom, and up again over the same shapes, with a copy at each level.",
+    )
+
+
+def receptive_field(network: UNet, image: Greys, mask: Mask) -> None:
+    """Sliders for an output pixel, and a menu for how far into the network: what it can see of the slice.
+
+    Args:
+        network: The trained network; what its answer depends on is measured by nudging input pixels.
+        image: Slice (H, W).
+        mask: Its stones, bool (H, W); the first pixel looked at is the stone's middle.
+    """
+    row, column = (round(float(places.mean())) for places in np.nonzero(mask))
+    stage = ipywidgets.Dropdown(options=list(fields.PLACES), value="the whole network", description="after")
+    controls = {
+        "stage": stage,
+        "row": _slider("row", row, 0, image.shape[0] - 1, live=False),
+        "column": _slider("column", column, 0, image.shape[1] - 1, live=False),
+    }
+    weights = fields.reach(network, to_tensor(image)[None], row, column)
+    known = {(row, column): weights}
+
+    def draw(stage: str, row: int, column: int) -> Figure:
+        if (row, column) not in known:
+            known[row, column] = fields.reach(network, to_tensor(image)[None], row, column)
+        return fields.field_figure(image, known[row, column], stage, row, column)
+
+    _live(
+        controls,
+        draw,
+        "A CT slice with an orange frame around all that the output pixel on the stone can see, most of the "
+        "body, and beside it what the trained network's answer there depends on: mostly what lies near.",
+        photo=True,
+    )
+
+
+def found(image: Greys, mask: Mask, marked: Tensor) -> None:
+    """A slice (H, W) with what the network marks, a bool tensor (H, W), and the surroundings of the stone."""
+    prediction: Mask = marked.numpy()
+    figure = plain_figure(9.5, 4.6)
+    whole, near = figure.subplots(1, 2)
+    overlay(image, prediction=prediction, target=mask, ax=whole, legend=False)
+    lens = features.lens_around(mask, 48)
+    score = float(dice(prediction, mask))
+    overlay(image[lens], prediction=prediction[lens], target=mask[lens], ax=near, title=f"Dice {score:.2f}")
+    _show(
+        figure,
+        f"The slice and what the network marks; enlarged, they meet the stone: Dice {score:.2f}.",
+        photo=True,
+    )
+
+
+def feature_maps(levels: Sequence[Tensor], mask: Mask) -> None:
+    """A row of feature maps for every level, (1, C, h, w) each: the channels that tell most of the stone."""
+    _show(
+        features.feature_maps(levels, mask),
+        "Feature maps of four levels. At the top outlines and dots of the slice can be recognised; at the "
+        "bottom 16 x 16 coarse squares are left, and in several of them the one at the stone glows.",
+        photo=True,
+    )
+
+
+def without_skips(
+    patches: Tensor,
+    truth: Tensor,
+    answers: Mapping[str, Tensor],
+    curves: Mapping[str, Mapping[str, Sequence[float]]],
+    marked: int,
+) -> None:
+    """The answers of two networks to the same patches, and how their Dice rose.
+
+    Args:
+        patches: Uint8 (N, 1, P, P).
+        truth: Bool (N, 1, P, P).
+        answers: Bool (N, 1, P, P) for each network, after `marked` steps.
+        curves: Dice after every step, see `features.skip_curves`.
+        marked: Step of the answers.
+    """
+    masks = {name: answer[:, 0].numpy() for name, answer in answers.items()}
+    _show(
+        features.skip_patches(patches[:, 0].numpy(), truth[:, 0].numpy(), masks),
+        "Six patches in two rows. With the copies all six stones are outlined well. Without them the giant "
+        "stone is, and each of the five small ones is missed, with a Dice of 0.",
+        photo=True,
+    )
+    _show(
+        features.skip_curves(curves, marked),
+        "Dice against training step. With the copies both curves rise at once. Without them the Dice of all "
+        "six together rises early too, while that of the small stones stays at 0 for a long time.",
+    )
+
+
+def design(image: Greys, mask: Mask) -> None:
+    """Sliders for the channels and the number of levels of a U-Net: its drawing, parameters and field."""
+    row, column = (round(float(places.mean())) for places in np.nonzero(mask))
+    channels = _steps("channels of the first block", 16, [4, 8, 16, 32, 64])
+    _live(
+        {"depth": _slider("levels", 4, 2, 6, live=False), "channels": channels},
+        lambda depth, channels: fields.design_figure(image, (row, column), depth, channels),
+        "The letter U of a network with 4 levels and 16 channels, 482,932 parameters, and on the slice the "
+        "frame that a pixel on the stone sees.",
+        photo=True,
+    )
