@@ -68,9 +68,9 @@ def test_it_scores_on_fresh_patients_what_its_card_says(fresh: tuple[list[np.nda
     ]
     scores = uh.score_masks(predictions, masks)
     assert scores["n_sections"] == 14
-    assert scores["dice_positive_mean"] >= 0.85  # 0.955 when they were put here
+    assert scores["dice_positive_mean"] >= 0.85  # 0.944 when they were put here
     assert scores["section_sensitivity"] >= 0.9  # 1.000
-    assert scores["false_positives_per_image"] <= 0.3  # 0.125
+    assert scores["false_positives_per_image"] <= 0.25  # 0.042
 
 
 def test_the_inspector_shows_it_within_a_second(fresh: tuple[list[np.ndarray], list[np.ndarray]]):
