@@ -77,13 +77,16 @@ class Stronger:
         u = iter(torch.rand(32, n, generator=generator))  # (n,) each, 0 to 1
 
         def between(low: float, high: float) -> Tensor:
-            return low + (high - low) * next(u)
+            value: Tensor = low + (high - low) * next(u)
+            return value
 
         def factor(low: float, high: float) -> Tensor:
-            return low * (high / low) ** next(u)
+            value: Tensor = low * (high / low) ** next(u)
+            return value
 
         def share(limit: float) -> Tensor:
-            return (next(u) < limit).float()
+            value: Tensor = (next(u) < limit).float()
+            return value
 
         flip_x, flip_y = 1 - 2 * share(0.5), 1 - 2 * share(0.5 if self.upside_down else 0)
         turn, scale = between(-1, 1) * math.radians(self.turn), factor(*self.scale)
