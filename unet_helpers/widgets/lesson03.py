@@ -41,6 +41,8 @@ __all__ = [
 Greys = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
+PAGE_DPI, LIVE_DPI = 64, 92  # of pictures kept in the notebook, and of those that a control changes
+
 
 def _live(
     controls: Mapping[str, Any],
@@ -55,35 +57,36 @@ def _live(
         controls: Widgets by the name of the argument that their value becomes.
         draw: Returns a figure, or None to leave the picture as it is.
         sentence: What the first picture shows.
-        box: How the controls are laid out; a column if None.
+        box: Controls laid out; a column if None.
         photo: Write JPEG: a quarter of the size for noisy CT pictures.
     """
-    kind = "jpeg" if photo else "png"
-    picture = ipywidgets.Image(format=kind, layout=ipywidgets.Layout(width="100%", max_width="1000px"))
+    own_size = ipywidgets.Layout(max_width="100%", align_self="flex-start")  # sharp where the page is wide
+    picture = ipywidgets.Image(format="jpeg" if photo else "png", layout=own_size)
 
-    def redraw(change: Any = None) -> None:
+    def redraw(change: Any = None) -> Figure | None:
         figure = draw(**{name: control.value for name, control in controls.items()})
-        if figure is None:
-            return
-        picture.value = _encoded(figure, photo)
+        if figure is not None:
+            picture.value = _encoded(figure, photo, LIVE_DPI)
+        return figure
 
-    redraw()
+    first = redraw()
+    assert first is not None
     for control in controls.values():
         control.observe(redraw, names="value")
     show(
         ipywidgets.VBox([box or ipywidgets.VBox(list(controls.values())), picture]),
-        bytes(picture.value),
+        _encoded(first, photo),
         sentence,
     )
 
 
-def _encoded(figure: Figure, photo: bool) -> bytes:
+def _encoded(figure: Figure, photo: bool, dpi: int = PAGE_DPI) -> bytes:
     """A small JPEG for a picture with CT in it, else a PNG of 64 colours: a lesson has room for 300 kB."""
     figure.patch.set_facecolor("white")
-    picture = Image.open(io.BytesIO(figure_png(figure, 64))).convert("RGB")
+    picture = Image.open(io.BytesIO(figure_png(figure, dpi))).convert("RGB")
     buffer = io.BytesIO()
     if photo:
-        picture.save(buffer, "JPEG", quality=40, optimize=True)
+        picture.save(buffer, "JPEG", quality=40 if dpi == PAGE_DPI else 80, optimize=True)
     else:
         picture.quantize(64, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
@@ -112,11 +115,10 @@ def _steps(words: str, value: int, options: Sequence[int]) -> Any:
 def convolution(image: ArrayLike, kernel: ArrayLike) -> None:
     """A slider that moves a kernel (3, 3) over a small image (H, W), with the nine products at each place."""
     n_places = tiles.slide(image, kernel).size
-    start = 0
     _live(
-        {"place": _slider("place of the frame", start, 0, n_places - 1)},
+        {"place": _slider("place of the frame", 0, 0, n_places - 1)},
         lambda place: tiles.convolution_steps(image, kernel, place),
-        f"Number tiles: the orange frame lies on place {start} of the image. Its nine numbers times the "
+        "Number tiles: the orange frame lies on place 0 of the image. Its nine numbers times the "
         "nine of the kernel give nine products, and their sum is one number of the output.",
     )
 
@@ -258,14 +260,14 @@ def receptive_field(network: UNet, image: Greys, mask: Mask) -> None:
         mask: Its stones, bool (H, W); the first pixel looked at is the stone's middle.
     """
     row, column = (round(float(places.mean())) for places in np.nonzero(mask))
-    stage = ipywidgets.Dropdown(options=list(fields.PLACES), value="the whole network", description="after")
+    stages = list(fields.PLACES)
+    stage = ipywidgets.Dropdown(options=stages, value=stages[-1], description="look after")
     controls = {
         "stage": stage,
         "row": _slider("row", row, 0, image.shape[0] - 1, live=False),
         "column": _slider("column", column, 0, image.shape[1] - 1, live=False),
     }
-    weights = fields.reach(network, to_tensor(image)[None], row, column)
-    known = {(row, column): weights}
+    known: dict[tuple[int, int], NDArray[np.float64]] = {}
 
     def draw(stage: str, row: int, column: int) -> Figure:
         if (row, column) not in known:
@@ -275,8 +277,8 @@ def receptive_field(network: UNet, image: Greys, mask: Mask) -> None:
     _live(
         controls,
         draw,
-        "A CT slice with an orange frame around all that the output pixel on the stone can see, most of the "
-        "body, and beside it what the trained network's answer there depends on: mostly what lies near.",
+        "A CT slice with an orange frame around all that the output pixel on the stone can see, a large "
+        "part of the body, and beside it what the trained network's answer there depends on: mostly what lies near.",
         photo=True,
     )
 
@@ -290,19 +292,16 @@ def found(image: Greys, mask: Mask, marked: Tensor) -> None:
     lens = features.lens_around(mask, 48)
     score = float(dice(prediction, mask))
     overlay(image[lens], prediction=prediction[lens], target=mask[lens], ax=near, title=f"Dice {score:.2f}")
-    _show(
-        figure,
-        f"The slice and what the network marks; enlarged, they meet the stone: Dice {score:.2f}.",
-        photo=True,
-    )
+    meets = "meets the stone" if (prediction & mask).any() else "misses the stone"
+    _show(figure, f"What the network marks in the slice; it {meets}: Dice {score:.2f}.", photo=True)
 
 
 def feature_maps(levels: Sequence[Tensor], mask: Mask) -> None:
     """A row of feature maps for every level, (1, C, h, w) each: the channels that tell most of the stone."""
     _show(
         features.feature_maps(levels, mask),
-        "Feature maps of four levels. At the top outlines and dots of the slice can be recognised; at the "
-        "bottom 16 x 16 coarse squares are left, and in several of them the one at the stone glows.",
+        "Feature maps of four levels, a row each, with a ring at the stone. At the top outlines and dots of "
+        "the slice can be recognised; at the bottom 16 x 16 coarse squares are left, some of them glowing.",
         photo=True,
     )
 
@@ -324,16 +323,16 @@ def without_skips(
         marked: Step of the answers.
     """
     masks = {name: answer[:, 0].numpy() for name, answer in answers.items()}
+    met = [f"{name} {int((a & truth).flatten(1).any(1).sum())}" for name, a in answers.items()]
     _show(
         features.skip_patches(patches[:, 0].numpy(), truth[:, 0].numpy(), masks),
-        "Six patches in two rows. With the copies all six stones are outlined well. Without them the giant "
-        "stone is, and each of the five small ones is missed, with a Dice of 0.",
+        f"Patches, the giant stone first, a row a network. Stones met at step {marked}: {', '.join(met)}.",
         photo=True,
     )
     _show(
         features.skip_curves(curves, marked),
-        "Dice against training step. With the copies both curves rise at once. Without them the Dice of all "
-        "six together rises early too, while that of the small stones stays at 0 for a long time.",
+        "Dice against training step, a thin curve for all six patches together and a thick one for the five "
+        "small stones. Without the copies the thin curve rises early and the thick one stays at 0 for long.",
     )
 
 
@@ -344,7 +343,7 @@ def design(image: Greys, mask: Mask) -> None:
     _live(
         {"depth": _slider("levels", 4, 2, 6, live=False), "channels": channels},
         lambda depth, channels: fields.design_figure(image, (row, column), depth, channels),
-        "The letter U of a network with 4 levels and 16 channels, 482,932 parameters, and on the slice the "
-        "frame that a pixel on the stone sees.",
+        "The letter U of a network with 4 levels and 16 channels, its parameters above it, and on the slice "
+        "the frame that a pixel on the stone sees.",
         photo=True,
     )
