@@ -278,7 +278,7 @@ def receptive_field(network: UNet, image: Greys, mask: Mask) -> None:
         controls,
         draw,
         "A CT slice with an orange frame around all that the output pixel on the stone can see, a large "
-        "part of the body, and beside it what the trained network's answer there depends on: mostly what lies near.",
+        "part of the body, and beside it what the trained network's answer there depends on, mostly near it.",
         photo=True,
     )
 
