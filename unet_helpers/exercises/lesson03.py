@@ -207,8 +207,8 @@ decoder_channels = Exercise(
             2048: "channels are laid on top of each other: they add, they do not multiply.",
         },
     ),
-    hint_text="Two tensors meet: the copy, whose channels stand below the dashed arrow, and what comes from the "
-    "block below, here with all its channels. `torch.cat` lays them on top of each other.",
+    hint_text="Two tensors meet: the copy, whose channels stand below the dashed arrow, and what comes from "
+    "the block below, here with all its channels. `torch.cat` lays them on top of each other.",
     solution_text="answer = 64 + 32  # all that comes from below, and the copy\n",
     because="64 from below and 32 from the copy. The up-convolution halves the 64, so in our network 64 "
     "enter, half of them from each side.",
