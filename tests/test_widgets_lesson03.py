@@ -88,7 +88,7 @@ def test_the_slider_moves_the_frame(shown: list[Any]) -> None:
     before = picture(widget)
     small, large = (Image.open(io.BytesIO(data)).width for data in (png, before))
     assert large / small == pytest.approx(move.LIVE_DPI / move.PAGE_DPI, rel=0.01)  # sharp in its own size
-    assert (controls(widget, "Image")[0].layout.width, widest(widget)) == (None, "100%")
+    assert (controls(widget, "Image")[0].layout.width, widest(widget)) == (None, "98%")
     (slider,) = controls(widget, "IntSlider")
     slider.value = 8
     assert (slider.max, picture(widget) != before) == (8, True)
@@ -118,6 +118,7 @@ def test_every_slider_and_button_of_the_detector(shown: list[Any], monkeypatch: 
     widget = shown[0][0]
     nine, buttons = controls(widget, "IntSlider"), controls(widget, "Button")
     assert [slider.value for slider in nine] == [-1, 0, 1, -2, 0, 2, -1, 0, 1]
+    assert [label.value for label in controls(widget, "Label")] == [str(slider.value) for slider in nine]
     for n, slider in enumerate(nine, start=2):
         slider.value += 3
         assert len(tried) == n
@@ -126,6 +127,7 @@ def test_every_slider_and_button_of_the_detector(shown: list[Any], monkeypatch: 
         n = len(tried)
         button.click()
         assert [slider.value for slider in nine] == weights
+        assert [label.value for label in controls(widget, "Label")] == list(map(str, weights))
         assert len(tried) == n + 1  # nine sliders move, and it is one try
     (marked,) = controls(widget, "SelectionSlider")
     marked.value = 10

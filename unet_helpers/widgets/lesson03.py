@@ -20,6 +20,7 @@ from unet_helpers.model import UNet
 from unet_helpers.pictures import diagrams, features, fields, kernels, tiles
 from unet_helpers.plotting import overlay
 from unet_helpers.transforms import to_tensor
+from unet_helpers.widgets.controls import button, numbered, slider, steps
 from unet_helpers.widgets.still import show
 
 __all__ = [
@@ -60,7 +61,7 @@ def _live(
         box: Controls laid out; a column if None.
         photo: Write JPEG: a quarter of the size for noisy CT pictures.
     """
-    own_size = ipywidgets.Layout(max_width="100%", align_self="flex-start")  # sharp where the page is wide
+    own_size = ipywidgets.Layout(max_width="98%", align_self="flex-start")  # sharp where the page is wide
     picture = ipywidgets.Image(format="jpeg" if photo else "png", layout=own_size)
 
     def redraw(change: Any = None) -> Figure | None:
@@ -97,26 +98,12 @@ def _show(figure: Figure, sentence: str, photo: bool = False) -> None:
     show(None, _encoded(figure, photo), sentence)
 
 
-def _slider(words: str, value: int, low: int, high: int, live: bool = True) -> Any:
-    return ipywidgets.IntSlider(
-        value=value, min=low, max=high, description=words, continuous_update=live,
-        style={"description_width": "initial"}, layout=ipywidgets.Layout(width="95%", max_width="520px"),
-    )  # fmt: skip
-
-
-def _steps(words: str, value: int, options: Sequence[int]) -> Any:
-    return ipywidgets.SelectionSlider(
-        options=list(options), value=value, description=words, style={"description_width": "initial"},
-        layout=ipywidgets.Layout(width="95%", max_width="520px"),
-    )  # fmt: skip
-
-
 # ------------------------------------------------------------------------------------------- the parts
 def convolution(image: ArrayLike, kernel: ArrayLike) -> None:
     """A slider that moves a kernel (3, 3) over a small image (H, W), with the nine products at each place."""
     n_places = tiles.slide(image, kernel).size
     _live(
-        {"place": _slider("place of the frame", 0, 0, n_places - 1)},
+        {"place": slider("place of the frame", 0, 0, n_places - 1)},
         lambda place: tiles.convolution_steps(image, kernel, place),
         "Number tiles: the orange frame lies on place 0 of the image. Its nine numbers times the "
         "nine of the kernel give nine products, and their sum is one number of the output.",
@@ -141,9 +128,9 @@ def detector(image: Greys, mask: Mask, start: str = "edge") -> None:
         mask: Its stones, bool (H, W).
         start: One of `kernels.KERNELS`.
     """
-    layout = ipywidgets.Layout(width="31%", min_width="90px")
-    nine = [ipywidgets.IntSlider(value=weight, min=-9, max=9, layout=layout) for weight in _whole(start)]
-    marked = _steps("pixels to mark", 50, [3, 5, 10, 20, 50, 100, 200, 500, 1000, 3000])
+    layout = ipywidgets.Layout(flex="1 1 64px", min_width="0", margin="2px")
+    nine = [ipywidgets.IntSlider(value=w, min=-9, max=9, readout=False, layout=layout) for w in _whole(start)]
+    marked = steps("pixels to mark", 50, [3, 5, 10, 20, 50, 100, 200, 500, 1000, 3000])
     pressed = ipywidgets.IntText(0)  # not shown; counts presses of a button, which moves all nine at once
     moving = [False]
     tried: list[float] = []
@@ -158,27 +145,22 @@ def detector(image: Greys, mask: Mask, start: str = "edge") -> None:
 
     def put(weights: Sequence[int]) -> None:
         moving[0] = True
-        for slider, weight in zip(nine, weights, strict=True):
-            slider.value = weight
+        for one, weight in zip(nine, weights, strict=True):
+            one.value = weight
         moving[0] = False
         pressed.value += 1
 
-    rows = [ipywidgets.HBox(nine[i : i + 3], layout=ipywidgets.Layout(max_width="640px")) for i in (0, 3, 6)]
-    buttons = ipywidgets.HBox([_button(name, partial(put, _whole(name))) for name in kernels.KERNELS])
+    cells, across = [numbered(one) for one in nine], ipywidgets.Layout(max_width="640px")
+    rows = [ipywidgets.HBox(cells[i : i + 3], layout=across) for i in (0, 3, 6)]
+    buttons = ipywidgets.HBox([button(name, partial(put, _whole(name))) for name in kernels.KERNELS])
     _live(
-        {"n_marked": marked, "pressed": pressed} | {f"w{i}": slider for i, slider in enumerate(nine)},
+        {"n_marked": marked, "pressed": pressed} | {f"w{i}": one for i, one in enumerate(nine)},
         draw,
         "A CT slice with the 50 strongest answers of the edge kernel marked: they lie on the rims of bones, "
         "none on the ringed stone, and the Dice is 0. A curve beside it collects the Dice of all positions.",
         ipywidgets.VBox([*rows, marked, buttons]),
         photo=True,
     )
-
-
-def _button(words: str, action: Callable[[], None]) -> Any:
-    button = ipywidgets.Button(description=words, layout=ipywidgets.Layout(width="auto"))
-    button.on_click(lambda _: action())
-    return button
 
 
 def _whole(name: str) -> list[int]:
@@ -261,11 +243,13 @@ def receptive_field(network: UNet, image: Greys, mask: Mask) -> None:
     """
     row, column = (round(float(places.mean())) for places in np.nonzero(mask))
     stages = list(fields.PLACES)
-    stage = ipywidgets.Dropdown(options=stages, value=stages[-1], description="look after")
+    stage = ipywidgets.Dropdown(
+        options=stages, value=stages[-1], description="look after", layout={"max_width": "90%"}
+    )
     controls = {
         "stage": stage,
-        "row": _slider("row", row, 0, image.shape[0] - 1, live=False),
-        "column": _slider("column", column, 0, image.shape[1] - 1, live=False),
+        "row": slider("row", row, 0, image.shape[0] - 1, live=False),
+        "column": slider("column", column, 0, image.shape[1] - 1, live=False),
     }
     known: dict[tuple[int, int], NDArray[np.float64]] = {}
 
@@ -339,9 +323,9 @@ def without_skips(
 def design(image: Greys, mask: Mask) -> None:
     """Sliders for the channels and the number of levels of a U-Net: its drawing, parameters and field."""
     row, column = (round(float(places.mean())) for places in np.nonzero(mask))
-    channels = _steps("channels of the first block", 16, [4, 8, 16, 32, 64])
+    channels = steps("channels", 16, [4, 8, 16, 32, 64])
     _live(
-        {"depth": _slider("levels", 4, 2, 6, live=False), "channels": channels},
+        {"depth": slider("levels", 4, 2, 6, live=False), "channels": channels},
         lambda depth, channels: fields.design_figure(image, (row, column), depth, channels),
         "The letter U of a network with 4 levels and 16 channels, its parameters above it, and on the slice "
         "the frame that a pixel on the stone sees.",
