@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from unet_helpers.exercises import by_heart
@@ -37,6 +39,11 @@ def controls(widget: Any, kind: str) -> list[Any]:
     """All controls of a class within a box, from top to bottom."""
     own = [widget] if type(widget).__name__ == kind else []
     return own + [found for child in getattr(widget, "children", ()) for found in controls(child, kind)]
+
+
+def widest(widget: Any) -> str:
+    """How wide the picture may become; never wider than the page."""
+    return str(controls(widget, "Image")[0].layout.max_width)
 
 
 def picture(widget: Any) -> bytes:
@@ -79,7 +86,9 @@ def test_the_slider_moves_the_frame(shown: list[Any]) -> None:
     move.convolution(np.eye(5), np.ones((3, 3)))
     widget, png, _ = shown[0]
     before = picture(widget)
-    assert png == before
+    small, large = (Image.open(io.BytesIO(data)).width for data in (png, before))
+    assert large / small == pytest.approx(move.LIVE_DPI / move.PAGE_DPI, rel=0.01)  # sharp in its own size
+    assert (controls(widget, "Image")[0].layout.width, widest(widget)) == (None, "98%")
     (slider,) = controls(widget, "IntSlider")
     slider.value = 8
     assert (slider.max, picture(widget) != before) == (8, True)
@@ -109,6 +118,7 @@ def test_every_slider_and_button_of_the_detector(shown: list[Any], monkeypatch: 
     widget = shown[0][0]
     nine, buttons = controls(widget, "IntSlider"), controls(widget, "Button")
     assert [slider.value for slider in nine] == [-1, 0, 1, -2, 0, 2, -1, 0, 1]
+    assert [label.value for label in controls(widget, "Label")] == [str(slider.value) for slider in nine]
     for n, slider in enumerate(nine, start=2):
         slider.value += 3
         assert len(tried) == n
@@ -117,6 +127,7 @@ def test_every_slider_and_button_of_the_detector(shown: list[Any], monkeypatch: 
         n = len(tried)
         button.click()
         assert [slider.value for slider in nine] == weights
+        assert [label.value for label in controls(widget, "Label")] == list(map(str, weights))
         assert len(tried) == n + 1  # nine sliders move, and it is one try
     (marked,) = controls(widget, "SelectionSlider")
     marked.value = 10

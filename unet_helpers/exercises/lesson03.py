@@ -107,6 +107,26 @@ _judge_convolve = is_function(
             _slid(lambda image, row, column: image[row : row + 1, column : column + 1], _sum),
             "your window is a single pixel; it must be 3 rows high and 3 columns wide.",
         ),
+        (
+            _slid(lambda image, row, column: image[row + 1 : row + 2, column + 1 : column + 2], _sum),
+            "your window is the pixel in the middle of the frame alone; all nine pixels count.",
+        ),
+        (
+            lambda image, kernel: image[:-2, :-2],
+            "this is the pixel in the frame's upper left corner, and the kernel has not been asked.",
+        ),
+        (
+            _slid(_window, lambda window, kernel: window.sum()),
+            "this is the sum of the nine pixels. Where is the kernel?",
+        ),
+        (
+            lambda image, kernel: image[:-2, :-2] * kernel[: image.shape[0] - 2, : image.shape[1] - 2],
+            "`row` and `column` move the frame over the image. The kernel stays whole, all nine numbers.",
+        ),
+        (
+            lambda image, kernel: _convolved(image, _SPOT),
+            "you have written down the numbers of one kernel. Use `kernel`, and it works for every one.",
+        ),
     ],
 )
 
@@ -114,8 +134,12 @@ convolve = Exercise(
     judge=_explained(
         _judge_convolve,
         {
-            "array element with a sequence": "you put nine products into one place: add them up first.",
-            "could not be broadcast": "your window is not 3 x 3 pixels large: from `row` to `row + 3`.",
+            "array element with a sequence": "you put several numbers into one place. It wants a single one, "
+            "the sum of all nine products.",
+            "shapes (0,0) (3,3)": "your window begins above and left of the image. `row` and `column` are "
+            "the frame's upper left corner, not its middle.",
+            "could not be broadcast": "the two that you multiply must both be 3 x 3: cut a window that "
+            "begins at `row` and `column` out of the image, and leave the kernel whole.",
             "0-dimensional": "you index the wrong thing: the window comes from the image.",
         },
     ),
@@ -129,7 +153,7 @@ convolve = Exercise(
     "            window = image[row : row + 3, column : column + 3]\n"
     "            output[row, column] = (window * kernel).sum()\n"
     "    return output\n",
-    because="Nine products and their sum, at every place: this loop is the heart of every network that sees.",
+    because="Nine products and their sum, at every place: a U-Net spends nearly all of its time on that.",
     name="lesson03.convolve",
 )
 
@@ -141,11 +165,16 @@ conv_parameters = Exercise(
             4608: "the weights are right; every output channel also has one bias.",
             4624: "there is one bias for every output channel, not for every input channel.",
             4609: "every output channel has a bias of its own, not all of them one.",
-            9216: "each weight was counted twice, or each kernel has a bias for every weight.",
-            5120: "there is one bias for every output channel, not one for every kernel.",
+            9216: "each weight was counted twice, or has a bias; a bias belongs to an output channel.",
+            5120: "there is one bias for every output channel, not one for every table of nine.",
             320: "each kernel must look at all 16 input channels, so it has 16 x 9 weights, not 9.",
             288: "each kernel must look at all 16 input channels, so it has 16 x 9 weights, not 9.",
             304: "you have one kernel over all input channels; every output channel has its own.",
+            4656: "the biases are too many: one for every output channel, none for the input channels.",
+            2320: "this would be a layer from 16 to 16 channels; yours ends with 32.",
+            9248: "this would be a layer from 32 to 32 channels; yours begins with 16.",
+            160: "each kernel must look at all 16 input channels, and there are 32 kernels.",
+            144: "these are the weights of one output channel; there are 32 of them, and each has a bias.",
             176: "this is one output channel and its biases; there are 32 of them.",
             145: "this is one output channel with its bias; there are 32 of them.",
             512: "this would be right for a 1x1 convolution without bias; a 3x3 kernel has nine positions.",
@@ -154,30 +183,35 @@ conv_parameters = Exercise(
             1568: "a 3x3 kernel has nine positions, not three.",
         },
     ),
-    hint_text="How many kernels are there? One for every pair of an input and an output channel. How many "
-    "numbers has each? The biases come on top: one for each output channel.",
-    solution_text="answer = 16 * 32 * 9 + 32  # 512 kernels of 9 numbers, and 32 biases\n",
-    because="512 kernels of nine weights, and 32 biases. Double both channels and it is four times as much.",
+    hint_text="Start with one of the 32 kernels. It has a table of nine weights for each of the 16 input "
+    "channels. Then take all 32 of them. The biases come on top: one for each output channel.",
+    solution_text="answer = 16 * 32 * 9 + 32  # 32 kernels of 16 tables of 9, and 32 biases\n",
+    because="32 kernels, each with 16 tables of nine weights, and 32 biases. Double the channels on both "
+    "sides, and it is about four times as much.",
     name="lesson03.conv_parameters",
 )
 
 decoder_channels = Exercise(
     judge=is_number(
-        64,
+        96,
         slips={
-            32: "this is one of the two parts that meet, or what leaves the block; how much enters it?",
-            96: "what comes from below first passes the up-convolution, which halves its channels.",
-            128: "one part has 32 channels, the copy. Does the other still have as many as below?",
-            48: "the copy keeps all its channels; only what comes from below is halved.",
+            64: "this is what comes from below, or what enters after an up-convolution. Plain enlarging "
+            "keeps all 64 channels, and the copy comes on top.",
+            32: "this is the copy alone, or what leaves the block; how much enters it?",
+            128: "the copy is made one level above what comes from below: it has fewer channels than that.",
+            48: "you have halved something; plain enlarging keeps all channels, and so does the copy.",
+            80: "the copy keeps all its channels, too: nothing is halved here.",
             16: "channels that are laid on top of each other become more, not fewer.",
-            1024: "channels are laid on top of each other: they add, they do not multiply.",
+            192: "this is the step one level lower. Look at the block with 32 channels.",
+            160: "the 128 belong to the bottleneck, one level too low: look at the block just below.",
             2048: "channels are laid on top of each other: they add, they do not multiply.",
         },
     ),
-    hint_text="Two tensors meet: the copy with 32 channels, and the output of the up-convolution, which has "
-    "half the channels of what comes from below. `torch.cat` lays them on top of each other.",
-    solution_text="answer = 32 + 64 // 2  # the copy, and what came up from below\n",
-    because="32 of the copy and 32 from below enter; the block then makes 32 of them again.",
+    hint_text="Two tensors meet: the copy, whose channels stand below the dashed arrow, and what comes from "
+    "the block below, here with all its channels. `torch.cat` lays them on top of each other.",
+    solution_text="answer = 64 + 32  # all that comes from below, and the copy\n",
+    because="64 from below and 32 from the copy. The up-convolution halves the 64, so in our network 64 "
+    "enter, half of them from each side.",
     name="lesson03.decoder_channels",
 )
 
@@ -193,6 +227,8 @@ class _Double:
         halves = features[:, ::2] + features[:, 1::2]
         return halves.repeat_interleave(2, 2).repeat_interleave(2, 3)
 
+    forward = __call__
+
 
 class _Mix:
     """Stands in for a block: any number of channels in, one out, each channel with a weight of its own."""
@@ -204,6 +240,8 @@ class _Mix:
         weights = torch.arange(1.0, features.shape[1] + 1)[:, None, None]
         mixed: Tensor = (features * weights).sum(1, keepdim=True)
         return mixed
+
+    forward = __call__
 
 
 Step = Callable[[Tensor, Tensor, Any, Any], Tensor]
@@ -258,6 +296,18 @@ _STEP_SLIPS: list[tuple[Step, str]] = [
         lambda features, copy, up, merge: merge(torch.cat([copy, up(features)], dim=3)),
         "axis 3 is the width: you put one beside the other. Channels are axis 1.",
     ),
+    (
+        lambda features, copy, up, merge: torch.cat([copy, merge(up(features))], dim=1),
+        "you merge before the copy has come. First the pile, then `merge` around it.",
+    ),
+    (
+        lambda features, copy, up, merge: features,
+        "nothing has happened to `features` yet: enlarge, lay the copy on top, merge.",
+    ),
+    (
+        lambda features, copy, up, merge: copy,
+        "this is the copy as it came. What comes from below belongs to it.",
+    ),
 ]
 
 go_up = Exercise(
@@ -266,9 +316,15 @@ go_up = Exercise(
             cases=[_step(2, 4)], hidden=[_step(4, 2), _step(2, 6)], tolerance=1e-3, slips=_STEP_SLIPS
         ),
         {
-            "Sizes of tensors must match": "the copy is twice as high as what comes from below: enlarge it.",
+            "Sizes of tensors must match": "the copy is twice as high as `features`: send `features`, and "
+            "only it, through `up` before the two meet.",
             "must match the size of tensor": "the two differ in size: enlarge what comes from below first.",
-            "must be tuple of Tensors": "`torch.cat` wants its tensors in a list: `cat([a, b], dim=1)`.",
+            "must be tuple of Tensors": "`torch.cat` wants a list of tensors: `torch.cat([a, b], dim=1)`.",
+            "got (1, 1, 2, 4, 4)": "`torch.stack` makes a new axis. The pile grows along one that is there: "
+            "`torch.cat`.",
+            "_Mix.__call__": "`merge` takes one tensor: make one of the two first.",
+            "'list' object has no attribute": "a list is not a tensor yet: `torch.cat` makes one of the two.",
+            "numpy.ndarray": "NumPy makes an array of them; for tensors there is `torch.cat`.",
         },
     ),
     hint_text="Work from the inside out: first `up(features)`; then `torch.cat([..., ...], dim=1)` with the "

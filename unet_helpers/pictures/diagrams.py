@@ -147,7 +147,7 @@ def unet_diagram(
         _draw_step(ax, boxes[-i - 2], boxes[-i - 1], down=False)
         _draw_copy(ax, boxes[i], boxes[-1 - i], stages[i].out_channels)
     shapes = (f"{in_channels} x {size[0]} x {size[1]}", f"{out_channels} x {size[0]} x {size[1]}")
-    _draw_ends(ax, boxes, shapes, unshuffle)
+    _draw_ends(ax, boxes, shapes, unshuffle, length=0.12 * depth)
     _add_legend(ax, depth)
     return ax
 
@@ -196,28 +196,30 @@ def _draw_copy(ax: Axes, here: Rectangle, there: Rectangle, n_channels: int) -> 
     _arrow(ax, (start, y), (end, y), color=COLOURS["copy"], linestyle="--")
     ax.text(
         (start + end) / 2,
-        y + 0.05,
+        y - 0.05,  # below the arrow: above it stand the shapes of both blocks
         f"copy of {n_channels}",
         ha="center",
-        va="bottom",
+        va="top",
         fontsize=9,
         color="#8a3a67",
     )
 
 
-def _draw_ends(ax: Axes, boxes: list[Rectangle], shapes: tuple[str, str], unshuffle: int) -> None:
-    """The image that enters on the left and the numbers that leave on the right."""
+def _draw_ends(
+    ax: Axes, boxes: list[Rectangle], shapes: tuple[str, str], unshuffle: int, length: float
+) -> None:
+    """The image that enters on the left and the numbers that leave on the right, by arrows of some length."""
     left, right = boxes[0].get_x(), boxes[-1].get_x() + boxes[-1].get_width()
-    _arrow(ax, (left - 0.4, 0), (left, 0), color=COLOURS["step"])
-    _arrow(ax, (right, 0), (right + 0.4, 0), color=COLOURS["step"])
+    _arrow(ax, (left - length, 0), (left, 0), color=COLOURS["step"])
+    _arrow(ax, (right, 0), (right + length, 0), color=COLOURS["step"])
     for x, side, name, shape in (
-        (left - 0.43, "right", "image", shapes[0]),
-        (right + 0.43, "left", "output", shapes[1]),
+        (left - length - 0.03, "right", "image", shapes[0]),
+        (right + length + 0.03, "left", "output", shapes[1]),
     ):
         ax.text(x, 0, f"{name}\n{shape}", ha=side, va="center", fontsize=9)
     if unshuffle > 1:
-        ax.text(left - 0.2, -0.06, "fold", ha="center", va="top", fontsize=9)
-        ax.text(right + 0.2, -0.06, "unfold", ha="center", va="top", fontsize=9)
+        ax.text(left - length / 2, -0.06, "fold", ha="center", va="top", fontsize=9)
+        ax.text(right + length / 2, -0.06, "unfold", ha="center", va="top", fontsize=9)
 
 
 def _add_legend(ax: Axes, depth: int) -> None:
@@ -239,5 +241,6 @@ def _add_legend(ax: Axes, depth: int) -> None:
     ax.legend(
         handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=2, frameon=False, fontsize=9
     )
-    ax.set(xlim=(-1.45, 2 * (depth - 1) + 1.45), ylim=(-depth + 0.55, 0.55))
+    margin = 0.45 + 0.27 * depth  # room for the words at both ends
+    ax.set(xlim=(-margin, 2 * (depth - 1) + margin), ylim=(-depth + 0.55, 0.55))
     ax.set_axis_off()

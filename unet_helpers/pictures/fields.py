@@ -80,6 +80,7 @@ def field_after(stage: str, position: int) -> tuple[int, int]:
 def field_figure(
     image: NDArray[np.uint8], weights: NDArray[np.float64], stage: str, row: int, column: int
 ) -> Figure:
+    """A slice (H, W) twice: framed, what a pixel can see after a stage; coloured, what its answer needs."""
     figure = plain_figure(10, 4.9)
     left, right = figure.subplots(1, 2)
     (top, bottom), (start, end) = field_after(stage, row), field_after(stage, column)
@@ -98,6 +99,7 @@ def field_figure(
 
 
 def design_figure(image: NDArray[np.uint8], pixel: tuple[int, int], depth: int, channels: int) -> Figure:
+    """The letter U of a network, its parameters, and the part of a slice (H, W) that an output pixel sees."""
     figure = plain_figure(13, 5)
     left, right = figure.subplots(1, 2, width_ratios=(2.6, 1))
     unet_diagram(channels, depth, image.shape, ax=left)
@@ -106,9 +108,12 @@ def design_figure(image: NDArray[np.uint8], pixel: tuple[int, int], depth: int, 
     left.set_title(f"{n:,} parameters")
     (top, bottom), (start, end) = (receptive_field_px(depth, place) for place in pixel)
     right.imshow(image, cmap="gray", vmin=0, vmax=255)
-    frame = Rectangle((start - 0.5, top - 0.5), end - start + 1, bottom - top + 1, fill=False)
+    height, width = image.shape
+    whole = top <= 0 and start <= 0 and bottom >= height - 1 and end >= width - 1
+    right.set_title(f"sees {bottom - top + 1} x {end - start + 1} pixels" + ": the whole slice" * whole)
+    top, start, bottom, end = max(top, 0), max(start, 0), min(bottom, height - 1), min(end, width - 1)
+    frame = Rectangle((start - 0.5, top - 0.5), end - start + 1, bottom - top + 1, fill=False, clip_on=False)
     frame.set(edgecolor="#e69f00", linewidth=2.5)
     right.add_patch(frame)
-    right.set(xticks=[], yticks=[], xlim=(-0.5, image.shape[1] - 0.5), ylim=(image.shape[0] - 0.5, -0.5))
-    right.set_title(f"sees {bottom - top + 1} x {end - start + 1} pixels")
+    right.set(xticks=[], yticks=[], xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     return figure

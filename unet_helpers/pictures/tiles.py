@@ -61,6 +61,7 @@ def draw_tiles(
         if known:
             ax.add_patch(Rectangle((column, row), 1, 1, facecolor=face, alpha=alpha, linewidth=0))
             text = f"{number:.0f}" if float(number).is_integer() else f"{number:.1f}"
+            text = "1/9" if abs(number - 1 / 9) < 1e-9 else text  # 0.1 would be wrong: nine of them are 1
             ink = "white" if colours is None and number > 0 and alpha > 0.45 else "black"
             ax.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=12, color=ink)
     ax.set(xlim=(-0.08, numbers.shape[1] + 0.08), ylim=(numbers.shape[0] + 0.08, -0.08), aspect="equal")
@@ -171,7 +172,7 @@ def concat_sheets(n_copied: int = 3, n_raised: int = 3) -> Figure:
                 Rectangle(corner, 1.3, 1.0, facecolor=colour, edgecolor="#222222", linewidth=1, zorder=i)
             )
         ax.text(left + 0.8, -0.15, words, ha="center", va="top", fontsize=10)
-    ax.text(2.35, 0.6, "+", fontsize=20, ha="center", va="center")
+    ax.text(2.35, 0.6, "and", fontsize=12, ha="center", va="center")  # no plus: nothing is added up
     ax.add_patch(
         FancyArrowPatch((5.0, 0.6), (6.7, 0.6), arrowstyle="-|>", mutation_scale=16, color="#444444")
     )

@@ -20,6 +20,7 @@ from unet_helpers.model import UNet
 from unet_helpers.pictures import diagrams, features, fields, kernels, tiles
 from unet_helpers.plotting import overlay
 from unet_helpers.transforms import to_tensor
+from unet_helpers.widgets.controls import button, numbered, slider, steps
 from unet_helpers.widgets.still import show
 
 __all__ = [
@@ -41,6 +42,8 @@ __all__ = [
 Greys = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
+PAGE_DPI, LIVE_DPI = 64, 92  # of pictures kept in the notebook, and of those that a control changes
+
 
 def _live(
     controls: Mapping[str, Any],
@@ -55,35 +58,36 @@ def _live(
         controls: Widgets by the name of the argument that their value becomes.
         draw: Returns a figure, or None to leave the picture as it is.
         sentence: What the first picture shows.
-        box: How the controls are laid out; a column if None.
+        box: Controls laid out; a column if None.
         photo: Write JPEG: a quarter of the size for noisy CT pictures.
     """
-    kind = "jpeg" if photo else "png"
-    picture = ipywidgets.Image(format=kind, layout=ipywidgets.Layout(width="100%", max_width="1000px"))
+    own_size = ipywidgets.Layout(max_width="98%", align_self="flex-start")  # sharp where the page is wide
+    picture = ipywidgets.Image(format="jpeg" if photo else "png", layout=own_size)
 
-    def redraw(change: Any = None) -> None:
+    def redraw(change: Any = None) -> Figure | None:
         figure = draw(**{name: control.value for name, control in controls.items()})
-        if figure is None:
-            return
-        picture.value = _encoded(figure, photo)
+        if figure is not None:
+            picture.value = _encoded(figure, photo, LIVE_DPI)
+        return figure
 
-    redraw()
+    first = redraw()
+    assert first is not None
     for control in controls.values():
         control.observe(redraw, names="value")
     show(
         ipywidgets.VBox([box or ipywidgets.VBox(list(controls.values())), picture]),
-        bytes(picture.value),
+        _encoded(first, photo),
         sentence,
     )
 
 
-def _encoded(figure: Figure, photo: bool) -> bytes:
+def _encoded(figure: Figure, photo: bool, dpi: int = PAGE_DPI) -> bytes:
     """A small JPEG for a picture with CT in it, else a PNG of 64 colours: a lesson has room for 300 kB."""
     figure.patch.set_facecolor("white")
-    picture = Image.open(io.BytesIO(figure_png(figure, 64))).convert("RGB")
+    picture = Image.open(io.BytesIO(figure_png(figure, dpi))).convert("RGB")
     buffer = io.BytesIO()
     if photo:
-        picture.save(buffer, "JPEG", quality=40, optimize=True)
+        picture.save(buffer, "JPEG", quality=40 if dpi == PAGE_DPI else 80, optimize=True)
     else:
         picture.quantize(64, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
@@ -94,29 +98,14 @@ def _show(figure: Figure, sentence: str, photo: bool = False) -> None:
     show(None, _encoded(figure, photo), sentence)
 
 
-def _slider(words: str, value: int, low: int, high: int, live: bool = True) -> Any:
-    return ipywidgets.IntSlider(
-        value=value, min=low, max=high, description=words, continuous_update=live,
-        style={"description_width": "initial"}, layout=ipywidgets.Layout(width="95%", max_width="520px"),
-    )  # fmt: skip
-
-
-def _steps(words: str, value: int, options: Sequence[int]) -> Any:
-    return ipywidgets.SelectionSlider(
-        options=list(options), value=value, description=words, style={"description_width": "initial"},
-        layout=ipywidgets.Layout(width="95%", max_width="520px"),
-    )  # fmt: skip
-
-
 # ------------------------------------------------------------------------------------------- the parts
 def convolution(image: ArrayLike, kernel: ArrayLike) -> None:
     """A slider that moves a kernel (3, 3) over a small image (H, W), with the nine products at each place."""
     n_places = tiles.slide(image, kernel).size
-    start = 0
     _live(
-        {"place": _slider("place of the frame", start, 0, n_places - 1)},
+        {"place": slider("place of the frame", 0, 0, n_places - 1)},
         lambda place: tiles.convolution_steps(image, kernel, place),
-        f"Number tiles: the orange frame lies on place {start} of the image. Its nine numbers times the "
+        "Number tiles: the orange frame lies on place 0 of the image. Its nine numbers times the "
         "nine of the kernel give nine products, and their sum is one number of the output.",
     )
 
@@ -139,9 +128,9 @@ def detector(image: Greys, mask: Mask, start: str = "edge") -> None:
         mask: Its stones, bool (H, W).
         start: One of `kernels.KERNELS`.
     """
-    layout = ipywidgets.Layout(width="31%", min_width="90px")
-    nine = [ipywidgets.IntSlider(value=weight, min=-9, max=9, layout=layout) for weight in _whole(start)]
-    marked = _steps("pixels to mark", 50, [3, 5, 10, 20, 50, 100, 200, 500, 1000, 3000])
+    layout = ipywidgets.Layout(flex="1 1 64px", min_width="0", margin="2px")
+    nine = [ipywidgets.IntSlider(value=w, min=-9, max=9, readout=False, layout=layout) for w in _whole(start)]
+    marked = steps("pixels to mark", 50, [3, 5, 10, 20, 50, 100, 200, 500, 1000, 3000])
     pressed = ipywidgets.IntText(0)  # not shown; counts presses of a button, which moves all nine at once
     moving = [False]
     tried: list[float] = []
@@ -156,27 +145,22 @@ def detector(image: Greys, mask: Mask, start: str = "edge") -> None:
 
     def put(weights: Sequence[int]) -> None:
         moving[0] = True
-        for slider, weight in zip(nine, weights, strict=True):
-            slider.value = weight
+        for one, weight in zip(nine, weights, strict=True):
+            one.value = weight
         moving[0] = False
         pressed.value += 1
 
-    rows = [ipywidgets.HBox(nine[i : i + 3], layout=ipywidgets.Layout(max_width="640px")) for i in (0, 3, 6)]
-    buttons = ipywidgets.HBox([_button(name, partial(put, _whole(name))) for name in kernels.KERNELS])
+    cells, across = [numbered(one) for one in nine], ipywidgets.Layout(max_width="640px")
+    rows = [ipywidgets.HBox(cells[i : i + 3], layout=across) for i in (0, 3, 6)]
+    buttons = ipywidgets.HBox([button(name, partial(put, _whole(name))) for name in kernels.KERNELS])
     _live(
-        {"n_marked": marked, "pressed": pressed} | {f"w{i}": slider for i, slider in enumerate(nine)},
+        {"n_marked": marked, "pressed": pressed} | {f"w{i}": one for i, one in enumerate(nine)},
         draw,
         "A CT slice with the 50 strongest answers of the edge kernel marked: they lie on the rims of bones, "
         "none on the ringed stone, and the Dice is 0. A curve beside it collects the Dice of all positions.",
         ipywidgets.VBox([*rows, marked, buttons]),
         photo=True,
     )
-
-
-def _button(words: str, action: Callable[[], None]) -> Any:
-    button = ipywidgets.Button(description=words, layout=ipywidgets.Layout(width="auto"))
-    button.on_click(lambda _: action())
-    return button
 
 
 def _whole(name: str) -> list[int]:
@@ -258,14 +242,16 @@ def receptive_field(network: UNet, image: Greys, mask: Mask) -> None:
         mask: Its stones, bool (H, W); the first pixel looked at is the stone's middle.
     """
     row, column = (round(float(places.mean())) for places in np.nonzero(mask))
-    stage = ipywidgets.Dropdown(options=list(fields.PLACES), value="the whole network", description="after")
+    stages = list(fields.PLACES)
+    stage = ipywidgets.Dropdown(
+        options=stages, value=stages[-1], description="look after", layout={"max_width": "90%"}
+    )
     controls = {
         "stage": stage,
-        "row": _slider("row", row, 0, image.shape[0] - 1, live=False),
-        "column": _slider("column", column, 0, image.shape[1] - 1, live=False),
+        "row": slider("row", row, 0, image.shape[0] - 1, live=False),
+        "column": slider("column", column, 0, image.shape[1] - 1, live=False),
     }
-    weights = fields.reach(network, to_tensor(image)[None], row, column)
-    known = {(row, column): weights}
+    known: dict[tuple[int, int], NDArray[np.float64]] = {}
 
     def draw(stage: str, row: int, column: int) -> Figure:
         if (row, column) not in known:
@@ -275,8 +261,8 @@ def receptive_field(network: UNet, image: Greys, mask: Mask) -> None:
     _live(
         controls,
         draw,
-        "A CT slice with an orange frame around all that the output pixel on the stone can see, most of the "
-        "body, and beside it what the trained network's answer there depends on: mostly what lies near.",
+        "A CT slice with an orange frame around all that the output pixel on the stone can see, a large "
+        "part of the body, and beside it what the trained network's answer there depends on, mostly near it.",
         photo=True,
     )
 
@@ -290,19 +276,16 @@ def found(image: Greys, mask: Mask, marked: Tensor) -> None:
     lens = features.lens_around(mask, 48)
     score = float(dice(prediction, mask))
     overlay(image[lens], prediction=prediction[lens], target=mask[lens], ax=near, title=f"Dice {score:.2f}")
-    _show(
-        figure,
-        f"The slice and what the network marks; enlarged, they meet the stone: Dice {score:.2f}.",
-        photo=True,
-    )
+    meets = "meets the stone" if (prediction & mask).any() else "misses the stone"
+    _show(figure, f"What the network marks in the slice; it {meets}: Dice {score:.2f}.", photo=True)
 
 
 def feature_maps(levels: Sequence[Tensor], mask: Mask) -> None:
     """A row of feature maps for every level, (1, C, h, w) each: the channels that tell most of the stone."""
     _show(
         features.feature_maps(levels, mask),
-        "Feature maps of four levels. At the top outlines and dots of the slice can be recognised; at the "
-        "bottom 16 x 16 coarse squares are left, and in several of them the one at the stone glows.",
+        "Feature maps of four levels, a row each, with a ring at the stone. At the top outlines and dots of "
+        "the slice can be recognised; at the bottom 16 x 16 coarse squares are left, some of them glowing.",
         photo=True,
     )
 
@@ -324,27 +307,27 @@ def without_skips(
         marked: Step of the answers.
     """
     masks = {name: answer[:, 0].numpy() for name, answer in answers.items()}
+    met = [f"{name} {int((a & truth).flatten(1).any(1).sum())}" for name, a in answers.items()]
     _show(
         features.skip_patches(patches[:, 0].numpy(), truth[:, 0].numpy(), masks),
-        "Six patches in two rows. With the copies all six stones are outlined well. Without them the giant "
-        "stone is, and each of the five small ones is missed, with a Dice of 0.",
+        f"Patches, the giant stone first, a row a network. Stones met at step {marked}: {', '.join(met)}.",
         photo=True,
     )
     _show(
         features.skip_curves(curves, marked),
-        "Dice against training step. With the copies both curves rise at once. Without them the Dice of all "
-        "six together rises early too, while that of the small stones stays at 0 for a long time.",
+        "Dice against training step, a thin curve for all six patches together and a thick one for the five "
+        "small stones. Without the copies the thin curve rises early and the thick one stays at 0 for long.",
     )
 
 
 def design(image: Greys, mask: Mask) -> None:
     """Sliders for the channels and the number of levels of a U-Net: its drawing, parameters and field."""
     row, column = (round(float(places.mean())) for places in np.nonzero(mask))
-    channels = _steps("channels of the first block", 16, [4, 8, 16, 32, 64])
+    channels = steps("channels", 16, [4, 8, 16, 32, 64])
     _live(
-        {"depth": _slider("levels", 4, 2, 6, live=False), "channels": channels},
+        {"depth": slider("levels", 4, 2, 6, live=False), "channels": channels},
         lambda depth, channels: fields.design_figure(image, (row, column), depth, channels),
-        "The letter U of a network with 4 levels and 16 channels, 482,932 parameters, and on the slice the "
-        "frame that a pixel on the stone sees.",
+        "The letter U of a network with 4 levels and 16 channels, its parameters above it, and on the slice "
+        "the frame that a pixel on the stone sees.",
         photo=True,
     )
