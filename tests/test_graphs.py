@@ -127,12 +127,17 @@ def test_another_network_is_recorded_anew(played):
 
 
 def test_a_step_that_cannot_be_recorded_goes_on_plainly_and_says_so(played, monkeypatch, capsys):
+    kept: list[str] = []
+
     @contextmanager
     def refuse(graph):
         yield
         raise RuntimeError("operation not permitted when stream is capturing\nand 80 lines more")
 
     monkeypatch.setattr(torch.cuda, "graph", refuse)
+    usual = SimpleNamespace(clone_state=lambda: "as it is", graphsafe_set_state=kept.append)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "default_generators", [usual])
     plain, run, sampler = make_run(ByHand()), make_run(ByHand()), make_sampler()
     step = graphs.GraphedStep(run)
     for _ in range(graphs.WARM_UP + 3):
@@ -141,6 +146,7 @@ def test_a_step_that_cannot_be_recorded_goes_on_plainly_and_says_so(played, monk
     for ours, theirs in zip(run.model.parameters(), plain.model.parameters(), strict=True):
         assert torch.equal(ours, theirs)
     said = capsys.readouterr().out
+    assert kept == ["as it is"]  # or whoever draws on the GPU next would be told of a recording
     assert said.count("cannot be recorded as a CUDA graph (operation not permitted when stream is cap") == 1
 
 
@@ -173,12 +179,3 @@ def test_only_one_gpu_and_a_known_augmentation_are_recorded(monkeypatch):
             assert graphs.step_function(run) is train_step
     run.config = training.TrainConfig(cuda_graphs="off")
     assert graphs.step_function(run) is train_step
-
-
-def test_a_step_in_float16_is_recorded_when_asked_for_alone(monkeypatch):
-    run = make_run(None)
-    run.device, run.scaler = torch.device("cuda"), torch.amp.GradScaler("cpu")
-    monkeypatch.setattr(graphs, "GraphedStep", lambda run: "recorded")
-    assert graphs.step_function(run) is train_step
-    run.config = training.TrainConfig(cuda_graphs="on")
-    assert graphs.step_function(run) == "recorded"

@@ -38,14 +38,9 @@ Changes = tuple[Callable[..., Tensor], Callable[..., tuple[Tensor, Tensor]]]
 
 
 def step_function(run: Run) -> Step:
-    """`train_step`, or a `GraphedStep` in its place, as `config.cuda_graphs` says.
-
-    "auto" records on a single CUDA GPU that computes in bfloat16, where the same losses were measured. A step
-    in float16, with its gradient scaler, is recorded with "on" alone: no card has shown it yet.
-    """
-    choice = run.config.cuda_graphs
+    """`train_step`, or on a single CUDA GPU a `GraphedStep` in its place, as `config.cuda_graphs` says."""
     able = run.device.type == "cuda" and run.world_size == 1 and changes_of(run.augment) is not None
-    if not able or choice == "off" or (choice == "auto" and run.scaler.is_enabled()):
+    if not able or run.config.cuda_graphs == "off":
         return training.train_step
     return GraphedStep(run)
 
@@ -79,6 +74,7 @@ class GraphedStep:
         self.draw, self.change = cast(Changes, changes_of(run.augment))
         self.works = True
         self.noise = torch.Generator(run.device)
+        self.stream = torch.cuda.Stream(run.device)  # type: ignore[no-untyped-call]
         self.rate = torch.zeros((), device=run.device)
         self.forget()
 
@@ -108,7 +104,7 @@ class GraphedStep:
     def _plain(self, run: Run, sampler: PatchSampler) -> None:
         self.n_plain += 1
         # not on the usual stream, as the documentation asks of what comes before a recording
-        stream = torch.cuda.Stream(run.device)  # type: ignore[no-untyped-call]
+        stream = self.stream
         stream.wait_stream(torch.cuda.current_stream(run.device))
         with torch.cuda.stream(stream):
             training.train_step(run, sampler)
@@ -139,6 +135,8 @@ class GraphedStep:
             reason = str(error).strip().partition("\n")[0]
             say(f"This step cannot be recorded as a CUDA graph ({reason}); going on step by step.")
             run.scaler = _as_before(run.scaler, run.device)
+            usual = torch.cuda.default_generators[torch.cuda.current_device()]
+            usual.graphsafe_set_state(usual.clone_state())  # it takes itself for one that is recorded
         finally:
             for group in run.optimiser.param_groups:  # for the checkpoints
                 group["capturable"] = False
