@@ -20,7 +20,6 @@ from unet_helpers.engine.checks import check_image, check_per_image
 from unet_helpers.engine.figures import new_figure, plain_figure
 from unet_helpers.metrics import dice, label_stones
 from unet_helpers.pictures.styles import ERROR_KINDS, STYLES, Style, error_codes
-from unet_helpers.training import running_average
 
 __all__ = [
     "contact_sheet",
@@ -197,6 +196,8 @@ def plot_history(history: Sequence[Mapping[str, float]], ax: Axes | None = None)
     Returns:
         The axes of the loss; the Dice is on a twin axis that shares its steps.
     """
+    from unet_helpers.training import running_average  # here, so that pictures wait for no torch
+
     ax = ax or new_figure(7, 3.8).subplots()
     loss, score = STYLES["miss"].hex, "#0072b2"  # vermillion and blue of the same colour set
     step, train_loss, val_dice = (
