@@ -190,9 +190,7 @@ def tests(bench: Bench) -> None:
     )
     (bench.report.folder / "pytest.txt").write_text(done.stdout + done.stderr, "utf-8")
     table = bench.report.table("tests", "`pytest -m gpu`", ["test", "result"])
-    for result, name in re.findall(
-        r"^(PASSED|FAILED|ERROR) \S+::(\S+)", done.stdout, re.MULTILINE
-    ):
+    for result, name in re.findall(r"^(PASSED|FAILED|ERROR) \S+::(\S+)", done.stdout, re.MULTILINE):
         bench.report.add(table, name, result.lower())
     bench.report.note(table, (done.stdout.strip().splitlines() or ["no output"])[-1].strip("= "))
 

@@ -53,7 +53,6 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 SAVE_EVERY_SECONDS = 60
 AVERAGE_WEIGHT = 0.2  # of the newest validation in the running average that chooses the weights
-VALIDATION_BATCH = 16
 VALIDATION_CHUNK = 256  # images whose probabilities are in memory at once
 GPU_BATCH = 48  # patches a step that keep a GPU busy; with fewer it waits for the next step most of the time
 
@@ -225,7 +224,7 @@ def validate(run: Run) -> float:
     (images, masks), scores = run.val, list[float]()
     for first in range(0, len(images), VALIDATION_CHUNK):
         some = range(first, min(first + VALIDATION_CHUNK, len(images)))
-        probabilities = predict_all(run.model, [images[i] for i in some], VALIDATION_BATCH)  # (H, W) each
+        probabilities = predict_all(run.model, [images[i] for i in some], batch_size=16)  # (H, W) each
         answers = zip(some, probabilities, strict=True)
         scores += [float(dice(p >= 0.5, masks[i])) for i, p in answers if masks[i].any()]
         if run.snapshots:
