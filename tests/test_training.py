@@ -717,11 +717,11 @@ def test_ctrl_c_while_images_are_read_leaves_the_run_as_it_was(
 def test_ctrl_c_in_the_validation_ends_it_whole(whole, pairs: Pairs, tmp_path: Path, monkeypatch):
     real, calls = training.predict_all, []
 
-    def press(*args):
+    def press(*args, **options):
         calls.append(1)
         if len(calls) == 1:
             signal.raise_signal(signal.SIGINT)
-        return real(*args)
+        return real(*args, **options)
 
     monkeypatch.setattr(training, "predict_all", press)
     assert [epoch["step"] for epoch in train(pairs, tmp_path)] == [2] and run_status(tmp_path).has_best
