@@ -29,7 +29,7 @@ ASKED = re.compile(r"Your guess: (.+?\?) (?:From|One of)", re.DOTALL)
 TOLD = re.compile(r"or look now\. It is (.+)", re.DOTALL)
 
 LESSON_ROW = re.compile(r"^\| \[\d\. [^|]*\]\(notebooks/(\w+\.ipynb)\) \| ([^|]*) \| [^|]* \|$", re.MULTILINE)
-TOTAL_ROW = re.compile(r"^\| all of them \| ([^|]*) \| [^|]* \|$", re.MULTILINE)
+TOTAL_ROW = re.compile(r"^\| all of them \|([^|]*)\| [^|]* \|$", re.MULTILINE)
 EXERCISE_ROW = re.compile(r"^\| [^|]* \| `(lesson\d\d\.\w+)` \|", re.MULTILINE)
 PLAN = re.compile(r"(<!-- plan (\d+) min -->\n)(.+?)(<!-- /plan -->)", re.DOTALL)
 PLAN_ROW = re.compile(r"^\| [\d:]+ \| (\d+) \| ([^|]*) \|(.*)\|$")
@@ -183,7 +183,7 @@ def refreshed(text: str, lessons: Sequence[Lesson]) -> str:
 
     text = LESSON_ROW.sub(lesson_row, text)
     total = sum(one.minutes for one in lessons)
-    text = TOTAL_ROW.sub(lambda row: f"| all of them | {row[1]} | {total} |", text)
+    text = TOTAL_ROW.sub(lambda row: f"| all of them |{row[1]}| {total} |", text)
     text = EXERCISE_ROW.sub(lambda row: f"| {places.get(row[1], '?')} | `{row[1]}` |", text)
     text = PLAN.sub(lambda plan: plan[1] + _plan(plan[3], int(plan[2]), by_number) + plan[4], text)
     for name, write in WHOLE_PLACES.items():
@@ -236,7 +236,7 @@ def _sections(lessons: Sequence[Lesson]) -> str:
     ]
     for one in lessons:
         parts = [
-            f"{f'{one.number}.{part.number} ' if part.number else ''}{part.title} {part.minutes}"
+            f"{f'{one.number}.{part.number} ' if part.number else ''}{part.title} ({part.minutes})"
             for part in one.sections.values()
         ]
         link = f"[{one.number}. {one.title}](notebooks/{one.name})"
