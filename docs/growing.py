@@ -51,7 +51,8 @@ def outline(mask: np.ndarray) -> np.ndarray:
     for axis in (0, 1):
         for shift in (-3, 3):
             inside &= np.roll(mask, shift, axis)
-    return mask & ~inside
+    edge: np.ndarray = mask & ~inside
+    return edge
 
 
 def painted(grey: np.ndarray, probability: np.ndarray) -> Image.Image:
