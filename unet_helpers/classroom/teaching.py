@@ -213,13 +213,11 @@ def _plan(table: str, length: int, lessons: Mapping[int, Lesson]) -> str:
 
 
 def _named(what: str, minutes: int, lessons: Mapping[int, Lesson]) -> tuple[str, int]:
-    """A row's first words and minutes, from the lesson or the section that it names, if it names one."""
+    """A row's first words and minutes, from the lesson or section that it names; a lesson to come waits."""
     place, whole = PLACE.match(what), WHOLE.match(what)
     if whole:
         lesson = lessons.get(int(whole[1]))
-        if lesson is None:
-            raise ValueError(f"a plan must name lessons that are there, got {what!r}.")
-        return f"Lesson {lesson.number}: {lesson.title}", lesson.minutes
+        return (f"Lesson {lesson.number}: {lesson.title}", lesson.minutes) if lesson else (what, minutes)
     if place is None:
         return what, minutes
     lesson = lessons.get(int(place[1]))
