@@ -215,7 +215,7 @@ def test_the_texts_follow_the_lessons(root: Path, capsys: pytest.CaptureFixture[
     ]
     assert "| 2.2 | `lesson02.why` | a | b | c |" in rows and rows[-1] == "last"
     assert "| 2.1 | How many? | 3. So. |" in rows and "old" not in rows
-    assert "Set-up (2) · 2.1 How many? (7) · 2.2 And why? (3) |" in text
+    assert "Set-up (2) · 2.1 How many? (7) · 2.2 And why? (3)\n" in text
     assert (
         "**2.2** Why so? See [one](notebooks/01_a.ipynb).\n\n> Because\n> [it](docs/api.md) is.\n>\n> And"
         in text

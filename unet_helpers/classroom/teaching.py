@@ -228,17 +228,14 @@ def _named(what: str, minutes: int, lessons: Mapping[int, Lesson]) -> tuple[str,
 
 
 def _sections(lessons: Sequence[Lesson]) -> str:
-    lines = [
-        "| lesson | min | the cells run, on two cores | sections, with their minutes |",
-        "|---|---|---|---|",
-    ]
+    lines = []
     for one in lessons:
         parts = [
             f"{f'{one.number}.{part.number} ' if part.number else ''}{part.title} ({part.minutes})"
             for part in one.sections.values()
         ]
         link = f"[{one.number}. {one.title}](notebooks/{one.name})"
-        lines.append(f"| {link} | {one.minutes} | {one.laptop} | {' · '.join(parts)} |")
+        lines.append(f"- **{link}**, {one.minutes} min; the cells run {one.laptop}: {' · '.join(parts)}")
     return "\n".join(lines) + "\n"
 
 
