@@ -307,17 +307,14 @@ def _steps(
     run: Run, sampler: PatchSampler, run_dir: Path, progress: bool, on_epoch: Callable[[History], None] | None
 ) -> int:
     """Train to the end or until a signal comes; returns its number, or 0."""
-    from unet_helpers.engine import epochs, graphs, rescue, resuming, several_gpus, stopping, threads
+    from unet_helpers.engine import epochs, graphs, rescue, resuming, several_gpus, stopping
     from unet_helpers.engine.compiling import compile_if_it_pays
+    from unet_helpers.engine.threads import Threads
 
     run.model.train()
     started, saved_at, stop = time.perf_counter() - run.seconds, time.perf_counter(), 0
     look = run.progress, run.config.batch_size, progress and run.rank == 0
-    with (
-        stopping.stop_signal() as received,
-        TrainingBar(*look) as bar,
-        threads.Threads(run.device) as watched,
-    ):
+    with stopping.stop_signal() as received, TrainingBar(*look) as bar, Threads(run.device) as watched:
         resuming.begin(run, run_dir)  # last.pt is there from now on
         do_step = graphs.step_function(run)  # train_step, on a GPU as a recording of it
         while run.progress < 1 and not stop:
