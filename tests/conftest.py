@@ -17,7 +17,8 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Data sets and runs of the whole session live in one temporary folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNET_HOME", str(tmp_path_factory.mktemp("home")))
-        patch.delenv("UNET_DATA", raising=False)
+        for name in ("UNET_DATA", "UNET_STEPS"):
+            patch.delenv(name, raising=False)
         yield
 
 

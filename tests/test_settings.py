@@ -5,9 +5,10 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+import torch
 
 from unet_helpers.engine.settings import clashes, continued
-from unet_helpers.training import TrainConfig
+from unet_helpers.training import TrainConfig, default_config, learning_rate_factor
 
 
 @pytest.mark.parametrize(
@@ -97,3 +98,33 @@ def test_the_number_of_steps_says_nothing_in_a_run_of_minutes():
     assert clashes(saved, TrainConfig(n_steps=99, minutes=2)) == []
     assert continued(saved, TrainConfig(n_steps=99, minutes=2, compile="off")).length == ("minutes", 2)
     assert continued(saved, None) is saved
+
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.mark.parametrize("device", [CPU, GPU])
+@pytest.mark.parametrize("n_steps", [1, 3, 60])
+def test_a_lesson_can_be_rehearsed_with_few_steps(device, n_steps: int, monkeypatch):
+    whole = default_config(device)
+    monkeypatch.setenv("UNET_STEPS", str(n_steps))
+    short = default_config(device)
+    assert short == replace(whole, n_steps=n_steps) and short.length == ("n_steps", n_steps)
+    rates = [learning_rate_factor(short.progress(step, 0, 1), short.warm_up) for step in range(n_steps)]
+    assert all(0 < rate <= 1 for rate in rates)
+    assert not clashes(short, whole)  # the rehearsal's run goes on to the full length
+
+
+def test_without_the_variable_the_training_is_whole(monkeypatch):
+    monkeypatch.delenv("UNET_STEPS", raising=False)
+    assert (default_config(CPU).n_steps, default_config(GPU).n_steps) == (5500, 2500)
+    monkeypatch.setenv("UNET_STEPS", "")
+    assert default_config(CPU).n_steps == 5500
+
+
+@pytest.mark.parametrize("value", ["0", "-3", "sixty", "60.5", "1e3", " ", "²"])
+def test_a_number_of_steps_that_is_none_is_refused(value: str, monkeypatch):
+    monkeypatch.setenv("UNET_STEPS", value)
+    with pytest.raises(ValueError, match="^UNET_STEPS must be a whole number of at least 1, got ") as caught:
+        default_config(CPU)
+    assert repr(value) in str(caught.value) and "leave it away" in str(caught.value)

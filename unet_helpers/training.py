@@ -121,10 +121,15 @@ class TrainConfig:
 
 
 def default_config(device: torch.device) -> TrainConfig:
-    """Settings of the lessons: many small steps on a CPU; fewer, larger ones at a higher rate on a GPU."""
+    """Settings of the lessons: many small steps on a CPU; fewer, larger ones at a higher rate on a GPU.
+
+    `$UNET_STEPS` sets another number of steps, as a rehearsal of a lesson wants it.
+    """
+    from unet_helpers.engine.settings import shortened
+
     if device.type == "cpu":
-        return TrainConfig()
-    return TrainConfig(n_steps=2500, batch_size=GPU_BATCH, learning_rate=6e-3, steps_per_epoch=100)
+        return shortened(TrainConfig())
+    return shortened(TrainConfig(n_steps=2500, batch_size=GPU_BATCH, learning_rate=6e-3, steps_per_epoch=100))
 
 
 def learning_rate_factor(progress: float, warm_up: float) -> float:
@@ -304,16 +309,8 @@ def _steps(
     run: Run, sampler: PatchSampler, run_dir: Path, progress: bool, on_epoch: Callable[[History], None] | None
 ) -> int:
     """Train to the end or until a signal comes; returns its number, or 0."""
-    from unet_helpers.engine import (
-        compiling,
-        epochs,
-        graphs,
-        rescue,
-        resuming,
-        several_gpus,
-        stopping,
-        threads,
-    )
+    from unet_helpers.engine import epochs, graphs, rescue, resuming, several_gpus, stopping, threads
+    from unet_helpers.engine.compiling import compile_if_it_pays
 
     run.model.train()
     started, saved_at, stop = time.perf_counter() - run.seconds, time.perf_counter(), 0
@@ -345,6 +342,6 @@ def _steps(
                 resuming.save(run, run_dir / "last.pt")
                 saved_at = time.perf_counter()
             bar.step(run.progress, run.step, run.epoch_loss / max(1, run.epoch_steps), run.history)
-            compiling.compile_if_it_pays(run, bar.seconds_left)
+            compile_if_it_pays(run, bar.seconds_left)
         several_gpus.agree()  # nobody leaves before the file is there
     return stop if run.progress < 1 else 0

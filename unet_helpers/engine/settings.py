@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from unet_helpers.training import TrainConfig
 
-__all__ = ["COMPILE_CHOICES", "checked", "clashes", "continued"]
+__all__ = ["COMPILE_CHOICES", "checked", "clashes", "continued", "shortened"]
 
 COMPILE_CHOICES = ("auto", "on", "off")
 _COUNTS = ("n_steps", "n_epochs", "batch_size", "patch_size", "steps_per_epoch")
@@ -82,3 +83,20 @@ def continued(saved: TrainConfig, wanted: TrainConfig | None) -> TrainConfig:
     if wanted is None:
         return saved
     return replace(saved, **{name: getattr(wanted, name) for name in (*_LENGTHS, *_CHOICES)})
+
+
+def shortened(config: TrainConfig) -> TrainConfig:
+    """The settings with as many steps as the environment variable `UNET_STEPS` asks for, if it is set.
+
+    Raises:
+        ValueError: If it holds no whole number of at least 1.
+    """
+    wanted = os.environ.get("UNET_STEPS")
+    if not wanted:
+        return config
+    if not (wanted.strip().isdecimal() and int(wanted) >= 1):
+        raise ValueError(
+            f"UNET_STEPS must be a whole number of at least 1, got {wanted!r}. Set it to a number of "
+            "training steps, or leave it away for the whole training."
+        )
+    return replace(config, n_steps=int(wanted))
