@@ -271,7 +271,8 @@ def fit(
         resume: Whether to continue the run in `run_dir`; otherwise it is deleted once the images are read.
         progress: Whether to show a bar.
         on_epoch: Called with the history after every epoch, in process 0.
-        raise_interrupt: Whether a stopped training ends in `stopping.Interrupted` instead of returning.
+        raise_interrupt: Whether a stopped training ends in `stopping.Interrupted` instead of returning, as it
+            always does before the first validation, where there is nothing to return.
         loss: Logits (B, 1, P, P) in 16 or 32 bits and bool masks of the same shape -> scalar.
         augment: Float images (B, 1, P, P) in [-1, 1], bool masks and a CPU generator -> new ones; None for
             patches as they are. Neither of the two is saved with a run: give them again to continue it.
@@ -284,6 +285,7 @@ def fit(
             `run_dir` holds a run with other settings or images, or one that another process trains.
         OSError: If `run_dir` cannot be written; found before the first step.
         FloatingPointError: If the loss is not finite.
+        Interrupted: If it was stopped, see `raise_interrupt`; a KeyboardInterrupt.
     """
     from unet_helpers.engine.resuming import check_groups, open_data, open_run
     from unet_helpers.engine.run_folder import own_folder
