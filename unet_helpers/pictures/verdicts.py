@@ -1,4 +1,4 @@
-"""Figures of lesson 5: a dot a patient, one patient's picture, a stone in all its slices, resamples, a pair."""
+"""Figures of lesson 5: a dot a patient, his picture, a stone in its slices, draws, two networks."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ def patients(parts: Mapping[str, Dices], named: Mapping[str, str | None]) -> Fig
 
 def _name(ax: Axes, place: float, mean: float, words: str) -> None:
     """A ring around a dot, and whose it is, below it where there is room."""
-    ax.plot(place, mean, "o", markersize=14, markerfacecolor="none", color=ORANGE, markeredgewidth=2, zorder=4)
+    ax.plot(
+        place, mean, "o", markersize=14, markerfacecolor="none", color=ORANGE, markeredgewidth=2, zorder=4
+    )
     below = mean > 0.35
     ax.annotate(words, (place, mean), xytext=(10, -16 if below else 10), textcoords="offset points",
                 color=ORANGE, fontsize=9)  # fmt: skip
@@ -149,7 +151,9 @@ def growing(image: Image, target: Mask, prediction: Mask, tried: Mapping[int, fl
     right.axhline(least, color=ORANGE, linestyle="--")
     right.text(0.98, least + 0.02, f"a hit from {least:g} on", color=ORANGE, ha="right", fontsize=9,
                transform=right.get_yaxis_transform())  # fmt: skip
-    right.set(ylim=(0, 1.03), xlabel="radius of the prediction in pixels", ylabel="IoU", title="what you tried")
+    right.set(
+        ylim=(0, 1.03), xlabel="radius of the prediction in pixels", ylabel="IoU", title="what you tried"
+    )
     right.grid(alpha=0.3)
     return figure
 
@@ -227,7 +231,7 @@ def paired(
     right.plot(by_patient, jitter, "o", color=GREY, markersize=5)
     _bar(right, 0, *change, ORANGE)
     right.axvline(0, color="black", linewidth=1)
-    right.set(yticks=(0, 1), yticklabels=("mean", "patients"), ylim=(-0.6, 1.6), title="the difference, paired",
+    right.set(yticks=(0, 1), yticklabels=("mean", "patients"), ylim=(-0.6, 1.6), title="the difference",
               xlabel=f"Dice of {names[1]} - {names[0]}")  # fmt: skip
     return figure
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from unet_helpers.metrics import predicted_mask
 from unet_helpers.pretrained import load_pretrained
 from unet_helpers.training import run_status
 
-__all__ = ["Candidate", "Judged", "borrowed", "choose_network", "judge", "may_judge"]
+__all__ = ["Candidate", "Judged", "borrowed", "choose_network", "judge", "keep_scores", "may_judge"]
 
 Split = dict[str, list[Pair]]
 
@@ -63,10 +64,8 @@ def choose_network(run_dir: Path, go_on: Callable[[], Any]) -> Candidate:
     status = run_status(run_dir)
     if status.config is not None and not status.finished:
         print(f"Lesson 4's training on this data is {status}. It goes on now.")
-        try:
+        with suppress(KeyboardInterrupt):  # what was done is saved
             go_on()
-        except KeyboardInterrupt:
-            pass  # what was done is saved
         status = run_status(run_dir)
     if status.finished:
         saved = load_checkpoint(run_dir / "best.pt")
@@ -129,6 +128,10 @@ class Judged:
     min_pixels: int
     scores: dict[str, Any]
 
+    def with_threshold(self, threshold: float) -> Judged:
+        """The same with another threshold, for `judge(..., like=...)`; its scores stay those of before."""
+        return replace(self, threshold=threshold)
+
     @property
     def patients(self) -> list[str]:
         """Who is seen in each image."""
@@ -175,3 +178,34 @@ def judge(network: Candidate, pairs: Sequence[Pair], like: Judged | None = None)
     return Judged(pairs, images, masks, probabilities, threshold, min_pixels, scores)
 
 
+def keep_scores(
+    folder: Path, judged: Judged, rivals: dict[str, dict[str, float]] | None = None
+) -> list[Path]:
+    """Write what a network is worth into the folder of its run, so that no other data set overwrites it.
+
+    Args:
+        folder: `Candidate.folder`.
+        judged: Answers on the test part.
+        rivals: By name, what `evaluation.score_masks` returned for other predictions of the same images.
+
+    Returns:
+        The files: `scores.json` with the single numbers, `evaluation.json` with all, and `report.html`.
+    """
+    from unet_helpers.engine.files import write_json
+    from unet_helpers.report.page import write_report
+
+    scores, paths = judged.scores, [folder / f for f in ("scores.json", "evaluation.json", "report.html")]
+    folder.mkdir(parents=True, exist_ok=True)
+    plain = {name: value for name, value in scores.items() if not isinstance(value, dict | list)}
+    low, high = scores["intervals"]["dice_positive_mean"]
+    plain |= {"dice_positive_mean_low": low, "dice_positive_mean_high": high}
+    for name, rival in (rivals or {}).items():
+        plain[f"{name.replace(' ', '_')}_dice_positive_mean"] = rival["dice_positive_mean"]
+    write_json(paths[0], plain)
+    write_json(paths[1], scores)
+    names = [f"{patient}, slice {i + 1}" for i, patient in enumerate(judged.patients)]
+    write_report(
+        paths[2], scores, list(judged.images), targets=list(judged.masks),
+        probabilities=list(judged.probabilities), names=names, rivals=rivals,
+    )  # fmt: skip
+    return paths

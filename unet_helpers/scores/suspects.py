@@ -56,9 +56,7 @@ def shuffled_share(first: Dices, second: Dices, n_shuffles: int = 2000, seed: in
     counts = np.array([len(one) for one in scores])
     rng, n_first = np.random.default_rng(seed), len(first)
     order = rng.permuted(np.tile(np.arange(len(scores)), (n_shuffles, 1)), axis=1)
-    means = [
-        sums[part].sum(1) / counts[part].sum(1) for part in (order[:, :n_first], order[:, n_first:])
-    ]
+    means = [sums[part].sum(1) / counts[part].sum(1) for part in (order[:, :n_first], order[:, n_first:])]
     here = abs(mean_dice(first) - mean_dice(second))
     return float((np.abs(means[0] - means[1]) >= here - 1e-12).mean())
 
