@@ -36,7 +36,7 @@ N_SLICES = 6  # of a stone that are still shown
 
 def short_name(patient: str) -> str:
     """A name that fits into a figure: the end of a long one."""
-    return patient if len(patient) <= 12 else f"...{patient[-7:]}"
+    return patient if len(patient) <= 18 else f"...{patient[-7:]}"
 
 
 # ---------------------------------------------------------------------------------------- a dot a patient

@@ -34,11 +34,13 @@ class Candidate(Checkpoint):
     Attributes:
         max_size: Longest side in pixels that it is shown.
         own: Whether it was trained on this data by lesson 4; else it is the one that comes with the package.
+        whole: Whether its training was the lessons' own, to the end; see `exercises.contract`.
         folder: Where everything that is found out about it is written.
     """
 
     max_size: int
     own: bool
+    whole: bool
     folder: Path
 
 
@@ -46,7 +48,7 @@ def borrowed(folder: Path) -> Candidate:
     """The network that comes with the package, with its own threshold; results on it go into `folder`."""
     ready = load_pretrained()
     values = {field.name: getattr(ready, field.name) for field in fields(Checkpoint)}
-    return Candidate(**values, max_size=ready.max_size, own=False, folder=folder)
+    return Candidate(**values, max_size=ready.max_size, own=False, whole=True, folder=folder)
 
 
 def choose_network(run_dir: Path, go_on: Callable[[], Any]) -> Candidate:
@@ -71,7 +73,7 @@ def choose_network(run_dir: Path, go_on: Callable[[], Any]) -> Candidate:
         saved = load_checkpoint(run_dir / "best.pt")
         values = {field.name: getattr(saved, field.name) for field in fields(Checkpoint)}
         print(f"We judge lesson 4's network: its training on this data is {status}.")
-        return Candidate(**values, max_size=MAX_SIZE, own=True, folder=run_dir)
+        return Candidate(**values, max_size=MAX_SIZE, own=True, whole=status.whole, folder=run_dir)
     if status.config is None:
         print("Lesson 4 has trained no network on this data yet.")
     else:

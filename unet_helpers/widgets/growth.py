@@ -13,7 +13,7 @@ from unet_helpers.metrics import HIT_IOU, dice, iou, match_stones
 from unet_helpers.pictures import verdicts
 from unet_helpers.scores.judging import Judged
 from unet_helpers.widgets.controls import slider
-from unet_helpers.widgets.still import show
+from unet_helpers.widgets.still import flat_png, show
 
 __all__ = ["Growth", "grow"]
 
@@ -88,4 +88,4 @@ def grow(test: Judged) -> None:
         f"A round prediction around the stone, and the curve of its IoU: best at a radius of {best} pixels, "
         f"and below {HIT_IOU:g}, so no hit any more, at {still.radius.value}."
     )
-    show(moved.widget, figure_png(still.figure(), STILL_DPI), sentence)
+    show(moved.widget, flat_png(still.figure(), STILL_DPI), sentence)

@@ -65,7 +65,9 @@ def patients(val: Judged, test: Judged) -> None:
         for part, dices in parts.items()
         if dices
     )
-    show_figure(verdicts.patients(parts, named), f"A dot for the mean Dice of each patient: {told}.")
+    show_figure(
+        verdicts.patients(parts, named), f"A dot for the mean Dice of each patient: {told}.", flat=True
+    )
 
 
 def influence(judged: Judged) -> float:
@@ -95,8 +97,8 @@ def _verdict(val: suspects.Dices, test: suspects.Dices) -> str:
     change = suspects.mean_dice(test) - suspects.mean_dice(val)
     way = "higher" if change > 0 else "lower"
     told = (
-        f"The test is {abs(change):.3f} {way}. Deal the {len(val) + len(test)} patients anew, {len(val)} and "
-        f"{len(test)}, 2,000 times: {100 * share:.0f} % of the deals differ at least as much."
+        f"The mean Dice of the test is {abs(change):.3f} {way}. Deal the {len(val) + len(test)} patients anew, "
+        f"{len(val)} and {len(test)}, 2,000 times: {100 * share:.0f} % of the deals differ at least as much."
     )
     if share >= 0.05:
         return f"{told} Chance is enough to explain it."

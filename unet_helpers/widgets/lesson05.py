@@ -120,7 +120,7 @@ def thresholds(val: Judged) -> float:
         f"Mean Dice of the validation slices against the threshold, on an axis from 0 to 1: between "
         f"{min(scores):.3f} and {max(scores):.3f}; {in_use:.3f} at the one in use, {val.threshold:.2f}."
     )
-    show_figure(figure, sentence)
+    show_figure(figure, sentence, flat=True)
     return max(scores) - in_use
 
 
@@ -133,7 +133,9 @@ def sizes(test: Judged) -> None:
     bins = test.scores["size_bins"]
     ax = figures.plot_size_bins(bins, _ax(5.6, 3.3), lines=False)
     told = ", ".join(f"{one['n_found']} of {one['n']}" for one in bins)
-    show_figure(_figure(ax), f"Share of the {bins[0]['of']} found, by size from small to large: {told}.")
+    show_figure(
+        _figure(ax), f"Share of the {bins[0]['of']} found, by size from small to large: {told}.", flat=True
+    )
 
 
 def _figure(ax: Axes) -> Figure:
@@ -168,7 +170,7 @@ def paired(first: Judged, second: Judged, names: tuple[str, str]) -> tuple[float
         f"interval; beside them the difference of each patient and its mean {change['difference']:+.3f}, "
         f"95 % {low:+.3f} to {high:+.3f}."
     )
-    show_figure(figure, sentence)
+    show_figure(figure, sentence, flat=True)
     print(f"difference {change['difference']:+.3f}, 95 % {low:+.3f} to {high:+.3f};"
           f" {names[1]} is better in {n_better} of {len(by_patient)} patients")  # fmt: skip
     return low, high
@@ -188,7 +190,7 @@ def froc(test: Judged) -> None:
         f"slice, {min(false):.2f} to {max(false):.2f}; a star at the threshold in use: {found[at]:.2f} found "
         f"for {false[at]:.2f}."
     )
-    show_figure(_figure(figures.plot_froc(curve, _ax(5.6, 3.4), test.threshold)), sentence)
+    show_figure(_figure(figures.plot_froc(curve, _ax(5.6, 3.4), test.threshold)), sentence, flat=True)
 
 
 def sizes_measured(test: Judged) -> None:
@@ -203,7 +205,7 @@ def sizes_measured(test: Judged) -> None:
         f"Error of the measured diameter of {agreement['n']} sections against the true one; the mean is "
         f"{agreement['bias']:+.2f} {unit}, and {agreement['n_outliers']} outliers are marked and named."
     )
-    show_figure(_figure(ax), sentence)
+    show_figure(_figure(ax), sentence, flat=True)
     for one in agreement["outliers"]:
         name = names[one["image"]]
         print(f"outlier: {name}: {one['true']:.1f} {unit} was measured as {one['predicted']:.1f} {unit}")
@@ -218,7 +220,7 @@ def calibration(test: Judged) -> None:
     points = zip(found["confidence"], found["frequency"], strict=True)
     told = ", ".join(f"{share:.2f} at {promised:.2f}" for promised, share in points if promised > 0.1)
     ax = figures.plot_reliability(found, _ax(5.2, 3.4))
-    show_figure(_figure(ax), f"Share of stone among the pixels of each probability: {told}.")
+    show_figure(_figure(ax), f"Share of stone among the pixels of each probability: {told}.", flat=True)
 
 
 def inspect(test: Judged, n_tiles: int = 6) -> None:

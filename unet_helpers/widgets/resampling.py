@@ -11,7 +11,7 @@ from unet_helpers.pictures import verdicts
 from unet_helpers.scores.judging import Judged
 from unet_helpers.scores.suspects import Dices
 from unet_helpers.widgets.controls import button
-from unet_helpers.widgets.still import show
+from unet_helpers.widgets.still import flat_png, show
 
 __all__ = ["TOO_FEW", "Draws", "by_slice", "draws"]
 
@@ -98,7 +98,7 @@ def draws(judged: Judged) -> None:
         f"Left who was drawn in the last draw, some twice and {int((still.times == 0).sum())} not at "
         f"all. Right the mean Dice of 500 draws; the middle 95 % reach from {low:.3f} to {high:.3f}."
     )
-    show(moved.widget, figure_png(still.figure(), STILL_DPI), sentence)
+    show(moved.widget, flat_png(still.figure(), STILL_DPI), sentence)
 
 
 def by_slice(judged: Judged, n_draws: int = 2000) -> None:
