@@ -135,10 +135,13 @@ def _judge_cheat(answer: Any) -> str | None:
     outcomes = [called(answer, (image,)) for image, _ in SCANS]
     if any(one.dots for one in outcomes):
         raise NotAttempted
-    for (image, target), outcome in zip(SCANS, outcomes, strict=True):
-        verdict = _problem(outcome, image) or _judge_mask(np.asarray(outcome.result), target)
-        if verdict:
-            return verdict
+    for (image, _), outcome in zip(SCANS, outcomes, strict=True):
+        if problem := _problem(outcome, image):
+            return problem
+    for rule in (_untouched, _idle, _honest):
+        for (_, target), outcome in zip(SCANS, outcomes, strict=True):
+            if verdict := rule(np.asarray(outcome.result), target):
+                return verdict
     return next((one.changed for one in outcomes if one.changed), None)
 
 
@@ -161,25 +164,29 @@ def _form(result: Any) -> str:
     return kind_of(result) if shape is None else f"the shape {tuple(shape)}"
 
 
-def _judge_mask(prediction: Mask, target: Mask) -> str:
+def _untouched(prediction: Mask, target: Mask) -> str:
     match = match_stones(prediction, target)
-    if match.n_touched < match.n_sections:
-        n_missed = match.n_sections - match.n_touched
-        return (
-            f"on one of the pictures, {n_missed} of {match.n_sections} stones {_be(n_missed)} not touched. "
-            "A stone may lie anywhere, be one pixel wide and hardly brighter than what is around it."
-        )
+    n_missed = match.n_sections - match.n_touched
+    if not n_missed:
+        return ""
+    return (
+        f"on one of the pictures, {n_missed} of {match.n_sections} stones {'is' if n_missed == 1 else 'are'} "
+        "not touched. A stone may lie anywhere, be one pixel wide and hardly brighter than its surroundings."
+    )
+
+
+def _idle(prediction: Mask, target: Mask) -> str:
     labels, n_regions = label_stones(prediction)
     idle = n_regions - len(np.unique(labels[prediction & target]))
-    if idle:
-        return f"every stone is touched, but {idle} of your regions touch none: those are false alarms."
-    if match.n_found and target.mean() < 0.1:  # a giant is found by whoever marks everything
-        return "this finds a stone by honest means. Useless, please: it may say nothing about the place."
-    return ""
+    if not idle:
+        return ""
+    return f"every stone is touched, but {idle} of your regions touch none: those are false alarms."
 
 
-def _be(n: int) -> str:
-    return "is" if n == 1 else "are"
+def _honest(prediction: Mask, target: Mask) -> str:
+    if not match_stones(prediction, target).n_found or target.mean() > 0.1:
+        return ""  # a giant is found by whoever marks everything
+    return "this finds a stone by honest means. Useless, please: it may say nothing about the place."
 
 
 cheat = Exercise(

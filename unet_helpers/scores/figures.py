@@ -72,7 +72,7 @@ def _reach(ax: Axes) -> tuple[float, float]:
     """Right end and lower end of axes that show the curves drawn so far, and little more."""
     points = np.concatenate([line.get_xydata() for line in ax.lines if line.get_gid() == "curve"])
     shown = points[points[:, 0] <= MOST_FALSE_ALARMS]
-    if not np.isfinite(shown).any():
+    if not np.isfinite(shown[:, 1]).any():
         return MOST_FALSE_ALARMS, 0.0
     right = min(1.1 * float(np.nanmax(shown[:, 0])), MOST_FALSE_ALARMS)
     lowest = math.floor(10 * float(np.nanmin(shown[:, 1])) - 0.5) / 10  # whole tenths, and room below

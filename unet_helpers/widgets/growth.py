@@ -47,16 +47,22 @@ class Growth:
         self.widget = ipywidgets.VBox([self.radius, self.words, self.picture])
         self._draw()
 
-    def prediction(self) -> NDArray[np.bool_]:
-        """What is marked now."""
-        marked: NDArray[np.bool_] = self._distance <= self.radius.value
+    def prediction(self, radius: int) -> NDArray[np.bool_]:
+        """What is marked at a radius."""
+        marked: NDArray[np.bool_] = self._distance <= radius
         return marked
 
+    def try_all(self) -> None:
+        """Know the IoU of every radius, as if the slider had been everywhere."""
+        radii = range(self.radius.min, self.radius.max + 1)
+        self.tried = {radius: float(iou(self.prediction(radius), self._target)) for radius in radii}
+
     def figure(self) -> Figure:
-        return verdicts.growing(self._image, self._target, self.prediction(), self.tried, HIT_IOU)
+        marked = self.prediction(self.radius.value)
+        return verdicts.growing(self._image, self._target, marked, self.tried, HIT_IOU)
 
     def _draw(self) -> None:
-        marked = self.prediction()
+        marked = self.prediction(self.radius.value)
         overlap = float(iou(marked, self._target))
         self.tried[self.radius.value] = overlap
         touches = "found" if (marked & self._target).any() else "missed"
@@ -79,13 +85,12 @@ def grow(test: Judged) -> None:
     side = max(48, 4 * int(np.sqrt(test.masks[i].sum())))
     near = verdicts.square_at(test.masks[i], min(side, *test.masks[i].shape))
     moved, still = (Growth(test.images[i][near], test.masks[i][near]) for _ in range(2))
-    for radius in range(1, still.radius.max + 1):
-        still.radius.value = radius
-    lost = [radius for radius, overlap in still.tried.items() if overlap < HIT_IOU]
-    still.radius.value = min(lost, default=still.radius.max)
+    still.try_all()
     best = max(still.tried, key=lambda radius: still.tried[radius])
+    lost = [radius for radius, overlap in still.tried.items() if radius > best and overlap < HIT_IOU]
+    still.radius.value = min(lost, default=still.radius.max)
     sentence = (
-        f"A round prediction around the stone, and the curve of its IoU: best at a radius of {best} pixels, "
-        f"and below {HIT_IOU:g}, so no hit any more, at {still.radius.value}."
+        f"A round prediction around the stone, and the curve of its IoU: best at a radius of {best} pixels"
+        + (f", and below {HIT_IOU:g}, so no hit any more, at {lost[0]}." if lost else ".")
     )
     show(moved.widget, flat_png(still.figure(), STILL_DPI), sentence)

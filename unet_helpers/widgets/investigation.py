@@ -13,7 +13,6 @@ from unet_helpers.pictures import verdicts
 from unet_helpers.pictures.verdicts import short_name
 from unet_helpers.scores import suspects
 from unet_helpers.scores.judging import Judged
-from unet_helpers.widgets.resampling import TOO_FEW
 from unet_helpers.widgets.still import show_figure
 
 __all__ = [
@@ -97,8 +96,8 @@ def _verdict(val: suspects.Dices, test: suspects.Dices) -> str:
     change = suspects.mean_dice(test) - suspects.mean_dice(val)
     way = "higher" if change > 0 else "lower"
     told = (
-        f"The mean Dice of the test is {abs(change):.3f} {way}. Deal the {len(val) + len(test)} patients anew, "
-        f"{len(val)} and {len(test)}, 2,000 times: {100 * share:.0f} % of the deals differ at least as much."
+        f"The mean Dice of the test is {abs(change):.3f} {way}. Deal the {len(val) + len(test)} patients "
+        f"anew, {len(val)} and {len(test)}, 2,000 times: {100 * share:.0f} % of the deals differ as much."
     )
     if share >= 0.05:
         return f"{told} Chance is enough to explain it."
@@ -111,9 +110,9 @@ def _verdict(val: suspects.Dices, test: suspects.Dices) -> str:
 # ---------------------------------------------------------------------------------------- the one patient
 def suspect(judged: Judged) -> None:
     """The worst slice of the patient who moves the mean most: whole, and around what went wrong there."""
-    name = suspects.mover(judged.dice_of)
+    name = suspects.mover(judged.dice_of) or next(iter(judged.dice_of), None)
     if name is None:
-        print(TOO_FEW)
+        print(NO_STONE)
         return
     scores = judged.scores["per_image"]
     own = [i for i, patient in enumerate(judged.patients) if patient == name and scores[i]["n_sections"]]
@@ -144,9 +143,9 @@ def _missed(judged: Judged, i: int) -> NDArray[np.bool_]:
 
 def training_showed(judged: Judged, train: Sequence[Pair]) -> None:
     """Print how many training sections looked like the one that cost the patient who moves the mean most."""
-    name = suspects.mover(judged.dice_of)
+    name = suspects.mover(judged.dice_of) or next(iter(judged.dice_of), None)
     if name is None:
-        print(TOO_FEW)
+        print(NO_STONE)
         return
     scores = judged.scores["per_image"]
     own = [i for i, patient in enumerate(judged.patients) if patient == name and scores[i]["n_sections"]]

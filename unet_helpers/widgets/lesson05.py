@@ -40,6 +40,7 @@ from unet_helpers.widgets.still import show, show_figure
 __all__ = [
     "Draws",
     "Growth",
+    "by_itself",
     "by_slice",
     "calibration",
     "draws",
@@ -145,6 +146,15 @@ def _figure(ax: Axes) -> Figure:
 
 
 # --------------------------------------------------------------------------------------------- two networks
+def by_itself(**networks: Judged) -> None:
+    """Print the mean Dice of each network with its interval, as far as there is one."""
+    for name, judged in networks.items():
+        low, high = judged.scores["intervals"]["dice_positive_mean"]
+        ends = f"({low:.3f} to {high:.3f})" if low <= high else "(too few patients for an interval)"
+        mean = judged.scores["dice_positive_mean"]
+        print(f"{name.replace('_', ' '):<9} {'no stone' if np.isnan(mean) else f'{mean:.3f}'} {ends}")
+
+
 def paired(first: Judged, second: Judged, names: tuple[str, str]) -> tuple[float, float]:
     """Two networks on the same patients: each by itself, and their difference.
 
@@ -242,7 +252,7 @@ def inspect(test: Judged, n_tiles: int = 6) -> None:
         test.images, targets=test.masks, probabilities=test.probabilities, threshold=test.threshold,
         min_pixels=test.min_pixels, spacing_mm=spacings(test.pairs), names=names,
     )  # fmt: skip
-    sentence = f"Slices that went wrong, each of another patient: {'; '.join(titles)}."
+    sentence = f"Slices of which the network gets least right: {'; '.join(titles)}."
     show(inspector.widget, _jpeg(sheet), sentence)
 
 
