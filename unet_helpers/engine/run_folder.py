@@ -26,8 +26,9 @@ import torch
 from unet_helpers.checkpoint import load_state
 from unet_helpers.engine.files import check_writable
 from unet_helpers.engine.progress import say
+from unet_helpers.engine.settings import continued
 from unet_helpers.engine.several_gpus import rank_and_world_size
-from unet_helpers.training import TrainConfig
+from unet_helpers.training import TrainConfig, default_config
 
 __all__ = ["RunStatus", "holds_run", "how_far", "load_run", "own_folder", "run_status", "saved_config"]
 
@@ -56,6 +57,17 @@ class RunStatus:
     def finished(self) -> bool:
         """Whether the run has come to its end, with best.pt to show for it."""
         return self.config is not None and self.progress >= 1
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is the lessons' own training, of a CPU or a GPU, and finished."""
+        if self.config is None or not self.finished:
+            return False
+        for lessons in map(default_config, map(torch.device, ("cpu", "cuda"))):
+            (kind, own), (wanted, least) = self.config.length, lessons.length
+            if continued(self.config, lessons) == lessons and kind == wanted and own >= least:
+                return True
+        return False
 
     def __str__(self) -> str:
         return how_far(self.config, self.step, self.progress) if self.config else "absent"
