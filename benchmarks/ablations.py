@@ -24,6 +24,7 @@ from unet_helpers.inference import predict_all
 from unet_helpers.metrics import dice
 from unet_helpers.training import fit
 
+HEAD = "left out", "steps", "validation Dice, each seed", "mean", "at its best threshold"
 THRESHOLDS = [round(0.05 * k, 2) for k in range(1, 20)]
 
 
@@ -37,13 +38,14 @@ def measure(split: dict[str, list[Pair]], left_out: str, seed: int, n_steps: int
     answers = [(p, mask) for p, mask in zip(predict_all(network, images), masks, strict=True) if mask.any()]
     scores = {t: float(np.mean([dice(p >= t, mask) for p, mask in answers])) for t in THRESHOLDS}
     best = max(scores, key=lambda threshold: scores[threshold])
-    row = {"left_out": left_out, "seed": seed, "steps": history[-1]["step"], "seconds": history[-1]["seconds"]}
+    last = history[-1]
+    row = {"left_out": left_out, "seed": seed, "steps": last["step"], "seconds": last["seconds"]}
     return row | {"dice": scores[0.5], "best_dice": scores[best], "threshold": best}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows of all seeds, one line a recipe."""
-    lines = ["| left out | steps | validation Dice, each seed | mean | at its best threshold |", "|---|---|---|---|---|"]
+    lines = [f"| {' | '.join(HEAD)} |", "|---|---|---|---|---|"]
     for name in recipes():
         own = sorted((row for row in rows if row["left_out"] == name), key=lambda row: row["seed"])
         if own:
@@ -59,7 +61,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=MINUTE)
     parser.add_argument("--out", type=Path, default=Path("ablations.jsonl"))
     options = parser.parse_args()
-    rows = [json.loads(line) for line in options.out.read_text("utf-8").splitlines()] if options.out.exists() else []
+    known = options.out.read_text("utf-8").splitlines() if options.out.exists() else []
+    rows = [json.loads(line) for line in known]
     done = {(row["left_out"], row["seed"]) for row in rows}
     pairs = find_pairs(open_dataset())
     split = split_by_group(pairs, strata=stone_strata(pairs))

@@ -19,9 +19,15 @@ from unet_helpers.exercises.pretend_gpu import PretendGPU, place_of, put
 from unet_helpers.transforms import normalise, to_device, to_tensor
 
 NAMES = {
-    "torch": torch, "np": np, "uh": uh, "fast_precision": fast_precision, "normalise": normalise,
-    "to_tensor": to_tensor, "to_device": to_device, "clip_grad_norm_": clip_grad_norm_,
-}  # fmt: skip
+    "torch": torch,
+    "np": np,
+    "uh": uh,
+    "fast_precision": fast_precision,
+    "normalise": normalise,
+    "to_tensor": to_tensor,
+    "to_device": to_device,
+    "clip_grad_norm_": clip_grad_norm_,
+}
 STEP, VALIDATE = lesson04.my_train_step.solution_text, lesson04.my_validate.solution_text
 
 
@@ -70,7 +76,7 @@ def test_the_solution_is_accepted(name: str, capsys: pytest.CaptureFixture[str])
     assert exercise.name == f"lesson04.{name}"
 
 
-STUB_STEP = '''
+STUB_STEP = """
 def my_train_step(model, images, masks, optimiser, scaler, schedule, device):
     ...
     with fast_precision(device):
@@ -78,14 +84,14 @@ def my_train_step(model, images, masks, optimiser, scaler, schedule, device):
     loss = ...
     ...
     return loss.detach()
-'''
-STUB_VALIDATE = '''
+"""
+STUB_VALIDATE = """
 def my_validate(model, images, masks, device):
     scores = []
     with ...:
         pass
     return ...
-'''
+"""
 
 
 def test_stubs_are_not_attempted(capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,13 +109,16 @@ def test_stubs_are_not_attempted(capsys: pytest.CaptureFixture[str]) -> None:
         {"images.to(device)": "to_device(images, device)"},
         {"masks.to(device)": "masks.to(device=device, dtype=torch.float32)"},
         {"optimiser.zero_grad()": "model.zero_grad()"},
-        {"optimiser.zero_grad()": "pass", "    schedule.step()": "    schedule.step()\n    optimiser.zero_grad()"},
+        {
+            "optimiser.zero_grad()": "pass",
+            "    schedule.step()": "    schedule.step()\n    optimiser.zero_grad()",
+        },
         {"optimiser.zero_grad()": "pass", "    scaler.scale": "    optimiser.zero_grad()\n    scaler.scale"},
         {"    loss = uh": "        loss = uh"},  # inside of `with`, as PyTorch's own recipe has it
         {"loss.detach()": "loss.item()"},
         {"scaler.unscale_(optimiser)\n": "scaler.unscale_(optimiser)\n    model.train()\n"},
     ],
-)  # fmt: skip
+)
 def test_other_right_steps(changes: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert verdict(lesson04.my_train_step, step(changes), capsys).startswith("✅")
 
@@ -118,10 +127,20 @@ def test_other_right_steps(changes: dict[str, str], capsys: pytest.CaptureFixtur
     ("changes", "words"),
     [
         ({"    optimiser.zero_grad()\n": ""}, "gradients pile up"),
-        ({"    optimiser.zero_grad()\n": "", "    scaler.unscale_": "    optimiser.zero_grad()\n    scaler.unscale_"},
-         "must not come between them"),
-        ({"    optimiser.zero_grad()\n": "", "    scaler.step": "    optimiser.zero_grad(False)\n    scaler.step"},
-         "no weight could move"),
+        (
+            {
+                "    optimiser.zero_grad()\n": "",
+                "    scaler.unscale_": "    optimiser.zero_grad()\n    scaler.unscale_",
+            },
+            "must not come between them",
+        ),
+        (
+            {
+                "    optimiser.zero_grad()\n": "",
+                "    scaler.step": "    optimiser.zero_grad(False)\n    scaler.step",
+            },
+            "no weight could move",
+        ),
         ({"images.to(device)": "images"}, "different devices"),
         ({"masks.to(device)": "masks"}, "different devices"),
         ({"images.to(device)": "images.cuda()"}, "fails wherever there is no GPU"),
@@ -129,20 +148,38 @@ def test_other_right_steps(changes: dict[str, str], capsys: pytest.CaptureFixtur
         ({"normalise(images.to(device))": "images.to(device).float()"}, "greys up to 255"),
         ({"normalise(images.to(device))": "normalise(normalise(images.to(device)))"}, "called twice"),
         ({"with fast_precision(device):": "if True:"}, "ran in 32 bits"),
-        ({"        logits = model(images)": "        logits = model(images)\n    logits = model(images)"},
-         "more than once"),
+        (
+            {"        logits = model(images)": "        logits = model(images)\n    logits = model(images)"},
+            "more than once",
+        ),
         ({"    optimiser.zero_grad()\n": "    optimiser.zero_grad()\n    model.eval()\n"}, "evaluation mode"),
         ({"model(images)": "masks.float().requires_grad_()"}, "never asked"),
         ({"    scaler.scale(loss).backward()\n": ""}, "needs a `.backward()`"),
-        ({"    scaler.scale(loss).backward()\n    scaler.unscale_(optimiser)\n": "", "scaler.step(optimiser)": "optimiser.step()",
-          "    scaler.update()\n": ""}, "needs a `.backward()`"),
+        (
+            {
+                "    scaler.scale(loss).backward()\n    scaler.unscale_(optimiser)\n": "",
+                "scaler.step(optimiser)": "optimiser.step()",
+                "    scaler.update()\n": "",
+            },
+            "needs a `.backward()`",
+        ),
         ({"scaler.scale(loss).backward()": "loss.backward()"}, "from the plain loss"),
-        ({"    loss = uh": "        loss = uh", "    scaler.scale(loss)": "        scaler.scale(loss)"},
-         "leave it before"),
-        ({"scaler.scale(loss).backward()": "scaler.scale(loss).backward(); scaler.scale(loss).backward()"}, "backward is called twice"),
+        (
+            {"    loss = uh": "        loss = uh", "    scaler.scale(loss)": "        scaler.scale(loss)"},
+            "leave it before",
+        ),
+        (
+            {"scaler.scale(loss).backward()": "scaler.scale(loss).backward(); scaler.scale(loss).backward()"},
+            "backward is called twice",
+        ),
         ({"    scaler.unscale_(optimiser)\n": ""}, "before you unscale"),
-        ({"    scaler.unscale_(optimiser)\n": "", "    scaler.step": "    scaler.unscale_(optimiser)\n    scaler.step"},
-         "before you unscale"),
+        (
+            {
+                "    scaler.unscale_(optimiser)\n": "",
+                "    scaler.step": "    scaler.unscale_(optimiser)\n    scaler.step",
+            },
+            "before you unscale",
+        ),
         ({"    clip_grad_norm_(model.parameters(), 5.0)\n": ""}, "was not clipped: the limit is 5"),
         ({"5.0": "1.0"}, "length 1, and 5 is right"),
         ({"clip_grad_norm_": "torch.nn.utils.clip_grad_value_"}, "number by number"),
@@ -152,22 +189,27 @@ def test_other_right_steps(changes: dict[str, str], capsys: pytest.CaptureFixtur
         ({"    scaler.update()\n": ""}, "`scaler.update()` is missing"),
         ({"    schedule.step()\n": ""}, "learning rate never changes"),
         ({"schedule.step()": "schedule.step(); schedule.step()"}, "moves on twice"),
-        ({"    schedule.step()\n": "", "    scaler.step": "    schedule.step()\n    scaler.step"},
-         "comes after the step of the optimiser"),
+        (
+            {"    schedule.step()\n": "", "    scaler.step": "    schedule.step()\n    scaler.step"},
+            "comes after the step of the optimiser",
+        ),
         ({"loss.detach()": "loss"}, "holds on to the whole computation"),
         ({"loss.detach()": "scaler.scale(loss).detach()"}, "scaled loss"),
         ({"loss.detach()": "logits.detach()"}, "one number"),
         ({"    return loss.detach()\n": ""}, "Is `return` there?"),
         ({"uh.bce_dice_loss(logits, masks)": "uh.bce_loss(logits, masks)"}, "cross-entropy alone"),
         ({"uh.bce_dice_loss(logits, masks)": "uh.dice_loss(logits, masks)"}, "Dice loss alone"),
-        ({"uh.bce_dice_loss(logits, masks)": "uh.bce_dice_loss(logits.sigmoid(), masks)"}, "takes logits as they are"),
+        (
+            {"uh.bce_dice_loss(logits, masks)": "uh.bce_dice_loss(logits.sigmoid(), masks)"},
+            "takes logits as they are",
+        ),
         ({"uh.bce_dice_loss(logits, masks)": "uh.bce_dice_loss(logits, ~masks)"}, "Which loss is it"),
         ({"uh.bce_dice_loss(logits, masks)": "uh.bce_dice_loss(logits.detach(), masks)"}, "no `no_grad`"),
         ({"uh.bce_dice_loss(logits, masks)": "uh.bce_dice_loss(logits, masks[0])"}, "same shape"),
         ({"scaler.unscale_(optimiser)": "scaler.unscale_()"}, "want the optimiser"),
         ({"schedule, device)": "schedule)"}, "but it takes 6"),
     ],
-)  # fmt: skip
+)
 def test_each_slip_of_a_step(changes: dict[str, str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     said = verdict(lesson04.my_train_step, step(changes), capsys)
     assert said.startswith("❌ Not yet:") and words in said
@@ -186,10 +228,12 @@ def test_a_step_that_does_nothing(capsys: pytest.CaptureFixture[str]) -> None:
         {"logits[0, 0] > 0": "logits[0, 0].sigmoid() > 0.5"},
         {"np.mean(scores)": "sum(scores) / len(scores)"},
         {"np.mean(scores)": "float(torch.tensor(scores).mean())"},
-        {"                logits = model(to_tensor(image)[None].to(device))": "                logits = model(to_tensor(image).to(device)[None])"},
+        {
+            "                logits = model(to_tensor(image)[None].to(device))": "                logits = model(to_tensor(image).to(device)[None])"  # noqa: E501
+        },
         {"(logits[0, 0] > 0).cpu().numpy()": "logits.cpu()[0, 0].numpy() > 0"},
     ],
-)  # fmt: skip
+)
 def test_other_right_validations(changes: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert verdict(lesson04.my_validate, validation(changes), capsys).startswith("✅")
 
@@ -210,8 +254,13 @@ def test_other_right_validations(changes: dict[str, str], capsys: pytest.Capture
         ({"(logits[0, 0] > 0)": "logits[0, 0].detach()"}, "masks, arrays of True and False"),
         ({"if mask.any():": "if True:"}, "count as 0"),
         ({"np.mean(scores)": "float('nan')"}, "NaN"),
-        ({"if mask.any():": "if True:", "uh.dice(found, mask)": "uh.dice(found, mask) if mask.any() else 1.0"},
-         "count as 1"),
+        (
+            {
+                "if mask.any():": "if True:",
+                "uh.dice(found, mask)": "uh.dice(found, mask) if mask.any() else 1.0",
+            },
+            "count as 1",
+        ),
         ({"uh.dice(": "uh.iou("}, "another score"),
         ({"np.mean(scores)": "sum(scores)"}, "divide it"),
         ({"np.mean(scores)": "scores"}, "one number was expected"),
@@ -223,7 +272,7 @@ def test_other_right_validations(changes: dict[str, str], capsys: pytest.Capture
         ({"torch.no_grad()": "torch.no_grad"}, "with brackets"),
         ({"masks, device": "masks"}, "but it takes 3"),
     ],
-)  # fmt: skip
+)
 def test_each_slip_of_a_validation(
     changes: dict[str, str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -272,19 +321,6 @@ def test_the_dice_loss_is_the_packages() -> None:
     p, target = torch.rand(1, 1, 9, 9), torch.rand(1, 1, 9, 9) < 0.3
     own = made(lesson04.soft_dice_loss.solution_text, "soft_dice_loss")(p, target.float())
     assert torch.isclose(own, uh.dice_loss(p.logit(), target), atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("answer", "words"),
-    [
-        (6.42, "✅"), ((1526 - 1115) / 64, "✅"), (6.4219, "✅"),
-        (1526 / 128, "before the first patch"), (1115 / 64, "before the first patch"),
-        ((2025 - 1374) / 64, "columns of 32 bits"), (411, "64 more patches"), (411 / 128, "not by 128"),
-        (64 / 411, "other way round"), (7, "not the number"), ("6", "got text"),
-    ],
-)  # fmt: skip
-def test_memory_of_a_patch(answer: object, words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert words in verdict(lesson04.mib_per_patch, answer, capsys)
 
 
 def test_the_solutions_are_the_twins_that_the_lesson_runs() -> None:

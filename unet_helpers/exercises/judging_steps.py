@@ -1,4 +1,4 @@
-"""What is wrong with a training step: each slip has a sentence of its own, the first one in the loop's order."""
+"""What is wrong with a training step: each slip has a sentence of its own, the first one in order."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ PLAIN_LOSS = (
     "backward ran from the plain loss: scale it first, `scaler.scale(loss).backward()`. Else small gradients "
     "become 0 in 16 bits."
 )
+WHOLE_NUMBERS = "the network got whole numbers, 0 to 255: `normalise` makes the floats it needs."
 ADVICE = {  # what a message of PyTorch means here
-    "must be equal to input": "the network got whole numbers, 0 to 255: `normalise` makes the floats it needs.",
     "found at least two devices": "two things that meet lie on different devices: send images *and* masks "
     "there with `.to(device)`, and keep what it returns.",
-    "expected scalar type": "the network got whole numbers, 0 to 255: `normalise` makes the floats it needs.",
-    "Input type (": "the network got whole numbers, 0 to 255: `normalise` makes the floats it needs.",
-    "should be the same": "the network got whole numbers, 0 to 255: `normalise` makes the floats it needs.",
+    "expected scalar type": WHOLE_NUMBERS,
+    "Input type (": WHOLE_NUMBERS,
+    "should be the same": WHOLE_NUMBERS,
     "No inf checks were recorded": "the scaler found no gradient to look at: backward must come before "
     "unscale and step, and zero_grad must not come between them.",
-    "unscale_() has already been called": "the scaler was not told that the step is over (`scaler.update()`), "
-    "or unscale was called twice.",
+    "unscale_() has already been called": "the scaler was not told that the step is over "
+    "(`scaler.update()`), or unscale was called twice.",
     "unscale_() is being called after step()": "unscale comes before the step: clipping needs it there.",
     "step() has already been called": "`scaler.step` is called twice, or `scaler.update()` is missing.",
     "backward through the graph a second time": "backward is called twice on the same loss; once is enough.",
@@ -165,7 +165,7 @@ def _clipping(notes: Notes, twin: Notes) -> Iterator[str]:
         yield (
             f"the gradient was {raw:.3g} long and was not clipped: the limit is 5."
             if same
-            else f"the optimiser followed a gradient of length {notes.norm:.3g}, and {twin.norm:.3g} is right."
+            else f"the optimiser followed a gradient of length {notes.norm:.3g}; {twin.norm:.3g} is right."
         )
     elif not notes.count("unscale"):
         yield "clipping needs the gradient in its own size: `scaler.unscale_(optimiser)` comes before it."
@@ -204,4 +204,3 @@ def _result(result: Any, twin: Notes, gain: float) -> Iterator[str]:
 
 def _near(one: float, other: float) -> bool:
     return math.isclose(one, other, rel_tol=5e-3)
-

@@ -29,12 +29,12 @@ ADVICE = {
     "expected scalar type": "the network got whole numbers, 0 to 255: `to_tensor` makes the floats it needs.",
     "should be the same": "the network got whole numbers, 0 to 255: `to_tensor` makes the floats it needs.",
     "convert cuda:0 device type tensor": "NumPy works on the CPU alone: `.cpu()` comes before `.numpy()`.",
-    "call numpy() on Tensor that requires grad": "gradients are recorded: `with torch.no_grad():` is for this.",
+    "call numpy() on Tensor that requires grad": "gradients are recorded: use `with torch.no_grad():`.",
     "must be a bool mask": "`dice` wants masks, arrays of True and False: where are the logits above 0?",
     "expected 4D": "the network wants four axes: `to_tensor(image)[None]` has the batch axis in front.",
     "Expected 3D": "the network wants four axes: `to_tensor(image)[None]` has the batch axis in front.",
-    "must have the target's shape": "the answer has more axes than the mask: take `[0, 0]`, the one image and the "
-    "one channel.",
+    "must have the target's shape": "the answer has more axes than the mask: take `[0, 0]`, the one image "
+    "and the one channel.",
     "context manager": "`with` wants something that can be entered: `torch.no_grad()`, with brackets.",
     "`.cuda()` needs a GPU": "`.cuda()` fails wherever there is no GPU; write `.to(device)`.",
 }
@@ -146,7 +146,10 @@ def _known(
             mean(*(1.0 if not m.any() else s for s, m in zip(filled, masks, strict=True))),
             "slices without a stone count as 1 in your mean: leave them out.",
         ),
-        (pooled_dice(found, masks), "this is the Dice of all slices in one heap; a mean over slices is asked."),
+        (
+            pooled_dice(found, masks),
+            "this is the Dice of all slices in one heap; take the mean over slices.",
+        ),
         (mean(*(float(iou(f, m)) for f, m in both)), "this is another score than Dice; use `uh.dice`."),
         (sum(each), "this is the sum of all Dice values; divide it by their number."),
         (each[-1], "this is the Dice of the last slice alone. Is `return` inside of the loop?"),

@@ -1,4 +1,4 @@
-"""Exercises of lesson 4: the Dice loss, one training step, a validation, and what a patch costs on a GPU."""
+"""Exercises of lesson 4: the Dice loss, one training step, a validation."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from unet_helpers.exercises import Exercise, loop
-from unet_helpers.exercises.judges import is_function, is_number
+from unet_helpers.exercises.judges import is_function
 from unet_helpers.exercises.judging_steps import judge_step
 from unet_helpers.exercises.judging_validation import judge_validation
 
-__all__ = ["mib_per_patch", "my_train_step", "my_validate", "soft_dice_loss"]
+__all__ = ["my_train_step", "my_validate", "soft_dice_loss"]
 
 # ------------------------------------------------------------------------------------------ Dice loss
 _TARGET = torch.tensor([[0.0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]])
@@ -140,29 +140,3 @@ my_validate = Exercise(
 def chosen(own_step: Any, own_validate: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The student's training step and validation where they are right, else the package's; says which."""
     return loop.chosen(my_train_step, own_step, my_validate, own_validate)
-
-
-# ---------------------------------------------------------------------------------------- the memory
-mib_per_patch = Exercise(
-    judge=is_number(
-        6.42,
-        tolerance=0.05,
-        slips={
-            11.92: "the whole memory divided by 128: but much of it is there before the first patch. Compare two "
-            "rows.",
-            17.42: "the whole memory divided by 64: but much of it is there before the first patch. Compare two "
-            "rows.",
-            10.17: "these are the columns of 32 bits; the question asks for 16.",
-            411: "this is what 64 more patches cost; one of them costs a 64th of it.",
-            3.21: "the two rows differ by 64 patches, not by 128.",
-            0.1557: (0.001, "this is patches per MiB; the question asks for it the other way round."),
-            6.4: (0.03, "this is rounded too early: keep more digits until the end."),
-        },
-        unit="MiB",
-    ),
-    hint_text="From 64 to 128 patches: how many more patches, and how many more MiB? One divided by the other.",
-    solution_text="answer = (1526 - 1115) / (128 - 64)  # 6.4 MiB for each further patch\n",
-    because="About 6.4 MiB a patch on top of some 700 that are always there: a T4's 15 GiB would hold "
-    "more than two thousand patches of this small network.",
-    name="lesson04.mib_per_patch",
-)

@@ -69,7 +69,7 @@ def validate(
             if mask.any():
                 logits = model(to_tensor(image)[None].to(device))
                 found = (logits[0, 0] > 0).cpu().numpy()
-                scores.append(dice(found, mask))
+                scores.append(float(dice(found, mask)))
     model.train()
     return float(np.mean(scores)) if scores else float("nan")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +20,17 @@ from unet_helpers.engine.devices import choose_device, fast_precision
 from unet_helpers.losses import bce_dice_loss
 from unet_helpers.model import UNet
 
-__all__ = ["H200", "H200_BATCHES", "Measured", "measure", "nvidia_smi", "slowest", "training_step", "try_batch"]
+__all__ = [
+    "H200",
+    "H200_BATCHES",
+    "Measured",
+    "default_batch",
+    "measure",
+    "nvidia_smi",
+    "slowest",
+    "training_step",
+    "try_batch",
+]
 
 SIDE = 160  # pixels of a patch
 PRETENDED_MIB = 2048  # the limit of the refusal that is shown where there is no GPU, and of the real one
@@ -129,13 +141,27 @@ def slowest(step: Callable[[], Any], device: torch.device, n: int = 3) -> list[t
     step()
     _wait(device)
     kinds = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
-    with profile(activities=kinds) as seen:
+    with _quiet(), profile(activities=kinds) as seen:
         step()
         _wait(device)
     times = [(row.key, row.count, _own_time(row, device) / 1000) for row in seen.key_averages()]
     whole = sum(ms for *_, ms in times) or 1.0
     times.sort(key=lambda row: -row[2])
     return [(name, calls, ms, ms / whole) for name, calls, ms in times[:n]]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing on standard error: the profiler's library writes its own notes there, past Python."""
+    sys.stderr.flush()
+    before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(nowhere)
 
 
 def _own_time(row: Any, device: torch.device) -> float:

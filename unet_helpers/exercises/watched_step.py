@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unet_helpers.exercises import loop
+from unet_helpers.engine.devices import fast_precision
 from unet_helpers.exercises.calling import Outcome, called
 from unet_helpers.exercises.pretend_gpu import PretendGPU, put
 from unet_helpers.transforms import normalise
@@ -80,8 +80,8 @@ class Net(Lent, nn.Module):
         with torch.no_grad():
             for weights in self.parameters():
                 weights.copy_(0.3 * torch.randn(weights.shape, generator=generator))
-        self.conv.weight.register_hook(self._fresh)
-        self.conv.weight.register_post_accumulate_grad_hook(self._gathered)
+        self.conv.weight.register_hook(self._fresh)  # type: ignore[no-untyped-call]
+        self.conv.weight.register_post_accumulate_grad_hook(self._gathered)  # type: ignore[no-untyped-call]
         self.gradient = torch.zeros(0)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ class Optimiser(Lent, torch.optim.SGD):
         super().step()
 
 
-class Scaler(Lent, torch.amp.GradScaler):  # type: ignore[misc]
+class Scaler(Lent, torch.amp.GradScaler):
     """PyTorch's own, with a known scale."""
 
     def __init__(self, net: Net) -> None:
@@ -213,7 +213,7 @@ def known_losses(gain: float) -> dict[str, float]:
     from unet_helpers.losses import bce_dice_loss, bce_loss, dice_loss
 
     net, (images, masks) = Net(gain), batch(0)
-    with in_sixteen_bits(), torch.no_grad(), loop.fast_precision(CPU):
+    with in_sixteen_bits(), torch.no_grad(), fast_precision(CPU):
         logits = net(normalise(images))
     return {
         "BCE": float(bce_loss(logits, masks)),

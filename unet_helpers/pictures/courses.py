@@ -72,7 +72,7 @@ def appearing(
         n: Steps of the whole training.
     """
     figure = plain_figure(8.4, 3.5)
-    rows = figure.subfigures(2, 1, height_ratios=[1.25, 1])
+    rows: Any = figure.subfigures(2, 1, height_ratios=[1.25, 1])
     curve = rows[0].subplots()
     if losses:
         curve.plot(_smooth(losses), color=ORANGE)
@@ -161,7 +161,7 @@ def course(history: Sequence[Mapping[str, float]], strip: Path, n_steps: int | N
     picture = np.asarray(Image.open(strip)) if strip.is_file() else None
     height = 0.0 if picture is None else 8.4 * picture.shape[0] / picture.shape[1]
     figure = plain_figure(8.4, 3.3 + height)
-    panels = figure.subfigures(2 if height else 1, 1, height_ratios=[3.3, height] if height else None)
+    panels: Any = figure.subfigures(2 if height else 1, 1, height_ratios=[3.3, height] if height else None)
     top = (panels[0] if height else panels).subplots()
     if history:
         plot_history(history, ax=top)
@@ -180,11 +180,13 @@ def ablation_figure(rows: Mapping[str, Sequence[float]]) -> Figure:
     """Validation Dice by what was left out: every seed a dot, their mean a line."""
     figure = plain_figure(7.2, 2.9)
     ax = figure.subplots()
-    for y, (name, scores) in enumerate(rows.items()):
+    for y, scores in enumerate(rows.values()):
         colour = GREY if y == 0 else BLUE
         ax.plot(scores, [y] * len(scores), "o", color=colour, alpha=0.7)
         ax.plot([fmean(scores)] * 2, [y - 0.3, y + 0.3], color=colour, linewidth=2)
     ax.axvline(fmean(next(iter(rows.values()))), color=GREY, linestyle=":", linewidth=1)
-    ax.set_yticks(range(len(rows)), labels=[f"without {name}" if k else "all of it" for k, name in enumerate(rows)])
+    ax.set_yticks(
+        range(len(rows)), labels=[f"without {name}" if k else "all of it" for k, name in enumerate(rows)]
+    )
     ax.set(xlabel="validation Dice after 640 steps, a dot a seed", ylim=(len(rows) - 0.4, -0.6))
     return figure

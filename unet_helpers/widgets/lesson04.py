@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from unet_helpers.engine.calm import Stopped
 from unet_helpers.engine.figures import figure_png
 from unet_helpers.exercises import bugs, measuring, rates
 from unet_helpers.exercises.ablations import MEASURED
@@ -41,12 +42,20 @@ Greys = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
 NOTHING_YET = (
-    "Stopped before the first validation, so there is nothing to look at yet. All is saved: run the cell that "
-    "trains again, and it goes on where it stopped."
+    "Stopped before the first validation, so there is nothing to look at yet. All is saved: run the cell "
+    "that trains again, and it goes on where it stopped."
 )
 LOOKS = (0, 25, 50, 100, 200, 400)  # steps at which the stone is looked at; the last step comes on top
-RATES = [1e-5, 4e-5, 4e-4, 4e-3, 4e-2, 4e-1, 4.0]
-PRESETS = {"A": (4e-5, True), "B": (4e-3, True), "C": (4e-1, True), "D": (4e-2, False)}
+RATES = [4e-5, 4e-4, 4e-3, 4e-2, 4e-1, 2.0, 20.0]
+PRESETS = {  # highest rate, and whether it rises to it
+    "A: 0.00004": (4e-5, True),
+    "B: 0.04": (4e-2, True),
+    "C: 20": (20.0, True),
+    "D: 2, no warm-up": (2.0, False),
+}
+NO_BUTTON = (
+    "Stopped. Your own loop saves nothing: what it learnt is lost. Run the cell above and this one again."
+)
 
 
 # ------------------------------------------------------------------------------------- a loss by hand
@@ -63,7 +72,7 @@ def by_hand(target: Tensor) -> None:
         for words in ("logit of the stone", "logit of the rest")
     )
     picture = ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="98%"))
-    before = dict(stone=0.0, rest=0.0, loss=_both(target, 0, 0)[2])
+    before = {"stone": 0.0, "rest": 0.0, "loss": _both(target, 0, 0)[2]}
 
     def redraw(change: Any = None) -> Figure:
         moved = "two knobs: move one of them"
@@ -110,6 +119,8 @@ def _by_hand_figure(target: Tensor, stone: float, rest: float, moved: str) -> Fi
 class Appearing:
     """Watches a training: the loss, and what the network says around a stone at some steps.
 
+    As a context it turns the stop button into one sentence.
+
     Args:
         model: The network in training.
         image: Slice, uint8 (H, W).
@@ -124,6 +135,13 @@ class Appearing:
         self.losses: list[Any] = []
         self.page = LiveImage()
         self._look(0)
+
+    def __enter__(self) -> Appearing:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is KeyboardInterrupt:
+            raise Stopped(NO_BUTTON) from None
 
     def __call__(self, step: int, loss: Tensor) -> None:
         """Note the loss of one step, unread, and look at the stone where it is due."""
@@ -183,7 +201,9 @@ def learning_rates(images: Sequence[Greys], masks: Sequence[Mask]) -> None:
 
     box = ipywidgets.VBox([rate, warm_up, button("train 80 steps", train), picture])
     ends = ", ".join(f"{name} at {courses.last_loss(losses)}" for name, losses in curves.items())
-    show(box, figure_png(redraw(), 64), f"The loss of four short trainings against the step; they end: {ends}.")
+    show(
+        box, figure_png(redraw(), 64), f"The loss of four short trainings against the step; they end: {ends}."
+    )
 
 
 def eight_slices(train: tuple[Sequence[Greys], Sequence[Mask]], val: tuple[Any, Any]) -> None:
@@ -282,7 +302,9 @@ def three_bugs(patches: Tensor, masks: Tensor) -> Mapping[str, Sequence[float]]:
         letter: bugs.train(patches, masks, kind) for letter, kind in zip("XYZ", bugs.KINDS, strict=True)
     }
     ends = ", ".join(f"{name} at {courses.last_loss(curve)}" for name, curve in losses.items())
-    show_figure(courses.loss_curves(losses), f"The losses of three loops on the same patches; they end: {ends}.", dpi=64)
+    show_figure(
+        courses.loss_curves(losses),
+        f"The losses of three loops on the same patches; they end: {ends}.",
+        dpi=64,
+    )
     return losses
-
-
