@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import re
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -41,6 +43,12 @@ def needs_codespell() -> None:
 def test_every_notebook_is_held_to_rules() -> None:
     assert sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")) == sorted(LESSONS.values())
     assert all(name.startswith(f"{number:02d}_") for number, name in LESSONS.items())
+
+
+def test_each_lesson_leads_to_the_next() -> None:
+    for name, following in pairwise(LESSONS.values()):
+        last = read_lesson(NOTEBOOKS / f"{name}.ipynb").markdown[-1].source
+        assert re.search(rf"^\*\*Next:\*\* \[.*?\]\({following}\.ipynb\)", last, re.MULTILINE), name
 
 
 def test_the_glossary_names_each_form_once() -> None:

@@ -58,14 +58,9 @@ def test_stopped_while_the_phantom_is_written(tmp_path: Path):
         *_, stopped = reader.run_all(stop={first: on_file(tmp_path / "data", "*.jpg")}, until=first)
         assert "No half of it is kept: run this cell again" in stopped.message and stopped.ended_calmly
         assert [path.name for path in (tmp_path / "data").iterdir()] == [".lock"]
-        below = reader.run(
-            reader.cell_with("find_pairs(")
-            if "find_pairs" not in reader.cells[first]
-            else reader.below(first)[0]
-        )
-        assert not below.trouble
-        if below.error == "NameError":
-            assert f"One of them ended with: {stopped.message}" in below.printed
+        below = reader.run(reader.below(first)[0])
+        assert below.error == "NameError" and not below.trouble
+        assert f"One of them ended with: {stopped.message}" in below.printed
         reader.before = SMALLER
         reader.restart()
         assert not reader.run_all(until=first)[-1].error
