@@ -134,6 +134,18 @@ def test_four_numbers_stand_side_by_side_with_their_n(test_part: Judged, nothing
     assert "sections found" in capsys.readouterr().out
 
 
+def test_the_riddle_is_asked_in_both_directions(test_part: Judged, nothing: Judged, capsys) -> None:
+    perfect = judged(("eva", STONE, None), ("fay", STONE, None))
+    for val, test, words in (
+        (test_part, perfect, "0.167 higher"),
+        (perfect, test_part, "0.167 lower"),
+        (perfect, perfect, "+0.000 only"),
+        (nothing, perfect, "holds no stone"),
+    ):
+        move.riddle(val, test)
+        assert words in capsys.readouterr().out
+
+
 def test_patients_are_dots_and_the_mover_is_named(test_part: Judged, shown) -> None:
     move.patients(test_part, test_part)
     figure, alt = shown[-1]

@@ -93,4 +93,4 @@ def grow(test: Judged) -> None:
         f"A round prediction around the stone, and the curve of its IoU: best at a radius of {best} pixels"
         + (f", and below {HIT_IOU:g}, so no hit any more, at {lost[0]}." if lost else ".")
     )
-    show(moved.widget, flat_png(still.figure(), STILL_DPI), sentence)
+    show(moved.widget, flat_png(still.figure(), STILL_DPI, 128), sentence)

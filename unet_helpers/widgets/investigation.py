@@ -20,6 +20,7 @@ __all__ = [
     "four_numbers",
     "influence",
     "patients",
+    "riddle",
     "suspect",
     "training_showed",
     "verdict",
@@ -49,6 +50,21 @@ def four_numbers(**parts: Judged) -> None:
             n = scores[count] if count else scores["n_images"] - scores["n_positive"]
             cells.append(f"{'-' if np.isnan(value) else f'{value:.3f}'} (n = {n})")
         print(f"{label:<31}" + "".join(f"{cell:>22}" for cell in cells))
+
+
+def riddle(val: Judged, test: Judged) -> None:
+    """Print how far the mean Dice of the test is from that of validation, and in which direction."""
+    means = [suspects.mean_dice(one.dice_of) for one in (val, test)]
+    if np.isnan(means).any():
+        print("One of the two parts holds no stone, so their mean Dice cannot be compared.")
+        return
+    change = means[1] - means[0]
+    if abs(change) < 0.005:
+        print(f"Mean Dice: the test differs by {change:+.3f} only. Skill, or luck?")
+    elif change > 0:
+        print(f"Mean Dice: the test is {change:.3f} higher, on patients whom nobody tried to please.")
+    else:
+        print(f"Mean Dice: the test is {-change:.3f} lower. Tuned to validation, or bad luck?")
 
 
 def patients(val: Judged, test: Judged) -> None:

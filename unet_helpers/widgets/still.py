@@ -67,12 +67,12 @@ def show_figure(figure: Figure, alt: str, photo: bool = False, dpi: int = 80, fl
         sys.modules["matplotlib.pyplot"].close(figure)
 
 
-def flat_png(figure: Figure, dpi: int = 80) -> bytes:
-    """A figure of lines and bars as a PNG of 32 colours, half the size of one of all colours."""
+def flat_png(figure: Figure, dpi: int = 80, n_colours: int = 32) -> bytes:
+    """A figure of lines and bars as a PNG of few colours, half the size of one of all colours."""
     figure.patch.set_facecolor("white")
     picture = Image.open(io.BytesIO(figure_png(figure, dpi))).convert("RGB")
     buffer = io.BytesIO()
-    picture.quantize(32, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    picture.quantize(n_colours, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
