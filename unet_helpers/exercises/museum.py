@@ -71,7 +71,7 @@ def sampler_of(
     Args:
         pairs: The training part; the first `n_pairs` are read, or all if these hold no stone.
         patch_size: Side of a patch; one as large as the slices draws whole slices.
-        on_stones: Share of the patches that are placed on a stone; half as many lie on look-alikes.
+        on_stones: Share of the patches that are placed on a stone; half as many lie on look-alikes, so far as there is room.
         batch_size: Patches a batch.
         n_pairs: How many pairs are read.
 
@@ -81,7 +81,7 @@ def sampler_of(
     images, masks = load_arrays(list(pairs)[:n_pairs])
     if not any(mask.any() for mask in masks):
         images, masks = load_arrays(list(pairs))
-    sampler = PatchSampler(images, masks, patch_size, on_stones, on_stones / 2)
+    sampler = PatchSampler(images, masks, patch_size, on_stones, min(on_stones / 2, 1 - on_stones))
     generator = torch.Generator().manual_seed(0)
 
     def draw() -> tuple[Tensor, Tensor]:
@@ -123,7 +123,8 @@ def logits_around(
         middle = np.argwhere(label_stones(mask)[0] == 1).mean(axis=0)
         tops = (np.minimum(middle, np.array(mask.shape) - side / 2) - side / 2).clip(0).astype(int)
         box = tuple(slice(int(top), int(top) + side) for top in tops)
-        cut.append((logits[box], mask[box]))
+        if mask[box].any():  # the middle of a ring may lie far from its pixels
+            cut.append((logits[box], mask[box]))
     return cut
 
 
@@ -157,6 +158,8 @@ def copycat_dice(train: Sequence[Pair], others: Sequence[Pair]) -> float:
     Returns:
         A number in [0, 1]; NaN where there is no slice with a stone.
     """
+    if not len(train) or not len(others):
+        return float("nan")
     (known, answers), (asked, truth) = load_arrays(list(train)), load_arrays(list(others))
     twins = (_thumbnails(asked) @ _thumbnails(known).T).argmax(axis=1)
     scores = [

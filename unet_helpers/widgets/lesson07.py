@@ -258,7 +258,8 @@ class UnknownCase:
             return
         telling = EXHIBITS[words]
         seen = self.case.readings[telling]
-        told = f"it reads {seen}, and that is healthy" if telling in self.used else "press it, and read"
+        would = f"it reads {seen}, and this exhibit would read otherwise"
+        told = would if telling in self.used else "press it, and read"
         self.verdict.value = (
             f"❌ Not {html.escape(words)}: its probe is “{html.escape(telling)}”; {html.escape(told)}."
         )
