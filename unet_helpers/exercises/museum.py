@@ -71,7 +71,7 @@ def sampler_of(
     Args:
         pairs: The training part; the first `n_pairs` are read, or all if these hold no stone.
         patch_size: Side of a patch; one as large as the slices draws whole slices.
-        on_stones: Share of the patches that are placed on a stone; half as many lie on look-alikes, so far as there is room.
+        on_stones: Share of the patches that are placed on a stone; up to half as many lie on look-alikes.
         batch_size: Patches a batch.
         n_pairs: How many pairs are read.
 
