@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty
@@ -72,9 +72,18 @@ class Ran:
         return f"{self.cell}: {self.error}: {self.message}" if self.error else f"{self.cell}: ran"
 
     @property
-    def is_one_sentence(self) -> bool:
-        """Whether its error shows as the message alone, without a traceback."""
-        return bool(self.error) and len(self.traceback) == 1 and "Traceback" not in self.traceback[0]
+    def ended_calmly(self) -> bool:
+        """Whether an error shows as one sentence without a traceback, or is a name that is explained."""
+        if self.error == "NameError":
+            return f"{self.message.split(chr(39))[1]!r} is not known: the cell above" in self.printed
+        return bool(self.error) and len(self.traceback) == 1 and self.traceback[0].endswith(".")
+
+    @property
+    def trouble(self) -> str:
+        """What a reader should not have to see: a traceback, a warning of a library; "" if there is none."""
+        if self.error and not self.ended_calmly:
+            return "\n".join([str(self), *self.traceback])
+        return self.stderr if re.search(r"RuntimeWarning|Error|Traceback|nan\b", self.stderr) else ""
 
 
 class OwnKernel(KernelManager):
@@ -95,6 +104,7 @@ class Reader:
         data: `UNET_DATA`; None for the phantom.
         steps: `UNET_STEPS`; None for the whole training.
         before: Code that runs after the set-up cell and is no cell of the lesson, to make it short.
+        solving: Whether the exercises are checked; their stubs are there in any case.
     """
 
     def __init__(
@@ -104,11 +114,17 @@ class Reader:
         data: Path | str | None = None,
         steps: int | None = None,
         before: str = "",
+        solving: bool = False,
     ) -> None:
         book = json.loads((NOTEBOOKS / notebook).read_text("utf-8"))
         self.cells = {
             cell["id"]: "".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "code"
         }
+        if not solving:
+            self.cells = {
+                cell: re.sub(r"^lesson\d+\.\w+\.check\(.*$", "", source, flags=re.MULTILINE)
+                for cell, source in self.cells.items()
+            }
         self.setup = next(iter(self.cells))
         self.before = before
         hidden = {"MPLBACKEND", "UNET_DATA", "UNET_STEPS", "UNET_HOME"}
@@ -142,8 +158,26 @@ class Reader:
         self.close()
         self.start()
 
+    def forget(self, data: Path) -> None:
+        """As good as a restart, and faster: no name is known, and another data set is wished for."""
+        source = f"import os; os.environ['UNET_DATA'] = {str(data)!r}\n%reset -f"
+        assert not self._execute(Ran("reset"), source, None).error
+
+    def cell_with(self, words: str) -> str:
+        """The id of the one cell whose code holds some words."""
+        (found,) = [cell for cell, source in self.cells.items() if words in source]
+        return found
+
+    def below(self, cell: str) -> list[str]:
+        """The ids of the cells that follow."""
+        return list(self.cells)[list(self.cells).index(cell) + 1 :]
+
     def run_all(
-        self, stop: Mapping[str, When] | None = None, by_hand: bool = False, until: str | None = None
+        self,
+        stop: Mapping[str, When] | None = None,
+        by_hand: bool = False,
+        until: str | None = None,
+        cells: Iterable[str] | None = None,
     ) -> list[Ran]:
         """Run the cells in their order.
 
@@ -151,9 +185,10 @@ class Reader:
             stop: When to press the stop button, by cell.
             by_hand: Whether to go on below a cell that ends in an error; Run All does not.
             until: Last cell to run.
+            cells: Which ones; None for all.
         """
-        done = []
-        for cell in self.cells:
+        done: list[Ran] = []
+        for cell in self.cells if cells is None else cells:
             done.append(self.run(cell, (stop or {}).get(cell)))
             if (done[-1].error and not by_hand) or cell == until:
                 break

@@ -51,7 +51,8 @@ def test_elsewhere_it_is_one_calm_sentence(data, steps, whole, told, monkeypatch
     assert capsys.readouterr().out == f"{told}{CLAIM}\n"
 
 
-CPU, GPU = (default_config(torch.device(name)) for name in ("cpu", "cuda"))
+DEVICES = torch.device("cpu"), torch.device("cuda")
+CPU, GPU = map(default_config, DEVICES)
 
 
 @pytest.mark.parametrize(
@@ -72,3 +73,17 @@ def test_a_training_is_whole_that_is_the_lessons_own_and_finished(
     config: TrainConfig | None, progress: float, whole: bool
 ):
     assert RunStatus(config, progress=progress, has_best=progress > 0).whole == whole
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_rehearsal_goes_on_to_the_whole_length(device, monkeypatch):
+    """With the settings of the device on which it was begun; other runs keep all of their own."""
+    assert RunStatus().lesson_config(device) == default_config(device)
+    for config in (CPU, GPU):
+        assert RunStatus(replace(config, n_steps=60), progress=1.0).lesson_config(device) == config
+    for own in (GPU, replace(CPU, n_steps=9000), replace(CPU, n_steps=60, seed=1), replace(CPU, n_epochs=2)):
+        assert RunStatus(own, progress=0.1).lesson_config(device) == own
+    monkeypatch.setenv("UNET_STEPS", "60")
+    short = replace(GPU, n_steps=60)
+    assert RunStatus(short).lesson_config(device) == short
+    assert RunStatus(replace(GPU, n_steps=20)).lesson_config(device) == short

@@ -61,16 +61,34 @@ class RunStatus:
     @property
     def whole(self) -> bool:
         """Whether it is the lessons' own training, of a CPU or a GPU, and finished."""
-        if self.config is None or not self.finished:
-            return False
-        for lessons in map(default_config, map(torch.device, ("cpu", "cuda"))):
-            (kind, own), (wanted, least) = self.config.length, lessons.length
-            if continued(self.config, lessons) == lessons and kind == wanted and own >= least:
-                return True
-        return False
+        return self.finished and any(
+            continued(self.config, lessons) == lessons and self.config.length >= lessons.length
+            for lessons in _lessons_configs()
+            if self.config is not None and self.config.length[0] == lessons.length[0]
+        )
+
+    def lesson_config(self, device: torch.device) -> TrainConfig:
+        """Settings with which the lessons begin this run, or go on with it: its own, at their whole length.
+
+        So a run that `$UNET_STEPS` has kept short, for a rehearsal, is trained to its end by the next lesson.
+
+        Args:
+            device: Where a new run computes.
+        """
+        if self.config is None:
+            return default_config(device)
+        for lessons in _lessons_configs():
+            (kind, own), (wanted, whole) = self.config.length, lessons.length
+            if continued(self.config, lessons) == lessons and kind == wanted and own < whole:
+                return lessons
+        return self.config
 
     def __str__(self) -> str:
         return how_far(self.config, self.step, self.progress) if self.config else "absent"
+
+
+def _lessons_configs() -> list[TrainConfig]:
+    return [default_config(torch.device(kind)) for kind in ("cpu", "cuda")]
 
 
 def how_far(config: TrainConfig, step: int, progress: float) -> str:

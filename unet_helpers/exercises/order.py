@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+from unet_helpers.engine.calm import Calm
+
 __all__ = ["explain_unknown_names"]
+
+_ended: dict[str, str] = {}  # cells that ended before their end, and what they said
 
 
 def _after_cell(result: Any) -> None:
-    error = result.error_in_exec
+    error, cell = result.error_in_exec, result.info.raw_cell
+    _ended.pop(cell, None)
+    if isinstance(error, Calm):
+        _ended[cell] = error._render_traceback_()[0]
     if type(error) is NameError and error.name:
         print(
             f"{error.name!r} is not known: the cell above that makes it has not run to its end since the "
             "notebook was opened. Run the cells above first, from the top. (If you wrote the name yourself, "
             "look at its spelling.)"
         )
+        for said in _ended.values():
+            print(f"One of them ended with: {said}")
 
 
 def explain_unknown_names() -> None:
