@@ -96,7 +96,7 @@ def test_the_first_steps_are_looked_at_and_stay():
             return 0 * images + self.weight
 
     snapshots, model = Snapshots(*make()), Half().train()
-    for step in range(0, 4001):
+    for step in range(4001):
         snapshots.look(model, step)
         if step and step % 228 == 0:  # a validation
             snapshots.take(step, 0, [np.zeros((100, 100))] * 6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
 from unet_helpers.engine.calm import Stopped
@@ -58,6 +60,17 @@ NO_BUTTON = (
 )
 
 
+def _small(figure: Figure, dpi: int, photo: bool = True) -> bytes:
+    """A JPEG where CT is in the picture, else a PNG of 64 colours: a lesson has room for 300 kB."""
+    figure.patch.set_facecolor("white")
+    picture, buffer = Image.open(io.BytesIO(figure_png(figure, dpi))).convert("RGB"), io.BytesIO()
+    if photo:
+        picture.save(buffer, "JPEG", quality=70, optimize=True)
+    else:
+        picture.quantize(64, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
 # ------------------------------------------------------------------------------------- a loss by hand
 def by_hand(target: Tensor) -> None:
     """Two sliders, for the logits of the stone's and of all other pixels: the losses, and how they changed.
@@ -89,7 +102,7 @@ def by_hand(target: Tensor) -> None:
     for slider in (stone, rest):
         slider.observe(redraw, names="value")
     alt = "Sixteen probabilities of 0.50, three of them framed as stone, and bars: BCE 0.69, Dice loss 0.73."
-    show(ipywidgets.VBox([stone, rest, picture]), figure_png(first, 64), alt)
+    show(ipywidgets.VBox([stone, rest, picture]), _small(first, 64, photo=False), alt)
 
 
 def told_change(name: str, old: float, new: float, loss_before: float, loss: float) -> str:
@@ -155,13 +168,12 @@ class Appearing:
         figure = courses.appearing(
             self.image[self.lens], self.mask[self.lens], self.moments, self.losses, self.n_steps
         )
-        figure.patch.set_facecolor("white")
         seen = self.moments[-1][1][self.mask[self.lens]].max()
         sentence = (
             f"A loss curve up to step {step}, and cut-outs around the stone at {len(self.moments)} moments. "
             f"At the last one the network is up to {100 * seen:.0f} % sure of the stone."
         )
-        self.page.put(figure_png(figure, 70), sentence)
+        self.page.put(_small(figure, 70), sentence)
 
 
 # ----------------------------------------------------------------------------- does it learn, how fast
@@ -171,7 +183,9 @@ def learnt(model: nn.Module, patches: Tensor, masks: Tensor) -> float:
     answers = predict_all(model, images)
     score = pooled_dice([p >= 0.5 for p in answers], truth)
     words = "Patches with the outline of their stones, and below each the probabilities that were learnt"
-    show_figure(courses.heart_figure(images, truth, answers), f"{words}: Dice {score:.2f}.", dpi=64)
+    show_figure(
+        courses.heart_figure(images, truth, answers), f"{words}: Dice {score:.2f}.", photo=True, dpi=64
+    )
     return score
 
 
@@ -201,9 +215,8 @@ def learning_rates(images: Sequence[Greys], masks: Sequence[Mask]) -> None:
 
     box = ipywidgets.VBox([rate, warm_up, button("train 80 steps", train), picture])
     ends = ", ".join(f"{name} at {courses.last_loss(losses)}" for name, losses in curves.items())
-    show(
-        box, figure_png(redraw(), 64), f"The loss of four short trainings against the step; they end: {ends}."
-    )
+    alt = f"The loss of four short trainings against the step; they end: {ends}."
+    show(box, _small(redraw(), 64, photo=False), alt)
 
 
 def eight_slices(train: tuple[Sequence[Greys], Sequence[Mask]], val: tuple[Any, Any]) -> None:
@@ -258,7 +271,6 @@ class Watching:
     def __call__(self, history: Sequence[Mapping[str, float]]) -> None:
         """Draw the history so far."""
         figure = courses.course(history, self.strip, self.n_steps)
-        figure.patch.set_facecolor("white")
         if history:
             score = f"validation Dice {history[-1]['val_dice']:.2f} at step {history[-1]['step']:.0f}"
             sentence = (
@@ -267,7 +279,7 @@ class Watching:
             )
         else:
             sentence = "Empty axes: the first point of the curves comes with the first validation."
-        self.page.put(figure_png(figure, 72), sentence)
+        self.page.put(_small(figure, 72), sentence)
 
     def done(self, history: Sequence[Mapping[str, float]], status: Any) -> bool:
         """Show the run as it is, and say how far it came; whether there is anything to go on with."""
@@ -302,9 +314,6 @@ def three_bugs(patches: Tensor, masks: Tensor) -> Mapping[str, Sequence[float]]:
         letter: bugs.train(patches, masks, kind) for letter, kind in zip("XYZ", bugs.KINDS, strict=True)
     }
     ends = ", ".join(f"{name} at {courses.last_loss(curve)}" for name, curve in losses.items())
-    show_figure(
-        courses.loss_curves(losses),
-        f"The losses of three loops on the same patches; they end: {ends}.",
-        dpi=64,
-    )
+    alt = f"The losses of three loops on the same patches; they end: {ends}."
+    show_figure(courses.loss_curves(losses), alt, dpi=64)
     return losses
