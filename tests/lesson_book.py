@@ -9,6 +9,14 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+LESSONS = {  # every lesson that there is, by its number; one may be missing while it is being written
+    1: "01_dataset",
+    2: "02_preprocessing",
+    3: "03_unet_architecture",
+    4: "04_training",
+    5: "05_evaluation",
+    7: "07_bug_museum",
+}
 HEADING = re.compile(r"^## +(?:(?P<number>\d+)\. +)?(?P<title>.*?)(?: +\(about (?P<minutes>\d+) min\))?$")
 
 

@@ -4,15 +4,15 @@ There is no GPU here, so one is pretended: `default_config` answers what it answ
 are put into a checkpoint, and 16 bits with a scaler are computed on the CPU.
 """
 
-import json
+import os
 import shutil
+import signal
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
 from cli_tools import SMALL, TRAIN, call, stop_in_the_first_step
-from test_stopped_lessons import cell, press_stop
 from tiny_data import tiny_pairs, write_tiny
 
 from unet_helpers import training
@@ -29,6 +29,10 @@ FROM_A_GPU = replace(TINY, n_steps=4, batch_size=12)
 DEFAULT_OF_A_GPU = replace(TINY, n_steps=8, batch_size=10, patch_size=24, steps_per_epoch=4)  # soon over
 pytest_plugins = ["cli_runs"]
 Pairs = tuple[list[Pair], list[Pair]]
+
+
+def press_stop(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 @pytest.fixture(scope="module")
@@ -232,26 +236,3 @@ def test_the_whole_pipeline_goes_on_with_its_run(tmp_path: Path, monkeypatch, on
     assert call() == 0
     assert "continued at step 2 of 4" in capsys.readouterr().out
     assert run_status(run).finished and run_status(run).config == FROM_A_GPU
-
-
-# --------------------------------------------------------------------------------------------- lessons
-@pytest.mark.parametrize("stop", [True, False])
-def test_lessons_4_and_5_go_on_with_a_run_of_another_device(
-    stop: bool, tmp_path: Path, monkeypatch, on_a_gpu, capsys
-):
-    monkeypatch.setenv("UNET_HOME", str(tmp_path))
-    monkeypatch.setenv("UNET_DATA", str(write_tiny(tmp_path / "scans", n_exams=10)))
-    scans = find_pairs(tmp_path / "scans")
-    split = split_by_group(scans, strata=stone_strata(scans))
-    run = tmp_path / "runs" / "lesson" / "scans"
-    start((split["train"], split["val"]), run, FROM_A_GPU, stop)
-    space = {"choose_device": lambda: choose_device("cpu"), "after_epoch": None}
-    lesson = "04_training.ipynb"
-    for words in ("split = data.split_by_group", "config = status.config", "history = fit("):
-        exec(compile(cell(lesson, words), lesson, "exec"), space)
-    assert space["config"] == FROM_A_GPU and run_status(run).finished
-    assert [epoch["step"] for epoch in space["history"]] == [2, 4]
-    assert json.loads((run / "history.json").read_text()) == space["history"]
-    for words in ("split = data.split_by_group", "checkpoint = load_checkpoint(best_file"):
-        exec(compile(cell("05_evaluation.ipynb", words), lesson, "exec"), space)
-    assert space["checkpoint"].config == asdict(FROM_A_GPU)

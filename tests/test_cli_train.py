@@ -168,7 +168,8 @@ def test_ctrl_c_before_the_first_validation_is_one_sentence(data: Path, tmp_path
         assert call("train", data, "--out", folder, *TRAIN) == 130
     out, err = capsys.readouterr()
     assert out.endswith(
-        "Stopped at step 1; everything is saved. To go on, give the same command with --resume.\n"
+        "Stopped at step 1, before the first validation; everything is saved. To go on, give the same "
+        "command with --resume.\n"
     )
     assert "nan" not in out and err == ""
     assert sorted(path.name for path in folder.iterdir()) == ["last.pt", "run.lock", "split.json"]

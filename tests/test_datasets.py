@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from unet_helpers.engine.calm import Stopped
 from unet_helpers.folders import sources as datasets
 from unet_helpers.folders.sources import home, kaggle_dataset, open_dataset, phantom_dataset, unpack
 
@@ -149,6 +150,28 @@ class NoLocks:
 
     def release(self) -> None:
         pass
+
+
+def test_what_a_killed_process_left_of_the_phantom_is_removed(own_folder: Path, monkeypatch):
+    """Of this phantom and of zips; the scratch folders of others may be in use."""
+    name = f"phantom-3x1-64px-seed0-v{datasets.phantom.VERSION}"
+    halves = [own_folder / f".{name}-k3j", own_folder / ".unpacking-x1", own_folder / ".phantom-mine-k3j"]
+    for half in halves:
+        (half / "set").mkdir(parents=True)
+    assert phantom_dataset(3, 1, 64).name == name
+    assert [half.exists() for half in halves] == [False, False, True]
+
+
+def test_a_stop_while_data_are_prepared_is_one_sentence(own_folder: Path, monkeypatch):
+    def stop(folder: Path, **_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(datasets.phantom, "write_dataset", stop)
+    with pytest.raises(
+        Stopped, match=r"^Stopped before the data set phantom-3x1-64px-seed0-v\d+ was "
+    ) as told:
+        phantom_dataset(3, 1, 64)
+    assert told.value._render_traceback_() == [str(told.value)]
 
 
 def test_without_locks_the_second_takes_what_the_first_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

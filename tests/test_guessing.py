@@ -315,6 +315,20 @@ def test_a_hero_without_a_table_of_stones_is_of_median_size(tmp_path: Path) -> N
         pairs = data.find_pairs(tmp_path)
     assert hero_case(pairs).image_path.name == "s7.png"
     with pytest.raises(
-        ValueError, match="test_pairs must hold a slice with exactly one section, got 0 pairs"
+        ValueError, match="test_pairs must hold a stone for the lesson to follow, got 1 images"
     ):
-        hero_case([])
+        hero_case([pair for pair in pairs if pair.image_path.name == "s0.png"])
+
+
+def test_a_hero_among_slices_of_several_stones_only_is_of_median_size(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for n_pixels in (3, 5, 7):
+        mask = np.zeros((16, 16), np.uint8)
+        mask[4, 2 : 2 + n_pixels] = mask[12, 3] = 255
+        Image.fromarray(mask).save(tmp_path / f"s{n_pixels}.png")
+        Image.fromarray(mask).save(tmp_path / f"s{n_pixels}_mask.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pairs = data.find_pairs(tmp_path)
+    assert hero_case(pairs).image_path.name == "s5.png"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+import re
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import lesson_words
 import pytest
-from lesson_book import as_lesson, read_lesson
+from lesson_book import LESSONS, as_lesson, read_lesson
 from lesson_code import essence, twins
 from lesson_rules import TIMES, all_rules
 
@@ -20,14 +22,10 @@ from unet_helpers.exercises.judges import is_number
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 RULES = all_rules()
-IN_FULL = ("01_dataset", "02_preprocessing", "03_unet_architecture")  # every rule holds
-IN_PART = ("04_training", "05_evaluation")  # these hold already
-KEPT_ALREADY = ("opening", "executed", "words_per_line", "clean_outputs", "links", "spelling", "library")
-CASES = [(name, rule) for name in IN_FULL for rule in RULES]
-CASES += [(name, rule) for name in IN_PART for rule in (*KEPT_ALREADY, "terms_in_order")]
 
 
-@pytest.mark.parametrize(("name", "rule"), CASES)
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("name", LESSONS.values())
 def test_lesson_keeps_the_rule(name: str, rule: str) -> None:
     if rule == "spelling":
         needs_codespell()
@@ -43,13 +41,21 @@ def needs_codespell() -> None:
 
 
 def test_every_notebook_is_held_to_rules() -> None:
-    assert {path.stem for path in NOTEBOOKS.glob("0*.ipynb")} == {*IN_FULL, *IN_PART}
+    assert sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")) == sorted(LESSONS.values())
+    assert all(name.startswith(f"{number:02d}_") for number, name in LESSONS.items())
+
+
+def test_each_lesson_leads_to_the_next() -> None:
+    for name, following in pairwise(LESSONS.values()):
+        last = read_lesson(NOTEBOOKS / f"{name}.ipynb").markdown[-1].source
+        assert re.search(rf"^\*\*Next:\*\* \[.*?\]\({following}\.ipynb\)", last, re.MULTILINE), name
 
 
 def test_the_glossary_names_each_form_once() -> None:
     forms = [form.casefold() for term in lesson_words.glossary() for form in term.forms]
     assert sorted(forms) == sorted(set(forms))
-    for lesson in (1, 2, 3):
+    assert {term.lesson for term in lesson_words.glossary()} <= set(LESSONS)
+    for lesson in LESSONS:
         assert any(term.lesson == lesson for term in lesson_words.glossary()), f"lesson {lesson} has no terms"
 
 

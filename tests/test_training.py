@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -218,9 +219,11 @@ def test_interrupted_and_resumed_equals_uninterrupted(
         return augment(*args)
 
     before = signal.getsignal(signal.SIGINT)
-    train(pairs, tmp_path, augment=press_ctrl_c)
+    with pytest.raises(Interrupted) if stop_at == 1 else nullcontext():  # before the first validation
+        train(pairs, tmp_path, augment=press_ctrl_c)
     assert load_state(tmp_path / "last.pt")["step"] == stop_at and signal.getsignal(signal.SIGINT) is before
-    assert f"Stopped at step {stop_at}; everything is saved" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert stop_at == 1 or f"Stopped at step {stop_at}; everything is saved" in said
     again = train(pairs, tmp_path, model=small_model(seed=9), augment=press_ctrl_c)
     assert_same_run(tmp_path, again, whole)
     assert f"continued at step {stop_at} of 6." in capsys.readouterr().out
@@ -674,9 +677,15 @@ def test_stopped_before_the_first_validation_everything_ends_well(
     whole, pairs: Pairs, tmp_path: Path, monkeypatch, capsys
 ):
     stop_in_step(monkeypatch)
-    assert train(pairs, tmp_path / "run", progress=True) == []
-    said = capsys.readouterr().out
-    assert "Stopped at step 1; everything is saved. Run the same call again" in said and "nan" not in said
+    with pytest.raises(
+        Interrupted, match="^stopped at step 1, before the first validation; .* saved$"
+    ) as told:
+        train(pairs, tmp_path / "run", progress=True)
+    assert told.value._render_traceback_() == [
+        "Stopped at step 1, before the first validation; everything is saved. There is no result to look at "
+        "yet. Run this cell again to go on."
+    ]
+    assert "nan" not in capsys.readouterr().out
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["last.pt", "run.lock"]
     status = run_status(tmp_path / "run")
     assert str(status) == "unfinished at step 1 of 6" and not status.finished and not status.has_best
@@ -706,11 +715,12 @@ def test_ctrl_c_while_images_are_read_leaves_the_run_as_it_was(
 
     folder = {"load_hashed": tmp_path, "image_hashes": whole[0]}[name]  # a new run, and a finished one
     monkeypatch.setattr({"load_hashed": cache, "image_hashes": resuming}[name], name, stop)
-    assert train(pairs, folder) == {"load_hashed": [], "image_hashes": whole[1]}[name]
-    assert "Run the same call again to continue" in capsys.readouterr().out
-    with pytest.raises(Interrupted) as caught:
-        train(pairs, folder, raise_interrupt=True)
-    assert caught.value.signal_number == 2
+    if name == "image_hashes":
+        assert train(pairs, folder) == whole[1]
+        assert "Run the same call again to continue" in capsys.readouterr().out
+    with pytest.raises(Interrupted) as caught:  # a new run has nothing to return
+        train(pairs, folder, raise_interrupt=name == "image_hashes")
+    assert caught.value.signal_number == 2 and caught.value.validated == (name == "image_hashes")
     assert str(run_status(folder)) == {"load_hashed": "absent", "image_hashes": "finished at step 6"}[name]
 
 
@@ -745,7 +755,8 @@ def test_two_signals_are_as_good_as_one(whole, pairs: Pairs, tmp_path: Path, mon
 )
 def test_the_status_of_epochs_and_minutes(pairs: Pairs, tmp_path: Path, monkeypatch, settings, said: str):
     stop_in_step(monkeypatch)
-    train(pairs, tmp_path, replace(CONFIG, **settings))
+    with pytest.raises(Interrupted):
+        train(pairs, tmp_path, replace(CONFIG, **settings))
     assert str(run_status(tmp_path)) == said
 
 
@@ -937,7 +948,8 @@ def test_a_run_that_is_started_again_and_stopped_shows_nothing_of_the_old_one(
             train(pairs, run, resume=False)
     assert run_status(run).finished  # nothing is deleted before the images are read
     stop_in_step(monkeypatch)
-    assert train(pairs, run, resume=False) == []
+    with pytest.raises(Interrupted, match="stopped at step 1"):
+        train(pairs, run, resume=False)
     assert sorted(path.name for path in run.iterdir()) == ["last.pt", "run.lock"]
     assert not run_status(run).has_best
 

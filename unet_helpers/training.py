@@ -121,10 +121,7 @@ class TrainConfig:
 
 
 def default_config(device: torch.device) -> TrainConfig:
-    """Settings of the lessons: many small steps on a CPU; fewer, larger ones at a higher rate on a GPU.
-
-    `$UNET_STEPS` sets another number of steps, as a rehearsal of a lesson wants it.
-    """
+    """Settings of the lessons: many small steps, on a GPU fewer, larger ones; `$UNET_STEPS` sets how many."""
     from unet_helpers.engine.settings import shortened
 
     if device.type == "cpu":
@@ -271,7 +268,7 @@ def fit(
         resume: Whether to continue the run in `run_dir`; otherwise it is deleted once the images are read.
         progress: Whether to show a bar.
         on_epoch: Called with the history after every epoch, in process 0.
-        raise_interrupt: Whether a stopped training ends in `stopping.Interrupted` instead of returning.
+        raise_interrupt: Whether a stop ends in `Interrupted`; before the first validation it always does.
         loss: Logits (B, 1, P, P) in 16 or 32 bits and bool masks of the same shape -> scalar.
         augment: Float images (B, 1, P, P) in [-1, 1], bool masks and a CPU generator -> new ones; None for
             patches as they are. Neither of the two is saved with a run: give them again to continue it.
@@ -284,6 +281,7 @@ def fit(
             `run_dir` holds a run with other settings or images, or one that another process trains.
         OSError: If `run_dir` cannot be written; found before the first step.
         FloatingPointError: If the loss is not finite.
+        Interrupted: (`engine.stopping`, a KeyboardInterrupt) if it was stopped, see `raise_interrupt`.
     """
     from unet_helpers.engine.resuming import check_groups, open_data, open_run
     from unet_helpers.engine.run_folder import own_folder
@@ -309,13 +307,14 @@ def _steps(
     run: Run, sampler: PatchSampler, run_dir: Path, progress: bool, on_epoch: Callable[[History], None] | None
 ) -> int:
     """Train to the end or until a signal comes; returns its number, or 0."""
-    from unet_helpers.engine import epochs, graphs, rescue, resuming, several_gpus, stopping, threads
+    from unet_helpers.engine import epochs, graphs, rescue, resuming, several_gpus, stopping
     from unet_helpers.engine.compiling import compile_if_it_pays
+    from unet_helpers.engine.threads import Threads
 
     run.model.train()
     started, saved_at, stop = time.perf_counter() - run.seconds, time.perf_counter(), 0
-    bar = TrainingBar(run.progress, run.config.batch_size, shown=progress and run.rank == 0)
-    with stopping.stop_signal() as received, bar, threads.Threads(run.device) as watched:
+    look = run.progress, run.config.batch_size, progress and run.rank == 0
+    with stopping.stop_signal() as received, TrainingBar(*look) as bar, Threads(run.device) as watched:
         resuming.begin(run, run_dir)  # last.pt is there from now on
         do_step = graphs.step_function(run)  # train_step, on a GPU as a recording of it
         while run.progress < 1 and not stop:

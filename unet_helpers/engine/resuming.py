@@ -13,6 +13,7 @@ from torch import nn
 from unet_helpers.checkpoint import build_network, load_weights, network_name, save_state
 from unet_helpers.data import Pair, image_hashes
 from unet_helpers.engine.cache import open_images
+from unet_helpers.engine.calm import CalmError
 from unet_helpers.engine.files import remove_scratch, write_json
 from unet_helpers.engine.run_folder import holds_run, how_far, load_run, saved_config
 from unet_helpers.engine.settings import clashes, continued
@@ -163,9 +164,12 @@ def open_data(run: Run, split: Split, run_dir: Path, progress: bool) -> PatchSam
     val = open_images(split["val"])
     _compare_images(run, {"train": train.hashes, "val": val.hashes}, run_dir)
     if not any(mask.any() for mask in val.masks):
-        raise ValueError(
-            f"val_pairs must hold at least one stone, got {len(val.masks)} images without. "
-            "Try another split seed."
+        anywhere = any(mask.any() for mask in train.masks)
+        hint = (
+            "Try another split seed." if anywhere else "Check the masks: those of the training are empty too."
+        )
+        raise CalmError(
+            f"val_pairs must hold at least one stone, got {len(val.masks)} images without any. {hint}"
         )
     run.snapshots = Snapshots(val.images, val.masks, run.moments)
     run.val = val.images, val.masks

@@ -26,8 +26,9 @@ import torch
 from unet_helpers.checkpoint import load_state
 from unet_helpers.engine.files import check_writable
 from unet_helpers.engine.progress import say
+from unet_helpers.engine.settings import continued
 from unet_helpers.engine.several_gpus import rank_and_world_size
-from unet_helpers.training import TrainConfig
+from unet_helpers.training import TrainConfig, default_config
 
 __all__ = ["RunStatus", "holds_run", "how_far", "load_run", "own_folder", "run_status", "saved_config"]
 
@@ -57,8 +58,37 @@ class RunStatus:
         """Whether the run has come to its end, with best.pt to show for it."""
         return self.config is not None and self.progress >= 1
 
+    @property
+    def whole(self) -> bool:
+        """Whether it is the lessons' own training, of a CPU or a GPU, and finished."""
+        return self.finished and any(
+            continued(self.config, lessons) == lessons and self.config.length >= lessons.length
+            for lessons in _lessons_configs()
+            if self.config is not None and self.config.length[0] == lessons.length[0]
+        )
+
+    def lesson_config(self, device: torch.device) -> TrainConfig:
+        """Settings with which the lessons begin this run, or go on with it: its own, at their whole length.
+
+        So a run that `$UNET_STEPS` has kept short, for a rehearsal, is trained to its end by the next lesson.
+
+        Args:
+            device: Where a new run computes.
+        """
+        if self.config is None:
+            return default_config(device)
+        for lessons in _lessons_configs():
+            (kind, own), (wanted, whole) = self.config.length, lessons.length
+            if continued(self.config, lessons) == lessons and kind == wanted and own < whole:
+                return lessons
+        return self.config
+
     def __str__(self) -> str:
         return how_far(self.config, self.step, self.progress) if self.config else "absent"
+
+
+def _lessons_configs() -> list[TrainConfig]:
+    return [default_config(torch.device(kind)) for kind in ("cpu", "cuda")]
 
 
 def how_far(config: TrainConfig, step: int, progress: float) -> str:

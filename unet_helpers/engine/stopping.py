@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from unet_helpers.engine.calm import Stopped
 from unet_helpers.engine.progress import say
 
 if TYPE_CHECKING:
@@ -19,24 +20,31 @@ if TYPE_CHECKING:
 __all__ = ["Interrupted", "read_losses", "stop_signal", "tell"]
 
 
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM during `fit(..., raise_interrupt=True)`, after everything was saved.
+class Interrupted(Stopped):
+    """Ctrl-C, the stop button or SIGTERM ended `training.fit`, after everything was saved.
 
     Attributes:
         step: Steps that are done.
         signal_number: 2 for Ctrl-C, 15 for SIGTERM.
+        validated: Whether there is a first result.
     """
 
-    def __init__(self, step: int, signal_number: int) -> None:
-        done = f"at step {step}; everything is saved" if step else "before the first step"
+    def __init__(self, step: int, signal_number: int, validated: bool = True) -> None:
+        early = "" if validated else ", before the first validation"
+        done = f"at step {step}{early}; everything is saved" if step else "before the first step"
         super().__init__(f"stopped {done}")
-        self.step, self.signal_number = step, signal_number
+        self.step, self.signal_number, self.validated = step, signal_number, validated
+
+    def _render_traceback_(self) -> list[str]:
+        nothing = "" if self.validated else "There is no result to look at yet. "
+        return [f"{str(self).capitalize()}. {nothing}Run this cell again to go on."]
 
 
 def tell(run: Run, signal_number: int, raise_interrupt: bool) -> None:
-    """Say that a run was stopped, or raise `Interrupted`."""
-    stopped = Interrupted(run.step, signal_number)
-    if raise_interrupt:
+    """Say that a run was stopped, or raise `Interrupted`, as always when there is no history to return."""
+    validated = bool(run.history) or run.rank > 0
+    stopped = Interrupted(run.step, signal_number, validated)
+    if raise_interrupt or not validated:
         raise stopped
     if run.rank == 0:
         say(f"{str(stopped).capitalize()}. Run the same call again to continue.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import lzma
 import os
@@ -18,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from filelock import FileLock, Timeout
 
 from unet_helpers import phantom
+from unet_helpers.engine.calm import Stopped
 from unet_helpers.engine.progress import say
 
 __all__ = ["home", "kaggle_dataset", "open_dataset", "phantom_dataset", "unpack"]
@@ -39,21 +41,44 @@ def home() -> Path:
 
 @contextmanager
 def _alone(what: str) -> Iterator[None]:
-    """Let one process at a time prepare data; another one says what it waits for, and then finds it done."""
+    """Let one process at a time prepare data; another one says what it waits for, and then finds it done.
+
+    Raises:
+        Stopped: If Ctrl-C or the stop button ends the waiting or the preparing.
+    """
     folder = home() / "data"
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        say(f"Another process is preparing data in {folder}. Waiting for it before {what} is opened.")
-        lock.acquire()
-    except (OSError, NotImplementedError):
-        pass  # a file system without locks: both prepare, and the second one takes what the first one made
-    try:
+        waiting = f"Another process is preparing data in {folder}. Waiting for it before {what} is opened."
+        if _acquired(lock, waiting):  # nobody else is at work: what is half there, a killed process has left
+            _remove_halves(folder, what)
         yield
+    except KeyboardInterrupt:
+        raise Stopped(
+            f"Stopped before the data set {what} was complete. No half of it is kept: run this cell again to "
+            "prepare it."
+        ) from None
     finally:
         lock.release()
+
+
+def _acquired(lock: FileLock, waiting: str) -> bool:
+    """Wait for the lock. Without locks, False: both prepare, and the second one takes what the first made."""
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(waiting)
+        lock.acquire()
+    except (OSError, NotImplementedError):
+        return False
+    return True
+
+
+def _remove_halves(folder: Path, what: str) -> None:
+    """Delete the scratch folders of killed processes: those of one data set, and of zips."""
+    for half in [*folder.glob(f".{glob.escape(what)}-*"), *folder.glob(".unpacking-*")]:
+        shutil.rmtree(half, ignore_errors=True)
 
 
 def phantom_dataset(n_patients: int = 96, n_slices: int = 8, size: int = 256, seed: int = 0) -> Path:

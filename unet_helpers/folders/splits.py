@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_helpers.data import Pair
+from unet_helpers.engine.calm import CalmError
 
 __all__ = ["divide", "folds_by_group", "warn_of_shares", "warn_of_stones"]
 
@@ -72,7 +73,7 @@ def divide(pairs: Sequence[Pair], shares: Mapping[str, float], seed: str, strata
         raise ValueError(f"strata must hold one label an image, got {len(strata)} for {len(pairs)} images.")
     groups = sorted({pair.group for pair in pairs}, key=lambda group: _hash(f"{seed}/{group}"))
     if len(groups) < len(shares):
-        raise ValueError(
+        raise CalmError(
             f"pairs must come from at least {len(shares)} groups (exams or patients), got "
             f"{len(groups)}. Name the exams in a groups.csv with the columns stem,group."
         )
