@@ -46,7 +46,7 @@ def draw_curve(
 
 def draw_labels(maps: Mapping[str, NDArray[np.uint8]]) -> Figure:
     """Label maps (H, W) with the labels 0, 1 and 2, side by side, each with its title."""
-    figure = plain_figure(WIDTH, 0.5 + WIDTH / max(2, len(maps)))
+    figure = plain_figure(WIDTH, 0.8 + WIDTH / max(2, len(maps)))
     axes = figure.subplots(1, len(maps), squeeze=False)[0]
     colours = ListedColormap([colour for _, colour in LABELS])
     for ax, (title, labels) in zip(axes, maps.items(), strict=True):
