@@ -181,7 +181,7 @@ def test_other_right_steps(changes: dict[str, str], capsys: pytest.CaptureFixtur
             "before you unscale",
         ),
         ({"    clip_grad_norm_(model.parameters(), 5.0)\n": ""}, "was not clipped: the limit is 5"),
-        ({"5.0": "1.0"}, "length 1, and 5 is right"),
+        ({"5.0": "1.0"}, "length 1; 5 is right"),
         ({"clip_grad_norm_": "torch.nn.utils.clip_grad_value_"}, "number by number"),
         ({"scaler.step(optimiser)": "optimiser.step()"}, "you call `optimiser.step()` yourself"),
         ({"    scaler.step(optimiser)\n": ""}, "no weight has moved"),

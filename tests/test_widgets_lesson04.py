@@ -147,7 +147,9 @@ def test_the_slider_of_rates_adds_a_curve(shown: list[Any], monkeypatch: pytest.
     assert len(asked) == 8
 
 
-def test_a_few_slices_are_learnt_by_heart(shown: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_few_slices_are_learnt_by_heart(
+    shown: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     images, masks = scans(6, 64)
     other = [255 - image for image in images], masks  # nothing that was learnt helps there
     curves = rates.by_heart((images, masks), other, n_steps=40, every=20)
@@ -156,6 +158,8 @@ def test_a_few_slices_are_learnt_by_heart(shown: list[Any], monkeypatch: pytest.
     monkeypatch.setattr(rates, "by_heart", lambda few, others: {k: list(v) for k, v in curves.items()})
     move.eight_slices((images, masks), other)
     assert "on these slices the loss goes from" in shown[0][2]
+    move.eight_slices((images, masks), (images, [np.zeros_like(mask) for mask in masks]))
+    assert len(shown) == 1 and "holds no stone" in capsys.readouterr().out
 
 
 def test_what_was_learnt_is_scored(shown: list[Any]) -> None:

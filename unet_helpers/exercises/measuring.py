@@ -198,11 +198,11 @@ def try_batch(device: torch.device, n_patches: int) -> None:
         return
     total = torch.cuda.get_device_properties(device).total_memory
     torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(min(1.0, PRETENDED_MIB * 2**20 / total), device)
+    torch.cuda.set_per_process_memory_fraction(min(1.0, PRETENDED_MIB * 2**20 / total))
     try:
         training_step(device, n_patches)().item()
     finally:
-        torch.cuda.set_per_process_memory_fraction(1.0, device)
+        torch.cuda.set_per_process_memory_fraction(1.0)
 
 
 def default_batch(device: torch.device | None = None) -> int:

@@ -224,6 +224,9 @@ def eight_slices(train: tuple[Sequence[Greys], Sequence[Mask]], val: tuple[Any, 
     with_stone = [i for i, mask in enumerate(train[1]) if mask.any()]
     eight = [with_stone[k] for k in np.linspace(0, len(with_stone) - 1, min(8, len(with_stone))).astype(int)]
     few = [train[0][i] for i in eight], [train[1][i] for i in eight]
+    if not any(mask.any() for mask in val[1]):
+        print("The validation part of this data set holds no stone, so there is nothing to compare with.")
+        return
     curves = rates.by_heart(few, val)
     step = curves.pop("step")
     first, last = ({name: losses[k] for name, losses in curves.items()} for k in (0, -1))
