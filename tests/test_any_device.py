@@ -252,6 +252,6 @@ def test_lessons_4_and_5_go_on_with_a_run_of_another_device(
     assert space["config"] == FROM_A_GPU and run_status(run).finished
     assert [epoch["step"] for epoch in space["history"]] == [2, 4]
     assert json.loads((run / "history.json").read_text()) == space["history"]
-    for words in ("split = data.split_by_group", "checkpoint = load_checkpoint(best_file"):
+    for words in ("split = uh.split_by_group", "judging.choose_network"):
         exec(compile(cell("05_evaluation.ipynb", words), lesson, "exec"), space)
-    assert space["checkpoint"].config == asdict(FROM_A_GPU)
+    assert space["network"].own and space["network"].config == asdict(FROM_A_GPU)
