@@ -5,11 +5,15 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-__all__ = ["figure_png", "in_notebook", "new_figure", "plain_figure", "save_figure"]
+__all__ = ["figure_png", "in_notebook", "new_figure", "plain_figure", "save_figure", "set_title"]
+
+LONGEST_TITLE = 90  # letters of a line
 
 
 def plain_figure(width_inches: float, height_inches: float) -> Figure:
@@ -36,6 +40,20 @@ def new_figure(width_inches: float, height_inches: float) -> Figure:
 
         return plt.figure(figsize=(width_inches, height_inches), layout="constrained")
     return plain_figure(width_inches, height_inches)
+
+
+def set_title(ax: Axes, text: str, **style: Any) -> None:
+    """Write a text above axes as it is: names of files may hold dollar signs, or letters that are none.
+
+    Args:
+        ax: The axes.
+        text: Any text; the middle of a line that is too long is left out.
+        **style: As for `Axes.set_title`.
+    """
+    half = LONGEST_TITLE // 2 - 1
+    lines = [line if len(line) <= LONGEST_TITLE else f"{line[:half]}...{line[-half:]}"
+             for line in text.encode("utf-8", "replace").decode().split("\n")]  # fmt: skip
+    ax.set_title("\n".join(lines), parse_math=False, **style)
 
 
 def figure_png(figure: Figure, dpi: int = 100) -> bytes:
