@@ -67,7 +67,7 @@ class TrainConfig:
         n_steps: Optimiser steps.
         n_epochs, minutes: Train for so many epochs, or so much wall-clock time, validation included, instead.
         batch_size, patch_size: Patches a step, of all processes together, and their side in pixels.
-        max_size, spacing: How large the network sees images; by themselves like the files. See `engine.scale`.
+        max_size, spacing: How large the network sees images, see `engine.scale`; by itself like the files.
         stone_fraction, lookalike_fraction: Share of the patches on a stone, and on what is as bright.
         learning_rate: Highest rate, reached after `warm_up` of the run, then lowered along a cosine to zero.
         warm_up, weight_decay: Share of the run; of AdamW.

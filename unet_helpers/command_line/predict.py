@@ -27,6 +27,7 @@ from unet_helpers.engine.scale import Scale
 from unet_helpers.engine.threads import Threads
 from unet_helpers.inference import MAX_SIZE, predict_all
 from unet_helpers.metrics import predicted_mask
+from unet_helpers.pictures.rendering import RenderSettings, render
 from unet_helpers.pretrained import load_pretrained
 from unet_helpers.training import choose_device
 from unet_helpers.transforms import resize_image, resize_mask, shrink_size
@@ -52,9 +53,7 @@ def run(args: argparse.Namespace) -> int:
     new, device = [one for one in inputs if not one.mask.exists()], choose_device(args.device)
     network = _network(args.checkpoint, device)
     scale = Scale(args.max_size) if args.max_size else network.scale
-    with _told_at_the_end(args.out, new, failed):
-        if n_skipped := len(inputs) - len(new):
-            print(f"{n_skipped} images skipped, because their masks are there: nothing is overwritten.")
+    with _told_at_the_end(args.out, inputs, new, failed):
         if new:
             print(scale.sentence([_pair(one) for one in new]))
         shapes = _predict_all(new, network, scale, failed)
@@ -74,7 +73,7 @@ def _predict_all(
     """Write what the network says about each image, and why it cannot; returns the sizes of those it saw."""
     shapes: list[tuple[int, ...]] = []
     with Threads(next(network.model.parameters()).device, many=len(new) > 1) as threads:
-        for one in progress_bar(new, desc="predicting", unit="image"):
+        for one in progress_bar(new, desc="predicting", unit="image", disable=len(new) < 2):
             try:
                 image = load_image(one.path)  # uint8 (H, W)
                 options, large = scale.options([_pair(one)]), max(image.shape) > MAX_SIZE
@@ -92,12 +91,15 @@ def _predict_all(
 
 
 @contextmanager
-def _told_at_the_end(out: Path, new: list[Input], failed: list[str]) -> Iterator[None]:
+def _told_at_the_end(out: Path, inputs: list[Input], new: list[Input], failed: list[str]) -> Iterator[None]:
     """Say how many masks are there, and name what failed, even if the disk is full half-way."""
     try:
         yield
     finally:
         print(f"{sum(one.mask.is_file() for one in new)} masks and overlays in {out}")
+        if n_skipped := len(inputs) - len(new):
+            said = "because their masks stand there already: nothing is overwritten."
+            print(f"{n_skipped} images skipped, {said}")
         for reason in failed:
             print(f"error: {in_options(reason)}", file=sys.stderr)
 
@@ -126,14 +128,27 @@ def _write(one: Input, image: Array, mask: Array) -> str:
         return str(error)
     try:
         if not one.overlay.exists():
-            size = shrink_size(image.shape, DRAWN_SIZE)
-            if size != image.shape:
-                image, mask = resize_image(image, size), resize_mask(mask, size)
-            axes = plotting.overlay(image, prediction=mask, title=one.path.stem)
-            figures.save_figure(cast(Figure, axes.figure), one.overlay)
+            _draw(image, mask, one)
     except Exception as error:  # whatever the drawing cannot do, the mask is what was asked for
         if isinstance(error, OSError) and error.errno not in OF_ONE_NAME:
             raise
         reason = str(error).partition("\n")[0]
         return f"its mask is written, but the overlay cannot be drawn: {reason}"
     return ""
+
+
+def _draw(image: Array, mask: Array, one: Input) -> None:
+    """Write the overlay; of a large image pixel by pixel, without title and legend."""
+    if max(image.shape) <= MAX_SIZE:
+        axes = plotting.overlay(image, prediction=mask, title=one.path.stem)
+        figures.save_figure(cast(Figure, axes.figure), one.overlay)
+        return
+    size = shrink_size(image.shape, DRAWN_SIZE)
+    if size != image.shape:
+        image, mask = resize_image(image, size), resize_mask(mask, size)
+    settings = RenderSettings(show_errors=False, show_prediction=True, size_px=max(size))
+    picture = render(
+        image, target=np.zeros_like(mask), probability=mask.astype(np.float32), settings=settings
+    )
+    with written_whole(one.overlay) as scratch:
+        Image.fromarray(picture).save(scratch)

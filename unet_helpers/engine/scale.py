@@ -101,9 +101,10 @@ class Scale:
         if not far:
             return []
         return [
-            f"{len(far)} of {len(seen)} images are far from the size of those that the network learnt from "
-            f"({_from_to(learnt)} pixels, here {_from_to(far)}). If they show the same part of the body, "
-            f"everything in them has another size than it knows: give max_size, for example {learnt[-1]}."
+            "Much larger or smaller than the images that the network learnt from "
+            f"({_from_to(learnt)} pixels): {len(far)} of {len(seen)} images ({_from_to(far)} pixels). If "
+            "they show the same part of the body, everything in them has another size than it knows; "
+            "max_size shows it larger ones smaller."
         ]
 
 

@@ -1,10 +1,11 @@
 """Large images piece by piece: overlapping tiles for a prediction, windows around stones for a validation.
 
-A tile is a square of `TILE` pixels that shares `OVERLAP` pixels with its neighbours. Where two overlap, the
-weight of one falls along a line while that of the other rises, so no seam is to be seen. Tiles begin at
-multiples of 128, where the halvings of a network fall as they do in the whole image. A pixel that lies
-further from a tile's edge than the network sees (about 100 pixels for ours) gets the answer that the whole
-image would give; within the overlap the answers nearest to an edge, which know least, weigh least.
+A tile is a square of `TILE` pixels that shares `OVERLAP` pixels with its neighbours. In the middle third of
+an overlap the weight of one tile falls along a line while that of the other rises, so that no seam is to be
+seen; what lies within `MARGIN` pixels of a cut has no say, because the network does not see there what lies
+beyond. Tiles begin at multiples of 64, so its halvings fall where they do in the whole image. A pixel that
+lies further from a cut than the network sees (about 100 pixels for ours) gets the answer that the whole image
+would give; benchmarks/README.md has the largest difference of the others.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from numpy.typing import NDArray
 from unet_helpers.data import MAX_SIZE
 from unet_helpers.engine.stack import anchors_of
 
-__all__ = ["OVERLAP", "TILE", "Tile", "in_tiles", "tile_batches", "validation_windows"]
+__all__ = ["MARGIN", "OVERLAP", "TILE", "Tile", "in_tiles", "tile_batches", "validation_windows"]
 
-TILE, OVERLAP = 1024, 128  # pixels; their difference is a multiple of 128
+TILE, OVERLAP, MARGIN = 1024, 192, 64  # pixels; tile minus overlap is a multiple of 64
 MOST_WINDOWS, WINDOWS_AN_IMAGE = 256, 4  # in a validation; at least one for each large image with a stone
 
 Mask = NDArray[np.bool_]
@@ -45,7 +46,8 @@ class Tile(NamedTuple):
 
 def _lines(side: int) -> list[tuple[slice, NDArray[np.float32]]]:
     """Where tiles lie along one side of an image, with their weights; those of a pixel sum to 1."""
-    rise = (np.arange(OVERLAP, dtype=np.float32) + 0.5) / OVERLAP
+    n = OVERLAP - 2 * MARGIN
+    rise = np.clip((np.arange(OVERLAP, dtype=np.float32) - MARGIN + 0.5) / n, 0, 1)
     lines = []
     for start in range(0, max(1, side - OVERLAP), TILE - OVERLAP):
         end = min(start + TILE, side)
