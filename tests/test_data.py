@@ -15,7 +15,7 @@ from PIL import Image
 from unet_helpers import data
 from unet_helpers.data import (
     Pair,
-    brightest_channel,
+    mask_values,
     find_pairs,
     image_hash,
     image_hashes,
@@ -584,7 +584,7 @@ def test_every_kind_of_mask_file_gives_the_same_mask(tmp_path: Path, name: str):
 def test_the_ringing_of_a_jpeg_mask_is_cut_at_127(tmp_path: Path):
     large = np.kron(MASK, np.ones((12, 12), bool))  # edges inside the 8 x 8 blocks of the JPEG
     path = write(tmp_path / "a_mask.jpg", large.astype(np.uint8) * 255, quality=60)
-    assert len(np.unique(brightest_channel(path))) > 2
+    assert len(np.unique(mask_values(path))) > 2
     assert np.array_equal(load_mask(path), large)
 
 
@@ -595,12 +595,12 @@ def test_127_is_background_and_128_is_stone(tmp_path: Path):
 
 def test_masks_of_zero_and_one_show_their_values(tmp_path: Path):
     path = write(tmp_path / "a.png", MASK.astype(np.uint8))
-    assert np.unique(brightest_channel(path)).tolist() == [0, 1] and not load_mask(path).any()
+    assert np.unique(mask_values(path)).tolist() == [0, 1] and not load_mask(path).any()
 
 
 def test_sixteen_bit_masks_show_their_values(tmp_path: Path):
     path = write(tmp_path / "a.png", MASK.astype(np.uint16) * 65535)
-    assert np.unique(brightest_channel(path)).tolist() == [0, 65535]
+    assert np.unique(mask_values(path)).tolist() == [0, 65535]
 
 
 def test_a_mask_of_another_size_is_refused(tmp_path: Path):

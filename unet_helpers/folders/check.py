@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_helpers.data import Pair, brightest_channel, image_hash, load_image, load_mask, load_pair
+from unet_helpers.data import Pair, mask_values, image_hash, load_image, load_mask, load_pair
 from unet_helpers.engine.progress import progress_bar
 from unet_helpers.folders.finding import FolderScan, scan_folder
 
@@ -72,7 +72,7 @@ def _contents(pairs: Sequence[Pair], progress: bool) -> dict[str, Any]:
         except ValueError as error:
             broken.append({"file": pair.image_path.name, "reason": str(error)})
             continue
-        values[_in_words(np.unique(brightest_channel(pair.mask_path)))] += 1
+        values[_in_words(np.unique(mask_values(pair.mask_path)))] += 1
         sizes[f"{image.shape[1]}x{image.shape[0]}"] += 1
         shares += [float(mask.mean())] if mask.any() else []
         other = first.setdefault(image_hash(image), pair)
