@@ -26,6 +26,7 @@ from unet_helpers import data, transforms
 from unet_helpers.data import MAX_SIZE, Pair, home, load_hashed, load_shrunk
 from unet_helpers.engine.progress import progress_bar
 from unet_helpers.engine.stack import Stack, anchors_of, brightness_of_stones, lookalikes_of
+from unet_helpers.folders import mask_codes
 from unet_helpers.transforms import PatchSampler, shrink_size
 
 __all__ = ["CACHE_ABOVE_BYTES", "Cache", "InMemory", "decoded_bytes", "open_cache", "open_images"]
@@ -142,10 +143,11 @@ def decoded_bytes(pairs: Sequence[Pair], max_size: int = MAX_SIZE) -> int:
 def _fingerprint(pairs: Sequence[Pair], max_size: int, min_side: int) -> str:
     """Hash of the files (name, bytes, time of change), the settings and the code that reads them."""
     key = hashlib.sha256(f"{max_size}/{min_side}".encode())
-    for module in (__file__, data.__file__, transforms.__file__):
+    for module in (__file__, data.__file__, transforms.__file__, mask_codes.__file__):
         key.update(Path(module).read_bytes())
     for pair in pairs:
-        for path in (pair.image_path, pair.mask_path):
+        key.update(repr((pair.code, pair.window)).encode())
+        for path in (pair.image_path, pair.mask_path, *pair.more_masks):
             status = path.stat()
             key.update(f"{path.resolve()}/{status.st_size}/{status.st_mtime_ns}\n".encode())
     return key.hexdigest()[:16]

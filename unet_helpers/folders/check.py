@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_helpers.data import Pair, mask_values, image_hash, load_image, load_mask, load_pair
+from unet_helpers.data import Pair, image_hash, load_image, load_mask, load_pair, mask_values
 from unet_helpers.engine.progress import progress_bar
 from unet_helpers.folders.finding import FolderScan, scan_folder
 

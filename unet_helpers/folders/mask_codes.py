@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ class MaskCode:
         grey = values if values.ndim == 2 else values.max(-1)
         known = sorted(self.classes)
         numbers = np.array([number for _, number in known], np.int64)
-        middles = np.array([(a[0] + b[0]) / 2 for a, b in zip(known, known[1:], strict=False)])  # type: ignore[operator]
+        middles = np.array([(a[0] + b[0]) / 2 for a, b in pairwise(known)])  # type: ignore[operator]
         if grey.dtype == np.uint8:
             numbers, places = numbers[np.searchsorted(middles, np.arange(256))], grey
         else:
