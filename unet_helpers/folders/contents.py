@@ -1,4 +1,4 @@
-"""What the files of a data set hold changes what is found: unreadable ones go, twins bring groups together."""
+"""What files hold changes what is found: unreadable ones go, and twins bring groups together."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def with_contents(
 
 def _fingerprints(pairs: Sequence[Pair], progress: bool) -> tuple[dict[Path, str], dict[Path, str]]:
     """What each image shows, as a hash, "" for one grey all over; and why some cannot be read."""
-    keys, broken = {}, {}
+    keys: dict[Path, str] = {}
+    broken: dict[Path, str] = {}
     for pair in progress_bar(pairs, desc="recognising images", unit="image", disable=not progress):
         path = pair.image_path
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -28,7 +29,15 @@ from unet_helpers.folders.pairing import Pairing, pair_up
 from unet_helpers.folders.scan import FolderScan, counted, doubts, in_kinds, some
 from unet_helpers.folders.sources import unpack
 
-__all__ = ["GROUP_BY", "FolderScan", "counted", "find_pairs", "scan_folder", "some"]
+__all__ = [
+    "GROUP_BY",
+    "FolderScan",
+    "counted",
+    "find_pairs",
+    "given_rule",
+    "mask_files",
+    "scan_folder",
+]
 
 GROUP_BY = ("folder", "name")
 
@@ -36,7 +45,7 @@ GROUP_BY = ("folder", "name")
 def find_pairs(
     root: str | os.PathLike[str], group_by: str | None = None, masks: str | MaskRule | None = None
 ) -> list[Pair]:
-    """Find the image-mask pairs of a folder or zip, ready to train on; see `scan_folder` for layouts and groups.
+    """Find the image-mask pairs of a folder or zip, ready to train on; `scan_folder` has layouts and groups.
 
     Every mask is read once to establish what its values mean, see `audit.audit_masks`, and every image to
     find those that are in two groups under two names: their groups are joined. Pairs of which a file cannot
@@ -60,10 +69,12 @@ def find_pairs(
             names them, with an example and the option that decides.
     """
     scan = scan_folder(root, group_by)
-    rule = parse_rule(os.environ.get("UNET_MASKS") if masks is None else masks)
-    audit = audit_masks([path for pair in scan.pairs for path in (pair.mask_path, *pair.more_masks)], rule)
+    audit = audit_masks(mask_files(scan.pairs), given_rule(masks))
     if audit.doubt:
-        raise ValueError(f'{audit.doubt} In Python: find_pairs(..., masks="--...").')
+        raise ValueError(
+            f"{audit.doubt} (In Python such an option is a text: find_pairs(folder, masks='--invert'); for "
+            "the lessons, set the environment variable UNET_MASKS to it.)"
+        )
     scan, told = with_contents(scan, audit)
     for text in (*doubts(scan), *told):
         warnings.warn(text, stacklevel=2)
@@ -72,16 +83,32 @@ def find_pairs(
     return scan.pairs
 
 
+def given_rule(masks: str | MaskRule | None) -> MaskRule:
+    """What was said about the masks: here, or in the environment variable `UNET_MASKS`.
+
+    Raises:
+        ValueError: If it says nothing that is known.
+    """
+    return parse_rule(os.environ.get("UNET_MASKS") if masks is None else masks)
+
+
+def mask_files(pairs: Sequence[Pair]) -> list[Path]:
+    """All mask files of pairs."""
+    return [path for pair in pairs for path in (pair.mask_path, *pair.more_masks)]
+
+
 def scan_folder(root: str | os.PathLike[str], group_by: str | None = None) -> FolderScan:
     """Find the pairs of a data set and everything that has no partner, without opening an image.
 
     At any depth below `root`: a mask beside its image, called by a word more (`a_mask.png`, `a-seg.png`,
     `label_a.png`, `a.mask.png`, ...), or in a folder of masks beside one of images (`masks/`, `labels/`,
     `SegmentationClass/`, `annotations/`, `gt/`, ...; `images/`, `imgs/`, `JPEGImages/`, or one of any name).
-    Capitals do not count. Numbered masks of an image (`a_mask_1`, `a_mask_2`) are parts of one. A `groups.csv` (columns `stem,group`) beside the images or above names the patient or exam of
-    each; a row may name a stem, a path seen from the folder of groups.csv, or a folder (`p1/`). Where neither
-    it nor the name tells, and the same stems repeat from folder to folder (`p1/001.png`, `p2/001.png`), the
-    folder is the group.
+    Capitals do not count. Numbered masks of an image (`a_mask_1`, `a_mask_2`) are parts of one.
+
+    A `groups.csv` (columns `stem,group`) beside the images or above names the patient or exam of each; a row
+    may name a stem, a path seen from the folder of groups.csv, or a folder (`p1/`). Where neither it nor the
+    name tells, and the same stems repeat from folder to folder (`p1/001.png`, `p2/001.png`), the folder is
+    the group.
 
     Args:
         root: Folder, or a zip of one.
@@ -167,6 +194,7 @@ def _assemble(
         others=listing.others,
         n_hidden=listing.n_hidden,
         given_split=_given(pairs, root),
+        root=root,
     )
 
 
@@ -175,26 +203,28 @@ def _once(pairing: Pairing, again: dict[Path, Path]) -> tuple[list[Named], dict[
     files: dict[Path, list[Named]] = {}
     for image in pairing.images:
         files.setdefault(again.get(image.path, image.path), []).append(image)
-    kept, twice = [], {}
+    kept: list[Named] = []
+    twice: dict[Path, Path] = {}
     for some_paths in files.values():
         best = next((image for image in some_paths if image.path in pairing.masks), some_paths[0])
         kept.append(best)
         for other in some_paths:
             if other is not best:
                 masks = pairing.masks.pop(other.path, [])
-                twice |= {path: best.path for path in (other.path, *(mask.path for mask in masks))}
+                twice |= dict.fromkeys((other.path, *(mask.path for mask in masks)), best.path)
     return sorted(kept, key=lambda image: image.path), twice
 
 
 def _named_images(kept: list[Named], pairing: Pairing, root: Path) -> list[_Image]:
     """Names start at the folder that all pairs share, so that a wrapping folder changes no group."""
     with_folder = {mask.place for masks in pairing.masks.values() for mask in masks if mask.role == "mask"}
-    layouts = {}
+    layouts: dict[Path, tuple[Path, str]] = {}
     for image in kept:
         two = image.place in with_folder and image.role == "image"
         layouts[image.path] = (image.above, image.inside) if two else (image.path.parent, image.stem)
     base = Path(os.path.commonpath([above for path, (above, _) in layouts.items() if path in pairing.masks]))
-    images, taken = [], set()
+    images: list[_Image] = []
+    taken: set[str] = set()
     for image in kept:
         above, inside = layouts[image.path]
         name = (above.relative_to(base) / inside).as_posix() if above.is_relative_to(base) else ""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["MaskRule", "parse_colours", "parse_rule", "parse_values"]
+__all__ = ["MaskRule", "parse_colours", "parse_ignored", "parse_rule", "parse_values", "rule_of"]
 
 Colour = tuple[int, int, int]
 FORM = (
-    "--mask-values 1 or 1,2 or 1-300, --foreground '#ff0000', --ignore 255 or '#e0e0c0', --invert, or several "
-    "of them"
+    "--mask-values 1 or 1,2 or 1-300, --foreground '#ff0000', --ignore 255 or '#e0e0c0', --invert, or "
+    "several of them"
 )
 
 
@@ -110,3 +111,9 @@ def parse_rule(masks: str | Sequence[str] | MaskRule | None) -> MaskRule:
         ignore=parse_ignored(given["--ignore"]) if "--ignore" in given else (),
         invert="--invert" in given,
     )
+
+
+def rule_of(options: Namespace) -> MaskRule | None:
+    """The rule that options of the command line give; None without any."""
+    rule = MaskRule(options.mask_values, options.foreground, options.ignore, options.invert)
+    return rule if rule != MaskRule() else None

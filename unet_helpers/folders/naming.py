@@ -15,7 +15,8 @@ __all__ = ["PARTS", "Candidate", "Named", "candidates", "given_part", "plain_ima
 
 MASK_FOLDERS = set(
     "mask masks label labels seg segs segmentation segmentations segmentationclass segmentationclasspng "
-    "segmentationclassaug gt gts annotation annotations annot annots groundtruth labelstr labelsts labelsval".split()
+    "segmentationclassaug gt gts annotation annotations annot annots groundtruth "
+    "labelstr labelsts labelsval".split()
 )
 IMAGE_FOLDERS = set("image images img imgs jpegimages pngimages imagestr imagests imagesval".split())
 PARTS = {  # of a data set that is split already
@@ -25,7 +26,8 @@ PARTS = {  # of a data set that is split already
 }
 BESIDE_ROLE = {*PARTS, "png", "jpg", "jpeg", "tif", "tiff", "bmp", "binary", "all", "class"}  # "train_masks"
 MARK = re.compile(
-    r"(?<![^\W\d_])(masks?|segmentations?|segs?|labels?|gts?|ground[ _.-]?truth|annotations?|annots?)(?![^\W\d_])",
+    r"(?<![^\W\d_])(masks?|segmentations?|segs?|labels?|gts?|ground[ _.-]?truth|annotations?|annots?)"
+    r"(?![^\W\d_])",
     re.IGNORECASE,
 )
 IMAGE_MARK = re.compile(r"(?<![^\W\d_])(images?|imgs?|volumes?|vol|scans?|ct)(?![^\W\d_])", re.IGNORECASE)

@@ -74,7 +74,8 @@ def _sort(files: list[Named]) -> tuple[list[Named], list[Named]]:
     for file in files:
         if file.role == "mask":
             in_mask_folders[file.place] |= {file.stem, *(one.stem for one in candidates(file.stem))}
-    images, masks = [], []
+    images: list[Named] = []
+    masks: list[Named] = []
     for group in beside.values():
         twins = in_mask_folders[group[0].place] if group[0].role != "mask" else set()
         marked = _masks_of_folder(group, twins)
@@ -94,9 +95,8 @@ def _masks_of_folder(group: list[Named], twins: set[str]) -> set[Path]:
         if not named[file]:
             continue
         strong = any(one.strong for one in named[file])
-        if any(one.stem.casefold() in bases for one in named[file]):
-            masks.add(file.path)
-        elif strong and not _claimed(file, group, named):
+        has_base = any(one.stem.casefold() in bases for one in named[file])
+        if has_base or (strong and not _claimed(file, group, named)):
             masks.add(file.path)
         else:
             bases.add(file.stem.casefold())
@@ -199,12 +199,12 @@ class _Table:
         """The image whose stem, and then more, the mask is called by: s0_stone_mask, or s0_2 in masks/."""
         stem = name.stem.casefold()
         for end in range(len(stem) - 1, 0, -1):
-            if stem[end] in SEPARATORS and stem[end - 1] not in SEPARATORS:
-                if image := self._image(stem[:end], mask):
-                    more = name.stem[end:]
-                    if number := NUMBER.fullmatch(more):
-                        return _Match(mask, image, name.style, name.part or number[1])
-                    return _Match(mask, image, more + name.style, name.part)
+            is_end = stem[end] in SEPARATORS and stem[end - 1] not in SEPARATORS
+            if is_end and (image := self._image(stem[:end], mask)):
+                more = name.stem[end:]
+                if number := NUMBER.fullmatch(more):
+                    return _Match(mask, image, name.style, name.part or number[1])
+                return _Match(mask, image, more + name.style, name.part)
         return None
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from unet_helpers.data import Pair
 from unet_helpers.folders.groups import GroupRows
 
-__all__ = ["FolderScan", "counted", "doubts", "how_found", "in_kinds", "some"]
+__all__ = ["TABLES", "FolderScan", "counted", "doubts", "how_found", "in_kinds", "some"]
 
 TABLES = {"groups.csv", "slices.csv", "stones.csv"}  # what the package itself reads
 N_NAMED = 3  # files that a warning names; `check` lists them all
@@ -36,6 +36,7 @@ class FolderScan:
         others: Files that are no images, and are not read.
         n_hidden: Files and folders whose names begin with a dot.
         given_split: Images of each part, where folders are called train, val and test.
+        root: The folder, unpacked if it was a zip.
     """
 
     pairs: list[Pair]
@@ -52,6 +53,7 @@ class FolderScan:
     others: list[Path] = field(default_factory=list)
     n_hidden: int = 0
     given_split: dict[str, int] = field(default_factory=dict)
+    root: Path = field(default_factory=Path)
 
 
 def counted(n: int, one: str, many: str = "") -> str:
@@ -90,10 +92,8 @@ def doubts(scan: FolderScan) -> Iterator[str]:
         )
     if scan.joined:
         names = [f"{path.name} ({len(masks)})" for path, masks in scan.joined.items()]
-        yield (
-            f"{counted(len(names), 'image has several mask files, which are', 'images have several mask files, which are')} "
-            f"joined: {some(names)}."
-        )
+        found = counted(len(names), "image has", "images have")
+        yield f"{found} several mask files, which are joined: {some(names)}."
     rows = scan.group_rows
     for texts, one, many in (
         (rows.without_image, "row that matches no image", "rows that match no image"),
@@ -109,8 +109,8 @@ def doubts(scan: FolderScan) -> Iterator[str]:
     if scan.n_ungrouped:
         names_none = "names" if scan.n_ungrouped == 1 else "name"
         yield (
-            f"{scan.n_ungrouped} of {len(scan.pairs)} images {names_none} no exam or source, so each is its own "
-            "group and leakage between training and test cannot be excluded. Add a groups.csv with the "
+            f"{scan.n_ungrouped} of {len(scan.pairs)} images {names_none} no exam or source, so each is its "
+            "own group and leakage between training and test cannot be excluded. Add a groups.csv with the "
             "columns stem,group, or group by folder if each folder is one patient."
         )
 
@@ -124,17 +124,30 @@ def _left_out(scan: FolderScan) -> Iterator[str]:
         if paths:
             yield f"{counted(len(paths), one, many)} left out: {some([p.name for p in paths])}. {more}"
     if scan.unreadable:
-        names = [f"{path.name} ({reason})" for path, reason in scan.unreadable.items()]
+        names = [f"{path.name} ({_short(reason)})" for path, reason in scan.unreadable.items()]
         found = counted(len(names), "file or folder cannot", "files or folders cannot")
         yield f"{found} be opened, and the rest goes on without: {some(names)}. {more}"
     if scan.same_file:
         names = [f"{path.name} = {first.name}" for path, first in scan.same_file.items()]
-        yield f"{counted(len(names), 'path leads', 'paths lead')} to a file that counts already: {some(names)}."
-    beside_masks = [
-        path for path in scan.others if path.suffix.lower() == ".txt" and path.parent.name.lower() == "labels"
-    ]
-    if beside_masks:
+        found = counted(len(names), "path leads", "paths lead")
+        yield f"{found} to a file that counts already: {some(names)}."
+    boxes = [path.name for path in scan.others if path.suffix.lower() == ".txt" and _in_labels(path)]
+    if boxes:
         yield (
-            f"{counted(len(beside_masks), 'text file', 'text files')} in labels/ (boxes or outlines, no masks) "
-            f"{'is' if len(beside_masks) == 1 else 'are'} not read: {some([p.name for p in beside_masks])}."
+            f"{counted(len(boxes), 'text file', 'text files')} in labels/, boxes or outlines by their names, "
+            f"not read: {some(boxes)}."
         )
+    if {"train", "val"} <= scan.given_split.keys():
+        parts = ", ".join(f"{name} {n}" for name, n in scan.given_split.items())
+        yield (
+            f"Folders name the parts of a split ({parts} pairs). `train --given-split` keeps it, or in "
+            "Python data.given_split(pairs, folder)."
+        )
+
+
+def _short(reason: str) -> str:
+    return reason if len(reason) < 40 else "damaged"
+
+
+def _in_labels(path: Path) -> bool:
+    return any(folder.name.lower() == "labels" for folder in path.parents)
