@@ -22,6 +22,7 @@ from unet_helpers.engine.cache import open_images
 from unet_helpers.engine.devices import choose_device
 from unet_helpers.engine.files import check_writable, write_json
 from unet_helpers.evaluation import choose_grey_threshold, evaluate, score_masks
+from unet_helpers.folders.mask_rules import rule_of
 from unet_helpers.folders.seen import fold_parts
 from unet_helpers.inference import predict_all
 from unet_helpers.metrics import dice, predicted_mask
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         OSError: If a file cannot be written; found before anything is computed.
     """
     _check_outputs(args)
-    pairs = find_pairs(open_dataset(args.data), args.group_by)
+    pairs = find_pairs(open_dataset(args.data), args.group_by, rule_of(args))
     parts, found = _select(pairs, args, choose_device(args.device))
     print(found)
     for sentence in {part.network.scale.sentence(part.scored) for part in parts}:

@@ -27,6 +27,7 @@ from unet_helpers.data import Pair, home, load_hashed, load_scaled
 from unet_helpers.engine import stack as stack_module
 from unet_helpers.engine.progress import progress_bar
 from unet_helpers.engine.stack import Stack, anchors_of, brightness_of_stones, lookalikes_of, places_of
+from unet_helpers.folders import mask_codes
 from unet_helpers.transforms import PatchSampler, shrink_size
 
 __all__ = [
@@ -166,10 +167,12 @@ def decoded_bytes(pairs: Sequence[Pair], max_size: int | None = None, factors: F
 def _fingerprint(pairs: Sequence[Pair], max_size: int | None, min_side: int, factors: Factors | None) -> str:
     """Hash of the files (name, bytes, time of change), the settings and the code that reads them."""
     key = hashlib.sha256(f"{max_size}/{min_side}/{factors and list(factors)}".encode())
-    for module in (__file__, data.__file__, transforms.__file__, stack_module.__file__):
+    code = (__file__, data.__file__, transforms.__file__, stack_module.__file__, mask_codes.__file__)
+    for module in code:
         key.update(Path(module).read_bytes())
     for pair in pairs:
-        for path in (pair.image_path, pair.mask_path):
+        key.update(repr((pair.code, pair.window)).encode())
+        for path in (pair.image_path, pair.mask_path, *pair.more_masks):
             status = path.stat()
             key.update(os.fsencode(f"{path.resolve()}/{status.st_size}/{status.st_mtime_ns}\n"))
     return key.hexdigest()[:16]
