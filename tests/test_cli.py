@@ -17,7 +17,6 @@ from unet_helpers import phantom
 from unet_helpers.checkpoint import load_state
 from unet_helpers.command_line import check, parser, pipeline
 from unet_helpers.command_line.main import main
-from unet_helpers.data import SUFFIXES
 from unet_helpers.engine.settings import COMPILE_CHOICES
 from unet_helpers.folders.finding import GROUP_BY
 from unet_helpers.training import TrainConfig

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = 120) -> Path:
     """Write a figure to an image file (.png, .svg, .pdf) and return its path; never half a file."""
     from unet_helpers.engine.files import written_whole
 
-    with written_whole(path) as scratch:
+    with written_whole(path) as scratch, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a title; it is drawn as a box
         figure.savefig(scratch, dpi=dpi)
     return Path(path)
