@@ -700,7 +700,7 @@ def test_a_run_is_there_from_before_the_first_step_on(pairs: Pairs, tmp_path: Pa
 def test_ctrl_c_while_images_are_read_leaves_the_run_as_it_was(
     whole, pairs: Pairs, tmp_path: Path, monkeypatch, capsys, name: str
 ):
-    def stop(*_):
+    def stop(*_, **__):
         raise KeyboardInterrupt
 
     folder = {"load_hashed": tmp_path, "image_hashes": whole[0]}[name]  # a new run, and a finished one
