@@ -95,10 +95,11 @@ def _levels(
         return tuple(values[is_level].tolist())
     low, high = (share * values[-1] for share in MID)
     mid = (values > low) & (values < high)
-    if n_highest[mid].sum() >= 0.6 * max(1, counts[mid].sum()):
+    n_mid, n_bright = counts[mid].sum(), counts[values > low].sum()
+    if not lossy and n_mid > 0.2 * n_bright and n_highest[mid].sum() >= 0.6 * n_mid:
         return tuple(values.tolist())  # numbered objects, or classes
     n_solid = _count_where(pixels, _solid(pixels), values)
-    enough = max(5, 0.02 * counts[values > low].sum())
+    enough = max(5, 0.02 * n_bright)
     return (int(values[0]), *values[mid & (n_solid >= enough)].tolist(), int(values[-1]))
 
 
