@@ -77,9 +77,23 @@ def _count(pixels: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64], 
         all_counts = np.bincount(pixels.ravel(), minlength=256)
         values = np.flatnonzero(all_counts)
         return values, all_counts[values], np.bincount(edge, minlength=256)[values]
-    values, counts = np.unique(pixels, return_counts=True)
+    few = _few_values(pixels.ravel())
+    values, counts = few or np.unique(pixels, return_counts=True)
     where = np.searchsorted(values, edge)
     return values.astype(np.int64), counts, np.bincount(where, minlength=len(values))
+
+
+def _few_values(pixels: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """Values and how often each occurs, if there are few: faster than sorting them all."""
+    counts: dict[int, int] = {}
+    while len(pixels):
+        if len(counts) == FEW:
+            return None
+        others = pixels[pixels != pixels[0]]
+        counts[int(pixels[0])] = len(pixels) - len(others)
+        pixels = others
+    values = sorted(counts)
+    return np.array(values, np.int64), np.array([counts[value] for value in values], np.int64)
 
 
 def _levels(
@@ -104,18 +118,25 @@ def _levels(
 
 
 def _colour_levels(pixels: NDArray[Any], values: NDArray[np.int64]) -> tuple[int, ...]:
-    n_solid = _count_where(pixels, _solid(pixels), values)
+    """Colours that are meant: of many, those of regions, and the one farthest from the commonest."""
     if len(values) <= FEW:
         return tuple(values.tolist())
-    enough = max(1, 0.005 * (n_solid.sum() - n_solid.max()))
-    levels: list[int] = []
-    for place in np.argsort(-n_solid, kind="stable"):
-        if n_solid[place] < enough:
-            break
-        channels = values[place] >> SHIFT & 255
-        if all(np.abs((level >> SHIFT & 255) - channels).max() > 48 for level in levels):
-            levels.append(int(values[place]))
-    return tuple(sorted(levels))
+    channels = pixels[..., None] >> SHIFT & 255  # (H, W, 3)
+    coarse = ((channels + 32) >> 6) @ np.array([25, 5, 1])  # JPEG makes many colours of one
+    solid = _solid(coarse)
+    found = [(int((solid & (coarse == one)).sum()), int(one)) for one in np.unique(coarse[solid])]
+    found.sort(key=lambda item: -item[0])
+    enough = max(1, 0.02 * sum(n for n, _ in found[1:]))
+    levels = [channels[coarse == one].mean(0) for n, one in found if n >= enough] or [channels[0, 0]]
+    if len(levels) == 1:
+        flat = channels.reshape(-1, 3)
+        levels.append(flat[np.abs(flat - levels[0]).sum(1).argmax()])
+    kept: list[NDArray[Any]] = []
+    for level in levels:
+        near_end = np.where(level < 25, 0, np.where(level > 230, 255, np.rint(level))).astype(np.int64)
+        if all(np.abs(near_end - other).max() > 48 for other in kept):
+            kept.append(near_end)
+    return tuple(sorted(int((level << SHIFT).sum()) for level in kept))
 
 
 def _solid(pixels: NDArray[Any]) -> NDArray[np.bool_]:
