@@ -54,7 +54,7 @@ def look_at(path: Path) -> MaskFacts:
     """
     read = mask_values(path)
     coloured = read.ndim == 3
-    pixels: NDArray[Any] = read.astype(np.int64) @ (1 << SHIFT) if coloured else read
+    pixels: NDArray[Any] = _packed(read) if coloured else read
     if pixels.dtype.kind == "f" and not np.array_equal(pixels, np.rint(pixels)):
         raise ValueError(
             f"{path} must hold whole numbers, got fractions from {pixels.min():g} to {pixels.max():g}. Save "
@@ -69,6 +69,11 @@ def look_at(path: Path) -> MaskFacts:
         lossy = path.suffix.lower() in LOSSY
         levels = _colour_levels(pixels, values) if coloured else _levels(pixels, values, counts, lossy)
     return MaskFacts(path, values, counts, border, levels, coloured, len(levels) < len(values))
+
+
+def _packed(colours: NDArray[Any]) -> NDArray[np.int32]:
+    red, green, blue = (colours[..., i].astype(np.int32) for i in range(3))
+    return (red << 16) | (green << 8) | blue
 
 
 def _count(pixels: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -121,13 +126,14 @@ def _colour_levels(pixels: NDArray[Any], values: NDArray[np.int64]) -> tuple[int
     """Colours that are meant: of many, those of regions, and the one farthest from the commonest."""
     if len(values) <= FEW:
         return tuple(values.tolist())
-    channels = pixels[..., None] >> SHIFT & 255  # (H, W, 3)
-    coarse = ((channels + 32) >> 6) @ np.array([25, 5, 1])  # JPEG makes many colours of one
-    solid = _solid(coarse)
-    found = [(int((solid & (coarse == one)).sum()), int(one)) for one in np.unique(coarse[solid])]
-    found.sort(key=lambda item: -item[0])
-    enough = max(1, 0.02 * sum(n for n, _ in found[1:]))
-    levels = [channels[coarse == one].mean(0) for n, one in found if n >= enough] or [channels[0, 0]]
+    red, green, blue = pixels >> 16, pixels >> 8 & 255, pixels & 255
+    channels = np.stack([red, green, blue], -1)  # (H, W, 3)
+    coarse = (red + 32 >> 6) * 25 + (green + 32 >> 6) * 5 + (blue + 32 >> 6)  # JPEG makes many of one
+    n_solid = np.bincount(coarse[_solid(coarse)], minlength=125)
+    order = np.argsort(-n_solid, kind="stable")
+    enough = max(1, 0.02 * n_solid[order[1:]].sum())
+    large = [one for one in order if n_solid[one] >= enough] or [coarse[0, 0]]
+    levels = [channels[coarse == one].mean(0) for one in large]
     if len(levels) == 1:
         flat = channels.reshape(-1, 3)
         levels.append(flat[np.abs(flat - levels[0]).sum(1).argmax()])
