@@ -13,7 +13,7 @@ from cli_tools import TRAIN, call, split_of
 from odd_data import USUAL, Code, coloured, disc, grey, picture, save, write_set
 from PIL import Image, ImageFilter
 
-from unet_helpers.data import find_pairs, given_split, load_mask, load_pair, split_by_group
+from unet_helpers.data import find_pairs, folds_by_group, given_split, load_mask, load_pair, split_by_group
 from unet_helpers.folders.finding import FolderScan, scan_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -700,6 +700,22 @@ def test_rows_of_groups_csv_that_do_not_fit_are_each_named(tmp_path: Path, capsy
     assert call("check", tmp_path) == 0
     out = capsys.readouterr().out
     assert all(line in out for line in ("\n  s3_typo", "\n  s0 (A, B)", "\n  S2"))
+
+
+def test_rows_without_a_stem_or_a_group_are_named(tmp_path: Path):
+    write_set(tmp_path, n=4)
+    (tmp_path / "groups.csv").write_text("stem,group\ns0,A\ns1,\n,B\n,\n\n")
+    assert "groups.csv has 2 rows that match no image: s1 without a group, group B without a stem." in notes(
+        tmp_path
+    )
+
+
+def test_a_dominant_patient_in_folds_is_said_too(tmp_path: Path):
+    write_set(tmp_path, n=20)
+    rows = "".join(f"s{n},{'A' if n < 17 else n}\n" for n in range(20))
+    (tmp_path / "groups.csv").write_text("stem,group\n" + rows)
+    with pytest.warns(UserWarning, match=r"test \d 17 \(85 %\).* Add patients, or take fewer folds"):
+        folds_by_group(find_pairs(tmp_path), 3)
 
 
 @pytest.mark.parametrize("sizes", [(17, 1, 1, 1), (1, 17, 1, 1), (40, 2, 1, 1, 1), (17, 1, 1)])
