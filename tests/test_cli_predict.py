@@ -187,7 +187,7 @@ def test_what_cannot_be_written_is_told_before_anything_is_computed(
 def test_predict_usage(images: list[Path], best: Path, tmp_path: Path, capsys):
     words = ("--checkpoint", best, "--out", tmp_path / "out")
     usage_error("predict", tmp_path / "nowhere.png", *words)
-    assert "argument IMAGE: must be an image file (.bmp, .jpeg, .jpg, .png" in capsys.readouterr().err
+    assert "argument IMAGE: must be an image file (.bmp, .gif, .jpeg, .jpg, .png" in capsys.readouterr().err
     usage_error("predict", best, *words)
     usage_error("predict", images[0].parent, *words)
     usage_error("predict", *words)

@@ -49,7 +49,8 @@ def folds_by_group(pairs: Sequence[Pair], n_folds: int, seed: int = 0, strata: S
         raise ValueError(f"n_folds must be at least 3, got {n_folds}. For one split, leave it out.")
     shares = {f"test {fold}": 1 / n_folds for fold in range(1, n_folds + 1)}
     tests = divide(pairs, shares, str(seed), strata)
-    warn_of_shares(tests, shares, "Add patients, or take fewer folds.")
+    if max(Counter(pair.group for pair in pairs).values()) * n_folds > TOO_MANY * len(pairs):
+        warn_of_shares(tests, shares, "Add patients, or take fewer folds.")
     labels = dict(zip(pairs, strata, strict=True)) if strata is not None else None
     folds = []
     for name, test in tests.items():
