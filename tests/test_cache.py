@@ -111,7 +111,7 @@ def test_masks_without_a_stone_are_refused_as_in_memory(pairs):
 
         with Image.open(pair.mask_path) as mask:
             Image.new("L", mask.size).save(pair.mask_path)
-    with pytest.raises(ValueError, match="at least one stone, got 8 without one"):
+    with pytest.raises(ValueError, match="at least one stone, got .* show some"):
         open_cache(pairs[0], min_side=32).sampler(32, 0.5, 0.25)
 
 

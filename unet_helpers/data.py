@@ -159,9 +159,11 @@ def mask_values(path: str | os.PathLike[str]) -> NDArray[Any]:
         return np.asarray(picture)
     if picture.mode == "1":
         return np.asarray(picture.convert("L"))
-    colours = np.asarray(picture.convert("RGBA"), np.uint16)  # (H, W, 4)
-    seen = (colours[..., :3] * colours[..., 3:] // 255).astype(np.uint8)
-    return seen[..., 0] if (seen == seen[..., :1]).all() else seen
+    seen = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGBA"))  # (H, W, 3 or 4)
+    if seen.shape[2] == 4:
+        seen = (seen[..., :3].astype(np.uint16) * seen[..., 3:] // 255).astype(np.uint8)
+    red, green, blue = seen[..., 0], seen[..., 1], seen[..., 2]
+    return red if np.array_equal(red, green) and np.array_equal(green, blue) else seen
 
 
 def load_mask(source: Pair | str | os.PathLike[str]) -> NDArray[np.bool_]:

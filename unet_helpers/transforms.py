@@ -136,8 +136,8 @@ class PatchSampler:
         self.images, self.masks, self.starts, self.sizes, self.stones, self.lookalikes = stack
         if not len(self.stones):
             raise ValueError(
-                f"masks must hold at least one stone, got {len(masks)} without one. "
-                "See what they hold: python -m unet_helpers check FOLDER."
+                f"masks must hold at least one stone, got {len(masks)} without any. Train on images that "
+                "show some; `python -m unet_helpers check` tells what the values of mask files are read as."
             )
         self.widths = self.sizes[:, 1].to(self.images.device)
         self.patch_size, self.device = patch_size, torch.device(device)

@@ -99,6 +99,8 @@ def check_writable(path: str | os.PathLike[str], suffixes: Collection[str] = ())
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if len(os.fsencode(path.name)) > LONGEST_NAME:  # which that of the scratch file does not tell
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         path.parent.mkdir(parents=True, exist_ok=True)
         _scratch(path).touch()
         _scratch(path).unlink()

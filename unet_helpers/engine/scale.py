@@ -100,11 +100,11 @@ class Scale:
         far = [side for side in seen if learnt and not learnt[0] / MUCH < side < MUCH * learnt[-1]]
         if not far:
             return []
+        remedy = "; max_size shows it larger ones smaller" if max(far) > learnt[-1] else ""
         return [
             "Much larger or smaller than the images that the network learnt from "
             f"({_from_to(learnt)} pixels): {len(far)} of {len(seen)} images ({_from_to(far)} pixels). If "
-            "they show the same part of the body, everything in them has another size than it knows; "
-            "max_size shows it larger ones smaller."
+            f"they show the same part of the body, everything in them has another size than it knows{remedy}."
         ]
 
 

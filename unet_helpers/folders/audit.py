@@ -162,8 +162,10 @@ class _Audit:
             f"{self.levels.name(guess)} covers {share:.0%} of the pixels and {border:.0%} of the "
             "borders, so it looks like the background"
         )
-        ways = [f"{self.levels.option(others[:1])} if that alone is the object"]
+        one = self.levels.option(others[:1])
+        ways = [f"{one} if that is the object"]
         if len(others) > 1:
+            ways = [f"{one}, say, if one alone is the object"]
             ways.append(f"{self.levels.option(others)} for all of them together")
         rim = 0xE0E0C0 if self.levels.coloured else 255
         if rim in others and len(others) > 1:
@@ -268,11 +270,11 @@ class _Audit:
         """How much lies between the levels."""
         greys, what = self.levels.greys, "colours" if self.levels.coloured else "greys"
         n_between = sum(int(fact.counts[~np.isin(fact.values, fact.levels)].sum()) for fact in greys)
-        share = 100 * n_between / sum(int(fact.counts.sum()) for fact in self.facts)
+        n_all = sum(int(fact.counts.sum()) for fact in self.facts)
         return (
             f"{n_masks(len(greys))} of {len(self.facts)} {'holds' if len(greys) == 1 else 'hold'} {what} "
-            f"between these as well, as smooth edges and JPEG make them ({share:.2g} % of all pixels): cut in "
-            "the middle, the nearer counts."
+            f"between these as well, as smooth edges and JPEG make them ({100 * n_between / n_all:.2g} % of "
+            "all pixels): cut in the middle, the nearer counts."
         )
 
     def _codes(self, classes: Classes) -> dict[Path, MaskCode | None]:

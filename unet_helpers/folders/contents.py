@@ -42,7 +42,8 @@ def with_contents(
         images += [pair.image_path] if pair.image_path not in unreadable else []
         masks += [path for path in of_pair if path not in unreadable]
     pairs, twins = _joined(pairs, keys)
-    told = [*audit.sentences] if any(pair.code for pair in pairs) or audit.n_objects == 0 else []
+    usual = len(audit.sentences) == 1 and audit.n_objects and not any(pair.code for pair in pairs)
+    told = [] if usual else [*audit.sentences]
     if twins:
         found = counted(len(twins), "image is", "images are")
         told.append(

@@ -75,11 +75,16 @@ def find_pairs(
             f"{audit.doubt} (In Python such an option is a text: find_pairs(folder, masks='--invert'); for "
             "the lessons, set the environment variable UNET_MASKS to it.)"
         )
+    n_found = len(scan.pairs)
     scan, told = with_contents(scan, audit)
+    if not scan.pairs:
+        names = [path.name for path in scan.unreadable]
+        raise ValueError(
+            f"{root} must hold image-mask pairs that can be read, got none of {n_found}: {some(names)} "
+            "cannot be opened. Copy the files again from where they are whole."
+        )
     for text in (*doubts(scan), *told):
         warnings.warn(text, stacklevel=2)
-    if not scan.pairs:
-        raise ValueError(f"{root} must hold image-mask pairs that can be read, got {'; '.join(told)}")
     return scan.pairs
 
 

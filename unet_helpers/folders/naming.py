@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from unet_helpers.data import SUFFIXES
 
-__all__ = ["PARTS", "Candidate", "Named", "candidates", "given_part", "plain_image_stem"]
+__all__ = ["PARTS", "Candidate", "Named", "candidates", "given_part", "plain_image_stem", "shorter"]
 
 MASK_FOLDERS = set(
     "mask masks label labels seg segs segmentation segmentations segmentationclass segmentationclasspng "
@@ -86,6 +86,12 @@ class Named:
         return next((role for role in reversed(self.roles) if role), "")
 
     @cached_property
+    def role_folder(self) -> str:
+        """Name of the folder that says so, or of the one that the file lies in."""
+        said = (name for name, role in zip(self.folders[::-1], self.roles[::-1], strict=True) if role)
+        return next(said, self.path.parent.name)
+
+    @cached_property
     def place(self) -> tuple[str, ...]:
         """The folders without those that only say image or mask: the same for an image and its mask."""
         return tuple(p for name in self.folders if (p := _without_role(name)))
@@ -151,7 +157,7 @@ def candidates(stem: str) -> Iterator[Candidate]:
             gap = after[: len(after) - len(right)]
             yield from _either(right, match[1].lower() + gap, strong=strong)
         else:
-            yield Candidate(left + (gap or "_") + right.rstrip(")"), gap + match[1].lower() + "_", "", strong)
+            yield Candidate(left + (gap or "_") + right.rstrip(")"), gap + match[1].lower() + "_")
             if number := NUMBER.fullmatch(after):
                 style = gap + match[1].lower()
                 yield from (Candidate(c.stem, style, number[1], True) for c in _either(left, style, True))
@@ -162,6 +168,13 @@ def _either(stem: str, style: str, strong: bool) -> Iterator[Candidate]:
     inner = PurePosixPath(stem)
     if inner.suffix.lower() in SUFFIXES:  # a.jpg_mask.png
         yield Candidate(inner.stem, style, "", strong)
+
+
+def shorter(stem: str) -> Iterator[tuple[str, str]]:
+    """A stem cut before each separator, the longest first, and the rest: s0_stone_2 at s0_stone and s0."""
+    for end in range(len(stem) - 1, 0, -1):
+        if stem[end] in SEPARATORS and stem[end - 1] not in SEPARATORS:
+            yield stem[:end], stem[end:]
 
 
 def plain_image_stem(stem: str) -> str:

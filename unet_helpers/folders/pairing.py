@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from unet_helpers.folders.naming import NUMBER, SEPARATORS, Candidate, Named, candidates, plain_image_stem
+from unet_helpers.folders.naming import NUMBER, Candidate, Named, candidates, plain_image_stem, shorter
 
 __all__ = ["Pairing", "pair_up"]
 
@@ -71,6 +71,7 @@ def _sort(files: list[Named]) -> tuple[list[Named], list[Named]]:
     for file in files:
         beside[file.path.parent].append(file)
     in_mask_folders: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    with_images = {file.place for file in files if file.role == "image"}
     for file in files:
         if file.role == "mask":
             in_mask_folders[file.place] |= {file.stem, *(one.stem for one in candidates(file.stem))}
@@ -79,7 +80,8 @@ def _sort(files: list[Named]) -> tuple[list[Named], list[Named]]:
     for group in beside.values():
         twins = in_mask_folders[group[0].place] if group[0].role != "mask" else set()
         marked = _masks_of_folder(group, twins)
-        whole = group[0].role == "mask" and not _has_base(group, marked)
+        of_masks = group[0].role == "mask"
+        whole = of_masks and (group[0].place in with_images or not _has_base(group, marked))
         for file in group:
             (masks if whole or file.path in marked else images).append(file)
     return sorted(images, key=lambda file: file.path), sorted(masks, key=lambda file: file.path)
@@ -90,22 +92,22 @@ def _masks_of_folder(group: list[Named], twins: set[str]) -> set[Path]:
     named = {file: [] if file.stem in twins else list(candidates(file.stem)) for file in group}
     bases = {file.stem.casefold() for file in group if not named[file]}
     bases |= {plain_image_stem(file.stem).casefold() for file in group if not named[file]}
+    claimed = {one.stem for names in named.values() for one in names}  # gas_mask by gas_mask_mask
     masks: set[Path] = set()
     for file in sorted(group, key=lambda file: len(file.stem)):
         if not named[file]:
             continue
         strong = any(one.strong for one in named[file])
-        has_base = any(one.stem.casefold() in bases for one in named[file])
-        if has_base or (strong and not _claimed(file, group, named)):
+        has_base = any(_is_base(one.stem, bases) for one in named[file])
+        if has_base or (strong and file.stem not in claimed):
             masks.add(file.path)
         else:
             bases.add(file.stem.casefold())
     return masks or _lossless_twins(group, twins)
 
 
-def _claimed(file: Named, group: list[Named], named: dict[Named, list[Candidate]]) -> bool:
-    """Whether another file is the mask of this one: gas_mask_mask.png of gas_mask.png."""
-    return any(one.stem == file.stem for other in group if other is not file for one in named[other])
+def _is_base(stem: str, bases: set[str]) -> bool:
+    return any(one.casefold() in bases for one in (stem, *(short for short, _ in shorter(stem))))
 
 
 def _lossless_twins(group: list[Named], twins: set[str]) -> set[Path]:
@@ -142,7 +144,7 @@ class _Scopes:
     def match(self, mask: Named) -> _Match | None:
         """The image of a mask, if one is known."""
         named = list(candidates(mask.stem))
-        same_name = Candidate(mask.stem, f"{mask.path.parent.name}/")
+        same_name = Candidate(mask.stem, f"{mask.role_folder}/")
         for scope, names in (
             (self.folders.get(mask.path.parent), named or [Candidate(mask.stem, SAME_NAME)]),
             (self.places.get(mask.place), [same_name, *named]),
@@ -197,11 +199,8 @@ class _Table:
 
     def _longest(self, name: Candidate, mask: Named) -> _Match | None:
         """The image whose stem, and then more, the mask is called by: s0_stone_mask, or s0_2 in masks/."""
-        stem = name.stem.casefold()
-        for end in range(len(stem) - 1, 0, -1):
-            is_end = stem[end] in SEPARATORS and stem[end - 1] not in SEPARATORS
-            if is_end and (image := self._image(stem[:end], mask)):
-                more = name.stem[end:]
+        for stem, more in shorter(name.stem):
+            if image := self._image(stem, mask):
                 if number := NUMBER.fullmatch(more):
                     return _Match(mask, image, name.style, name.part or number[1])
                 return _Match(mask, image, more + name.style, name.part)
@@ -242,7 +241,7 @@ def _beside_the_masks(found: Pairing) -> list[_Match]:
         images = lonely.get(mask.place, [])
         if mask.role == "mask" and images and len({image.place for image in images}) == 1:
             table = tables.setdefault(mask.place, _Table(images))
-            style = f"{mask.path.parent.name}/ beside {images[0].path.parent.name}/"
+            style = f"{mask.role_folder}/ beside {images[0].path.parent.name}/"
             names = [Candidate(mask.stem, ""), *candidates(mask.stem)]
             if match := table.match(mask, names):
                 matches.append(_Match(mask, match.image, style, match.part))

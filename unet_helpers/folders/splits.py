@@ -47,7 +47,10 @@ def folds_by_group(pairs: Sequence[Pair], n_folds: int, seed: int = 0, strata: S
     """
     if n_folds < 3:
         raise ValueError(f"n_folds must be at least 3, got {n_folds}. For one split, leave it out.")
-    tests = divide(pairs, {f"test {fold}": 1 / n_folds for fold in range(1, n_folds + 1)}, str(seed), strata)
+    shares = {f"test {fold}": 1 / n_folds for fold in range(1, n_folds + 1)}
+    tests = divide(pairs, shares, str(seed), strata)
+    if max(Counter(pair.group for pair in pairs).values()) * n_folds > TOO_MANY * len(pairs):
+        warn_of_shares(tests, shares, "Add patients, or take fewer folds.")
     labels = dict(zip(pairs, strata, strict=True)) if strata is not None else None
     folds = []
     for name, test in tests.items():
@@ -231,7 +234,9 @@ class _Search:
         return _Step(float(np.round(change[row, column], 12)), moves)
 
 
-def warn_of_shares(split: Parts, shares: Mapping[str, float]) -> None:
+def warn_of_shares(
+    split: Parts, shares: Mapping[str, float], remedy: str = "Add patients, or use data.folds_by_group."
+) -> None:
     """Warn, two callers up, of parts that are far smaller or larger than they should be."""
     n_images = sum(map(len, split.values()))
     wanted = {name: share * n_images for name, share in shares.items()}
@@ -244,7 +249,7 @@ def warn_of_shares(split: Parts, shares: Mapping[str, float]) -> None:
         f"the split holds {found} of {n_images} images instead of "
         + ", ".join(f"{name} {n:.0f} ({100 * shares[name]:.0f} %)" for name, n in wanted.items())
         + f": no group may be torn apart, there are {len(sizes)}, and the largest, {largest}, holds "
-        f"{n_largest} images. Add patients, or use data.folds_by_group.",
+        f"{n_largest} images. {remedy}",
         stacklevel=3,
     )
 
