@@ -167,6 +167,7 @@ def test_the_figure_shows_worst_middle_and_best(graded: Path, tmp_path: Path):
     assert load_image(figure).shape[1] > 300
 
 
+@pytest.mark.filterwarnings("ignore:All masks are empty")
 def test_the_figure_of_stone_free_images_shows_the_first(graded: Path, tmp_path: Path):
     checkpoint = save_known(tmp_path / "best.pt", train=pairs_of(graded, "p0", "p10", "p11", "p12"))
     with patch.object(evaluate.plotting, "contact_sheet", wraps=evaluate.plotting.contact_sheet) as drawn:

@@ -101,7 +101,7 @@ def test_an_error_without_a_file_is_told_as_it_is():
 def test_what_can_be_written_leaves_nothing(tmp_path: Path):
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "b.png").write_text("old")
-    for name in ("a.json", "new/er/a.json", "there/b.png"):
+    for name in ("a.json", "new/er/a.json", "there/b.png", "n" * 250 + ".json"):  # the longest there is
         check_writable(tmp_path / name)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["b.png", "there"]
 
@@ -113,7 +113,7 @@ def test_what_cannot_be_written_is_told(tmp_path: Path):
         (tmp_path / "folder", IsADirectoryError, "folder could not be written: Is a dir.* This is a folder"),
         (tmp_path / "file" / "a.json", OSError, "A file stands where a folder is needed"),
         (tmp_path / "file" / "b" / "a.json", OSError, "A file stands where a folder is needed"),
-        (tmp_path / ("n" * 250 + ".json"), OSError, "File name too long. Give a shorter name"),
+        (tmp_path / ("n" * 251 + ".json"), OSError, "File name too long. Give a shorter name"),
         (Path("/proc/nowhere/a.json"), OSError, "could not be written"),
     ):
         with pytest.raises(kind, match=said):

@@ -15,10 +15,12 @@ _OPTIONS = {
     "batch_size": "--batch-size",
     "patch_size": "--patch-size",
     "learning_rate": "--learning-rate",
+    "max_size": "--max-size",
     "base_channels": "--base-channels",
     "group_by": "--group-by",
 }
 _RULES = [  # what it looks like in Python, and here
+    (r" \(In Python such an option is a text: .*?\)\.?(?= |$)", ""),
     (r"ive another run folder, or start again with resume=False(, which \w+ best\.pt)?", "ive another --out"),
     (r"resume=False", "a new --out"),
     (r"(?<= )(\w+\.window\(|model=)", r"in Python \1"),
@@ -26,7 +28,7 @@ _RULES = [  # what it looks like in Python, and here
     (r"data\.folds_by_group", "--folds"),
     *((rf"(?<![\w./\\-]){name}(?![\w/\\-])", option) for name, option in _OPTIONS.items()),
     # these are words as well: they are settings where a rule is told, or two values are compared
-    (r"(?<![\w./\\-])(minutes|seed|size|compile|device)(?= must be | \S+ there, )", r"--\1"),
+    (r"(?<![\w./\\-])(minutes|seed|size|spacing|compile|device)(?= must be | \S+ there, )", r"--\1"),
 ]
 
 

@@ -41,7 +41,7 @@ class GroupRows:
 
     Attributes:
         groups: Groups of each image that a row names; more than one if rows contradict each other.
-        without_image: Rows that match no image.
+        without_image: Rows that match no image, and rows that name no stem or no group.
         in_two_groups: Images that rows put into different groups, with these.
         in_other_case: Rows that match only if capitals do not count.
     """
@@ -96,7 +96,7 @@ def folder_names(stems: Iterable[str], always: bool = False) -> dict[str, str]:
 
 
 def read_groups_csv(path: Path) -> Rows:
-    """Rows (stem, group) of a groups.csv that name both; none if there is no such file.
+    """Rows (stem, group) of a groups.csv, without the empty ones; none if there is no such file.
 
     The columns `stem` and `group` may be separated by commas or semicolons, as spreadsheets write them.
 
@@ -113,11 +113,8 @@ def read_groups_csv(path: Path) -> Rows:
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=";" if ";" in header else ",")
     if not {"stem", "group"} <= set(rows.fieldnames or ()):
         raise ValueError(f"{path} must have the columns stem,group, got {header!r}.")
-    return [
-        (row["stem"].strip(), row["group"].strip())
-        for row in rows
-        if (row["stem"] or "").strip() and (row["group"] or "").strip()
-    ]
+    pairs = [((row["stem"] or "").strip(), (row["group"] or "").strip()) for row in rows]
+    return [pair for pair in pairs if any(pair)]
 
 
 def _plain(text: str) -> str:
@@ -164,6 +161,9 @@ def match_rows(tables: Iterable[tuple[Rows, Mapping[str, Mapping[str, int]]]]) -
                 folded[name.casefold()].append((kind, image))
         for text, group in rows:
             row = _plain(text)
+            if not text or not group:
+                without_image.append(f"{text} without a group" if text else f"group {group} without a stem")
+                continue
             found = exact.get(row) or exact.get(f"{row}/")
             if not found:
                 found = folded.get(row.casefold()) or folded.get(f"{row}/".casefold()) or []

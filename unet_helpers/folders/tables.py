@@ -9,7 +9,7 @@ from pathlib import Path
 
 from unet_helpers.data import KnownStone, Pair
 
-__all__ = ["known_stones", "spacings"]
+__all__ = ["known_spacings", "known_stones", "spacings"]
 
 Row = dict[str, str]
 
@@ -27,11 +27,16 @@ def spacings(pairs: Sequence[Pair]) -> list[tuple[float, float]] | None:
     Raises:
         ValueError: If a spacing is no positive number.
     """
+    each = known_spacings(pairs)
+    known = [sides for sides in each if sides is not None]
+    return known if len(known) == len(each) else None
+
+
+def known_spacings(pairs: Sequence[Pair]) -> list[tuple[float, float] | None]:
+    """As `spacings`, with None for each image whose pixel size is not known."""
     last = [(path, rows[-1] if rows else {}) for path, rows in _rows_beside(pairs, "slices.csv")]
-    if not all(row.get("spacing_mm") for _, row in last):
-        return None
-    sides = [_number(path, row, "spacing_mm") for path, row in last]
-    return [(side, side) for side in sides]
+    sides = [_number(path, row, "spacing_mm") if row.get("spacing_mm") else None for path, row in last]
+    return [None if side is None else (side, side) for side in sides]
 
 
 def known_stones(pairs: Sequence[Pair]) -> list[list[KnownStone]] | None:
