@@ -18,7 +18,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the report of `check_folder`, and write it if asked for; 1 if a file is broken."""
     if args.json:
         check_writable(args.json)
-    report = check_folder(open_dataset(args.data), group_by=args.group_by)
+    report = check_folder(open_dataset(args.data), group_by=args.group_by, window=args.window)
     _print_counts(report)
     _print_groups(report)
     _print_list("image without mask", "images without mask", report["images_without_mask"])

@@ -16,7 +16,16 @@ from matplotlib.figure import Figure
 from unet_helpers import plotting
 from unet_helpers.checkpoint import Checkpoint, load_checkpoint
 from unet_helpers.command_line.cross_validation import fold_checkpoints
-from unet_helpers.data import Pair, find_pairs, known_stones, load_arrays, open_dataset, parts_seen, spacings
+from unet_helpers.data import (
+    Pair,
+    find_pairs,
+    known_stones,
+    load_arrays,
+    open_dataset,
+    parts_seen,
+    spacings,
+    with_window,
+)
 from unet_helpers.engine import figures
 from unet_helpers.engine.devices import choose_device
 from unet_helpers.engine.files import check_writable, write_json
@@ -73,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         OSError: If a file cannot be written; found before anything is computed.
     """
     _check_outputs(args)
-    pairs = find_pairs(open_dataset(args.data), args.group_by)
+    pairs = with_window(find_pairs(open_dataset(args.data), args.group_by), args.window)
     parts, found = _select(pairs, args, choose_device(args.device))
     print(found)
     cases = _predict(parts, n_views=4 if args.tta else 1)

@@ -21,6 +21,7 @@ _OPTIONS = {
 _RULES = [  # what it looks like in Python, and here
     (r"ive another run folder, or start again with resume=False(, which \w+ best\.pt)?", "ive another --out"),
     (r"resume=False", "a new --out"),
+    (r"window=\((-?[\d.e+]+), ([\d.e+]+)\)", r"--window \1,\2"),
     (r"(?<= )(\w+\.window\(|model=)", r"in Python \1"),
     (r"group by folder if", "--group-by folder if"),
     (r"data\.folds_by_group", "--folds"),

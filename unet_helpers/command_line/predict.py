@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     with Threads(device, many=len(new) > 1) as threads:
         for path in progress_bar(new, desc="predicting", unit="image"):
             try:
-                image = load_image(path)  # uint8 (H, W)
+                image = load_image(path, args.window)  # uint8 (H, W)
                 with threads.step(image.size):
                     probability = predict(network.model, image, max_size)  # float32 (H, W)
             except (ValueError, RuntimeError) as error:  # a broken file, or one too large for the memory

@@ -21,6 +21,7 @@ from unet_helpers.data import (
     open_dataset,
     split_by_group,
     stone_strata,
+    with_window,
 )
 from unet_helpers.engine import figures
 from unet_helpers.engine.files import check_writable, write_json
@@ -103,7 +104,7 @@ def _train_all(plan: _Plan) -> int:
 def _splits(plan: _Plan) -> list[Split]:
     """One split, or one for each fold."""
     n_folds, minutes = plan.args.folds, plan.args.minutes
-    pairs = find_pairs(open_dataset(plan.args.data), plan.args.group_by)
+    pairs = with_window(find_pairs(open_dataset(plan.args.data), plan.args.group_by), plan.args.window)
     strata = stone_strata(pairs, progress=_is_main())
     if n_folds is None:
         return [split_by_group(pairs, plan.config.seed, strata)]

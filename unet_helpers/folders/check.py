@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_helpers.data import Pair, image_hash, load_image, load_mask, load_pair, mask_values
+from unet_helpers.data import Pair, image_hash, load_image, load_mask, load_pair, mask_values, with_window
 from unet_helpers.engine.progress import progress_bar
 from unet_helpers.folders.finding import FolderScan, scan_folder
 
@@ -18,7 +18,10 @@ __all__ = ["check_folder"]
 
 
 def check_folder(
-    root: str | os.PathLike[str], progress: bool = True, group_by: str | None = None
+    root: str | os.PathLike[str],
+    progress: bool = True,
+    group_by: str | None = None,
+    window: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
     """Open every file of a data set and report what a student should know before training.
 
@@ -26,6 +29,7 @@ def check_folder(
         root: Folder or zip, see `scan_folder`.
         progress: Whether to show a progress bar on standard output.
         group_by: As in `scan_folder`.
+        window: Level and width, for images with more than 8 bits.
 
     Returns:
         Dict that json can write: counts, unpaired files by name, rows of groups.csv that do not fit,
@@ -36,8 +40,8 @@ def check_folder(
         FileNotFoundError, ValueError: As `scan_folder`.
     """
     scan = scan_folder(root, group_by)
-    report = {"folder": str(root)} | _names(scan) | _contents(scan.pairs, progress)
-    report["broken"] += _unreadable(scan)
+    report = {"folder": str(root)} | _names(scan) | _contents(with_window(scan.pairs, window), progress)
+    report["broken"] += _unreadable(scan, window)
     return report
 
 
@@ -96,12 +100,12 @@ def _in_words(values: NDArray[Any]) -> str:
     return f"{values[0]} to {values[-1]} ({len(values)} values)"
 
 
-def _unreadable(scan: FolderScan) -> list[dict[str, str]]:
+def _unreadable(scan: FolderScan, window: tuple[float, float] | None) -> list[dict[str, str]]:
     """Broken files among those without a partner."""
     broken = []
     for path in scan.images_without_mask + scan.masks_without_image:
         try:
-            load_image(path) if path in scan.images_without_mask else load_mask(path)
+            load_image(path, window) if path in scan.images_without_mask else load_mask(path)
         except ValueError as error:
             broken.append({"file": path.name, "reason": str(error)})
     return broken

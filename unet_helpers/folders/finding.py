@@ -21,6 +21,7 @@ from unet_helpers.folders.groups import (
     spellings,
 )
 from unet_helpers.folders.sources import unpack
+from unet_helpers.formats.kinds import convert_hint
 
 __all__ = ["GROUP_BY", "FolderScan", "counted", "find_pairs", "scan_folder"]
 
@@ -134,6 +135,8 @@ def scan_folder(root: str | os.PathLike[str], group_by: str | None = None) -> Fo
     folder = root if root.is_dir() else unpack(root)
     layouts = list(_walk(folder))
     if not any(layout.images.keys() & layout.masks.keys() for layout in layouts):
+        if hint := convert_hint(folder):
+            raise ValueError(f"{root} must hold image-mask pairs, got none. {hint}")
         raise ValueError(
             f"{root} must hold image-mask pairs, got none. Name them <stem>.jpg and "
             "<stem>_mask.png in one folder, or put the same stems into images/ and masks/."

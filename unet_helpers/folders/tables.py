@@ -12,12 +12,14 @@ from unet_helpers.data import KnownStone, Pair
 __all__ = ["known_stones", "spacings"]
 
 Row = dict[str, str]
+SPACINGS = ("spacing_mm", "row_spacing_mm", "column_spacing_mm")  # in slices.csv: the first, or the others
 
 
 def spacings(pairs: Sequence[Pair]) -> list[tuple[float, float]] | None:
     """Pixel size of each image file in millimetres, as far as the data set knows it.
 
-    It is read from a `slices.csv` (columns `stem` and `spacing_mm`) beside the images or in the folder above.
+    It is read from a `slices.csv` (columns `stem` and `spacing_mm`, or `row_spacing_mm` and `column_spacing_mm`
+    where pixels are no squares) beside the images or in the folder above.
     Plain PNG and JPEG files do not know their pixel size. Of an image that is shrunk to half its size, the
     pixels are twice as large.
 
@@ -28,10 +30,11 @@ def spacings(pairs: Sequence[Pair]) -> list[tuple[float, float]] | None:
         ValueError: If a spacing is no positive number.
     """
     last = [(path, rows[-1] if rows else {}) for path, rows in _rows_beside(pairs, "slices.csv")]
-    if not all(row.get("spacing_mm") for _, row in last):
+    named = [[name for name in SPACINGS if row.get(name)] for _, row in last]
+    if not all(names in (["spacing_mm"], ["row_spacing_mm", "column_spacing_mm"]) for names in named):
         return None
-    sides = [_number(path, row, "spacing_mm") for path, row in last]
-    return [(side, side) for side in sides]
+    sides = [[_number(*one, name) for name in names] for one, names in zip(last, named, strict=True)]
+    return [(side[0], side[-1]) for side in sides]
 
 
 def known_stones(pairs: Sequence[Pair]) -> list[list[KnownStone]] | None:
