@@ -15,7 +15,6 @@ from PIL import Image
 from unet_helpers import data
 from unet_helpers.data import (
     Pair,
-    mask_values,
     find_pairs,
     image_hash,
     image_hashes,
@@ -24,6 +23,7 @@ from unet_helpers.data import (
     load_image,
     load_mask,
     load_pair,
+    mask_values,
     spacings,
 )
 from unet_helpers.folders.finding import scan_folder

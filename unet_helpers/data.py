@@ -190,7 +190,7 @@ def load_pair(pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
 
 
 def with_window(pairs: Sequence[Pair], window: tuple[float, float] | None) -> list[Pair]:
-    """The same pairs, images of more than 8 bits to be seen through a window (level, width); None: as before."""
+    """The same pairs, with a window (level, width) for images of more than 8 bits; None changes nothing."""
     return list(pairs) if window is None else [replace(pair, window=window) for pair in pairs]
 
 

@@ -217,8 +217,8 @@ def _window(sub: argparse.ArgumentParser) -> None:
         "--window",
         metavar="L,W",
         type=_level_and_width,
-        help="level and width through which images with more than 8 bits are seen, in their own units: 40,400 "
-        "for soft tissue in Hounsfield units",
+        help="level and width through which images with more than 8 bits are seen, in their own units: "
+        "40,400 for soft tissue in Hounsfield units",
     )
 
 

@@ -18,10 +18,10 @@ SPACINGS = ("spacing_mm", "row_spacing_mm", "column_spacing_mm")  # in slices.cs
 def spacings(pairs: Sequence[Pair]) -> list[tuple[float, float]] | None:
     """Pixel size of each image file in millimetres, as far as the data set knows it.
 
-    It is read from a `slices.csv` (columns `stem` and `spacing_mm`, or `row_spacing_mm` and `column_spacing_mm`
-    where pixels are no squares) beside the images or in the folder above.
-    Plain PNG and JPEG files do not know their pixel size. Of an image that is shrunk to half its size, the
-    pixels are twice as large.
+    It is read from a `slices.csv` beside the images or in the folder above, with the columns `stem` and
+    `spacing_mm`, or `row_spacing_mm` and `column_spacing_mm` where pixels are no squares. Plain PNG and JPEG
+    files do not know their pixel size. Of an image that is shrunk to half its size, the pixels are twice as
+    large.
 
     Returns:
         Height and width of a pixel of each image, in the order of `pairs`; None if it is unknown for any.

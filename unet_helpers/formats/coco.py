@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def plan_coco(source: Path, options: Options) -> Plan:
             drawings += found
             left_out += missing
     plan = plan_drawings(_once(drawings, left_out), images, options, "COCO")
-    plan.left_out += left_out
+    plan.left_out = left_out + plan.left_out  # the cause before what comes of it
     return plan
 
 
@@ -89,16 +90,15 @@ def _drawings(path: Path, images: Images) -> tuple[list[Drawing], list[str]]:
         labels = tuple(names.get(each.get("category_id"), str(each.get("category_id"))) for each in mine)
         size = (int(one["height"]), int(one["width"])) if one.get("height") and one.get("width") else None
         shapes = [each["segmentation"] for each in mine]
-        found.append(
-            Drawing(image, labels, size, lambda i, h, w, shapes=shapes: _fill(path, shapes[i], h, w))
-        )  # type: ignore[misc]
+        found.append(Drawing(image, labels, size, partial(_fill, path, shapes)))
     if n_lost := sum(map(len, objects.values())):
         missing.append(f"{path}: {n_lost} objects belong to images that it does not list")
     return found, missing
 
 
-def _fill(path: Path, shape: Any, height: int, width: int) -> NDArray[np.bool_]:
+def _fill(path: Path, shapes: list[Any], i: int, height: int, width: int) -> NDArray[np.bool_]:
     """Mask of one object: a list of outlines, or runs of equal pixels, as crowds have them."""
+    shape = shapes[i]
     if isinstance(shape, list):
         return filled(path, shape, height, width)
     if list(shape.get("size", ())) != [height, width]:

@@ -21,7 +21,7 @@ from PIL import Image
 from unet_helpers.engine.files import remove_scratch, write_json, written_whole
 from unet_helpers.engine.progress import progress_bar, say
 from unet_helpers.folders.finding import counted
-from unet_helpers.formats import coco, kinds, volumes, voc, yolo
+from unet_helpers.formats import coco, kinds, voc, volumes, yolo
 from unet_helpers.formats.causes import NeedsWindow
 from unet_helpers.formats.plan import AXES, Item, Options, Plan, Slice
 
@@ -66,8 +66,8 @@ def convert(
 ) -> Converted:
     """Write `<stem>.png` and `<stem>_mask.png` of all that a source holds, with groups.csv and slices.csv.
 
-    The new folder appears when all is done. What was written before an interruption is kept beside it, hidden,
-    and the same call goes on from there.
+    The new folder appears when all is done. What was written before an interruption is kept beside it,
+    hidden, and the same call goes on from there.
 
     Args:
         source: Folder or zip, or one file.

@@ -112,12 +112,8 @@ def frames(path: Path) -> Iterator[Cut]:
             f"{path} must hold an image, got DICOM of the kind {found.get('Modality', 'unknown')}."
         )
     values = _pixels(path, found)
-    if (
-        found.get("SamplesPerPixel", 1) == 1
-        and values.ndim == 2
-        or found.get("SamplesPerPixel") == 3
-        and values.ndim == 3
-    ):
+    n_axes_of_frame = 2 if found.get("SamplesPerPixel", 1) == 1 else 3
+    if values.ndim == n_axes_of_frame:
         values = values[None]
     for i, frame in enumerate(values):
         yield _cut(path, found, frame, i)
@@ -139,8 +135,8 @@ def _pixels(path: Path, found: Any) -> NDArray[Any]:
     except Exception as error:  # each decoder has its own
         if syntax.is_compressed and not _can_unpack(syntax):
             raise ValueError(
-                f"{path} must hold pixels that can be unpacked here, got them packed as {syntax.name}. Install "
-                f"a decoder: pip install {DECODERS}"
+                f"{path} must hold pixels that can be unpacked here, got them packed as {syntax.name}. "
+                f"Install a decoder: pip install {DECODERS}"
             ) from error
         short = "less than expected" in str(error) or isinstance(error, EOFError)
         remedy = "Its end is missing: copy or download it again." if short else ""
@@ -149,7 +145,7 @@ def _pixels(path: Path, found: Any) -> NDArray[Any]:
 
 
 def _can_unpack(syntax: Any) -> bool:
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
     try:
         return bool(get_decoder(syntax).is_available)
@@ -183,7 +179,7 @@ def _cut(path: Path, found: Any, stored: NDArray[Any], frame: int) -> Cut:
 def _rescaled(found: Any, stored: NDArray[Any], frame: int) -> tuple[NDArray[np.float64], bool]:
     """Stored values in the units that the file means, and whether they are those units already."""
     if "ModalityLUTSequence" in found:
-        from pydicom.pixels import apply_modality_lut
+        from pydicom.pixels.processing import apply_modality_lut
 
         return np.asarray(apply_modality_lut(stored, found), np.float64), False
     slope = float(of_frame(found, frame, TRANSFORM, "RescaleSlope") or 1)

@@ -39,7 +39,7 @@ def kinds_in(source: Path) -> dict[str, int]:
             if not suffixes and (path.suffix.lower() in _KNOWN or n_looked_into > N_LOOKED_INTO):
                 continue
             n_looked_into += kind != "nifti"
-            if n_looked_into <= N_LOOKED_INTO and is_kind(path) or path.suffix.lower() in DICOM_SUFFIXES:
+            if (n_looked_into <= N_LOOKED_INTO and is_kind(path)) or path.suffix.lower() in DICOM_SUFFIXES:
                 found[kind] = found.get(kind, 0) + 1
                 break
     return found
@@ -98,8 +98,8 @@ def convert_hint(source: Path) -> str:
     kind = max(found, key=lambda name: found[name])
     several = f" --format {kind}" if len(found) > 1 else ""
     window = " --window 40,400" if kind in NEED_WINDOW else ""
-    files = "file" if found[kind] == 1 else "files"
+    files = "file there holds" if found[kind] == 1 else "files there hold"
     return (
-        f"{found[kind]} {files} there hold {FORMATS[kind]}; this makes pairs of them: "
+        f"{found[kind]} {files} {FORMATS[kind]}; this makes pairs of them: "
         f"python -m unet_helpers convert {shlex.quote(str(source))} OUT{several}{window}"
     )

@@ -30,7 +30,7 @@ def whole_numbers(path: Path, values: NDArray[Any]) -> NDArray[np.int64]:
     found = np.unique(labels)
     if len(found) > MOST_LABELS:
         raise ValueError(
-            f"{path} must hold labels, got {len(found)} values from {found[0]} to {found[-1]}: this is a picture."
+            f"{path} must hold labels, got {len(found)} values from {found[0]} to {found[-1]}: a picture."
         )
     return labels
 
@@ -43,10 +43,10 @@ def label_mask(path: Path, values: NDArray[Any], classes: Sequence[str]) -> NDAr
     """
     labels = whole_numbers(path, values)
     if not classes:
-        return labels != 0
+        return np.asarray(labels != 0)
     if wrong := [name for name in classes if not name.isdecimal()]:
         raise ValueError(f"class must be the number of a label, got {wrong[0]!r}.")
-    return np.isin(labels, [int(name) for name in classes])
+    return np.asarray(np.isin(labels, [int(name) for name in classes]))
 
 
 def labels_in_words(found: dict[int, int]) -> str:

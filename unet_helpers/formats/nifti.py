@@ -14,8 +14,8 @@ from unet_helpers.formats import causes
 
 __all__ = ["Volume", "check_same_place", "cut", "is_nifti", "n_slices", "read_volume", "spacing_of_cut"]
 
-# A volume's axes, after reading, run to the patient's right, to the front and to the head (RAS+). In a picture
-# the patient looks at you: their right is on your left, the head is up; in an axial one the front is up.
+# A volume's axes, after reading, run to the patient's right, to the front and to the head (RAS+). In a
+# picture the patient looks at you: their right is on your left, the head is up, in an axial one the front.
 ACROSS, ROWS, COLUMNS = range(3)
 CUTS = {"axial": (2, 1, 0), "coronal": (1, 2, 0), "sagittal": (0, 2, 1)}  # axis across, of rows, of columns
 SAME_PLACE_MM = 0.1
@@ -51,11 +51,12 @@ def read_volume(path: Path) -> Volume:
             installed.
     """
     try:
-        import nibabel
+        import nibabel as installed
     except ImportError as error:
         raise ValueError(
             f"{path} must be read by nibabel, got no such package. Run: pip install nibabel"
         ) from error
+    nibabel: Any = installed  # of which only some functions have types
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -6,6 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -72,7 +73,7 @@ class Images:
 
     @staticmethod
     def _nearness(path: Path, name: PurePosixPath, beside: Path) -> tuple[int, int, int]:
-        """How many folders the name agrees in, whether the annotation is called as the folder, how near it is."""
+        """How many folders agree, whether the annotation is called like the folder, how near the two are."""
         agree = 0
         for ours, theirs in zip(reversed(path.parts), reversed(name.parts), strict=False):
             if ours != theirs:
@@ -101,7 +102,7 @@ def plan_drawings(drawings: Sequence[Drawing], images: Images, options: Options,
     plan = Plan()
     for one in drawings:
         name = images.name_of(one.image)
-        plan.items.append(Item(name, lambda one=one, name=name: _read(one, name, options)))  # type: ignore[misc]
+        plan.items.append(Item(name, partial(_read, one, name, options)))
     used = {one.image for one in drawings}
     plan.left_out += [f"{path}: no {kind} outlines belong to it" for path in images.paths if path not in used]
     found = ", ".join(f"{name} ({n})" for name, n in sorted(counts.items()))
@@ -134,16 +135,16 @@ def _drawn_size(
     lying = decoded.turn >= 5
     if one.size and decoded.turn > 1 and not (lying and height != width):
         raise ValueError(
-            f"{one.image} must be the way up that was drawn on, got EXIF orientation {decoded.turn}, and sizes "
-            "do not tell whether it was turned. Save it again, turned as in the drawing, without the entry."
+            f"{one.image} must be the way up that was drawn on, got EXIF orientation {decoded.turn}, and "
+            "sizes do not tell whether it was turned. Save it again as it was drawn on, without the entry."
         )
     if size == (height, width):
         return size, 1
     if lying and size == (width, height):
         return size, decoded.turn
     raise ValueError(
-        f"{one.image} must have the size that was drawn on, {size[1]}x{size[0]}, got {width}x{height}. Take the "
-        "image that was drawn on."
+        f"{one.image} must have the size that was drawn on, {size[1]}x{size[0]}, got {width}x{height}. "
+        "Take the image that was drawn on."
     )
 
 
@@ -179,7 +180,8 @@ def points_in_pixels(path: Path, points: Sequence[Any], height: int, width: int)
     if (array < -FAR_OUTSIDE * sides).any() or (array > (1 + FAR_OUTSIDE) * sides).any():
         x, y = array[np.abs(array / sides - 0.5).max(1).argmax()]
         raise ValueError(
-            f"{path}: an outline must lie on its image of {width}x{height} pixels, got a point at {x:g}, {y:g}."
+            f"{path}: an outline must lie on its image of {width}x{height} pixels, got a point at "
+            f"{x:g}, {y:g}."
         )
     return [float(value) for value in np.clip(array, 0, sides).ravel()]
 

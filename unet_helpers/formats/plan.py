@@ -18,7 +18,8 @@ MASK_WORDS = set(
     "annotations roi rois labelstr labelsts segmentationclass".split()
 )
 IMAGE_WORDS = set(
-    "image images img imgs imaging ct scan scans volume volumes vol imagestr imagests dicom jpegimages".split()
+    "image images img imgs imaging ct scan scans volume volumes vol imagestr imagests dicom "
+    "jpegimages".split()
 )
 NNUNET_CHANNEL = re.compile(r"_0000$")  # nnU-Net numbers the channels of its images, and not those of labels
 Key = tuple[str, ...]
@@ -68,7 +69,7 @@ class Item:
 
 @dataclass
 class Plan:
-    """All that a source holds: what will be written, what is left out and why, and what else is worth saying."""
+    """All that a source holds: what will be written, what is left out and why, what is worth saying."""
 
     items: list[Item] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)

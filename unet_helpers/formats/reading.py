@@ -43,8 +43,8 @@ LOW_BYTE = {"B": "L", "L": "B", "N": "B" if np.little_endian else "L"}
 NATIVE = {"I;16BS": "I;16NS", "F;32BF": "F;32NF", "I;32BS": "I;32NS"}  # likewise, of a compressed TIFF
 KINDS = {((16,), 1): np.uint16, ((16,), 2): np.int16, ((32,), 1): np.uint32}  # by bits and sample format
 
-# Orientations of the files that were turned when they were decoded last: masks are read by functions that give
-# arrays alone, and opening a file once more would take a third of the time that reading it takes.
+# Orientations of the files that were turned when they were decoded last: masks are read by functions that
+# give arrays alone, and opening a file once more would take a third of the time that reading it takes.
 _turned: dict[Path, int] = {}
 
 
@@ -168,14 +168,16 @@ def _decoded_as(path: Path, file: Image.Image, rawmode: str, mode: str = "") -> 
     with Image.open(path) as again:
         if getattr(again, "n_frames", 1) > 1:
             again.seek(file.tell())
-        tiles = []
-        for codec, box, offset, args in again.tile:  # type: ignore[attr-defined]
-            new = (rawmode, *args[1:]) if isinstance(args, tuple) else rawmode
-            tiles.append((codec, box, offset, new))
-        again.tile = [type(again.tile[0])(*t) for t in tiles] if hasattr(again.tile[0], "_fields") else tiles  # type: ignore[attr-defined]
+        again.tile = [_tile_as(tile, rawmode) for tile in again.tile]
         again._mode = mode or again.mode
         again.load()
         return np.array(again)
+
+
+def _tile_as(tile: Any, rawmode: str) -> Any:
+    """A piece of a file, whose pixels are said to lie there in another way."""
+    args = (rawmode, *tile[3][1:]) if isinstance(tile[3], tuple) else rawmode
+    return tile._replace(args=args) if hasattr(tile, "_replace") else (*tile[:3], args)  # Pillow 10
 
 
 # ------------------------------------------------------------------------------------------------- values
@@ -208,13 +210,13 @@ def windowed(values: NDArray[Any], window: Window) -> NDArray[np.uint8]:
 
 
 def grey_values(values: NDArray[Any]) -> NDArray[Any]:
-    """Values (H, W) of what may have channels: alpha is left out, colours are weighed as Pillow weighs them."""
+    """Values (H, W) of what may have channels: without alpha, colours weighed as Pillow weighs them."""
     if values.ndim == 2:
         return values
     if values.shape[2] <= 2:
         return values[..., 0]
     red, green, blue = np.moveaxis(values[..., :3].astype(np.uint64), -1, 0)
-    return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(values.dtype)
+    return np.asarray(((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(values.dtype))
 
 
 def mask_values(decoded: Decoded) -> NDArray[Any]:
@@ -259,6 +261,6 @@ def check_turns(image: Decoded, mask_path: Path) -> None:
     if image.turn == turn or ((image.turn >= 5) != (turn >= 5) and height != width):
         return  # else the sizes would differ
     raise ValueError(
-        f"{mask_path} must be the same way up as its image {image.path.name}, got EXIF orientations {turn} and "
-        f"{image.turn}. Save the image again, turned as the mask is and without the entry."
+        f"{mask_path} must be the same way up as its image {image.path.name}, got EXIF orientations {turn} "
+        f"and {image.turn}. Save the image again, turned as the mask is and without the entry."
     )

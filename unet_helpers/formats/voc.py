@@ -39,7 +39,7 @@ def plan_voc(source: Path, options: Options) -> Plan:
             except (ValueError, OSError) as error:
                 left_out.append(str(error))
     plan = plan_drawings(drawings, images, options, "VOC")
-    plan.left_out += left_out
+    plan.left_out = left_out + plan.left_out  # the cause before what comes of it
     return plan
 
 

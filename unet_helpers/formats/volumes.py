@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class _Header:
 
 
 def plan_dicom(source: Path, options: Options, salt: str) -> Plan:
-    """The slices of all DICOM files, of each patient and series in the order in which they lie in the body."""
+    """The slices of all DICOM files, of each series in the order in which they lie in the body."""
     files = visible_files(source)
     readable = [p for p in files if dicom.is_dicom(p)]
     drawn = [p for p in files if p.suffix.lower() in SUFFIXES and is_mask_name(p, source)]
@@ -60,11 +60,11 @@ def plan_dicom(source: Path, options: Options, salt: str) -> Plan:
         seen[one.uid] = path
         found.append(one)
     for name, one in _named(found):
-        plan.items.append(Item(name, lambda one=one, name=name: _read_dicom(one, name, options)))  # type: ignore[misc]
+        plan.items.append(Item(name, partial(_read_dicom, one, name, options)))
     n_patients = len({one.patient for one in found})
     plan.notes.append(
-        f"Patients get new names ({n_patients} here); nothing of what the files say about them is kept, nor are "
-        "the names of files and folders."
+        f"Patients get new names ({n_patients} here); nothing of what the files say about them is kept, "
+        "nor are the names of files and folders."
     )
     return plan
 
@@ -86,7 +86,7 @@ def _header(path: Path, mask: Path | None, salt: str) -> _Header:
 
 
 def _named(headers: Sequence[_Header]) -> Iterator[tuple[str, _Header]]:
-    """Each file with the name that it is written under: pseudonym, number of the series, number of the slice."""
+    """Each file with the name that it is written under: pseudonym, numbers of its series and slice."""
     for patient in sorted({one.patient for one in headers}):
         theirs = [one for one in headers if one.patient == patient]
         for s, series in enumerate(sorted({one.series for one in theirs})):
@@ -129,9 +129,7 @@ def plan_nifti(source: Path, options: Options) -> Plan:
     plan = Plan(left_out=left_out)
     for path, mask in pairs:
         name, group = _names(path, source)
-        plan.items.append(
-            Item(name, lambda p=path, m=mask, n=name, g=group: _read_nifti(p, m, n, g, options))  # type: ignore[misc]
-        )
+        plan.items.append(Item(name, partial(_read_nifti, path, mask, name, group, options)))
     return plan
 
 
@@ -169,7 +167,7 @@ def plan_pages(source: Path, options: Options) -> Plan:
     for path, mask in pairs:
         inside = path.relative_to(source).parent.parts if path != source else ()
         name = "_".join((*inside, base_name(path)))
-        plan.items.append(Item(name, lambda p=path, m=mask, n=name: _read_pages(p, m, n, options)))  # type: ignore[misc]
+        plan.items.append(Item(name, partial(_read_pages, path, mask, name, options)))
     return plan
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def is_yolo(path: Path) -> bool:
 
 def _is_number(text: str) -> bool:
     try:
-        return np.isfinite(float(text)).item()
+        return math.isfinite(float(text))
     except ValueError:
         return False
 
@@ -57,7 +58,7 @@ def plan_yolo(source: Path, options: Options) -> Plan:
             images.paths = [path for path in images.paths if path != image]
     plan = plan_drawings(drawings, images, options, "YOLO")
     lost = sorted(path for path in texts - used if is_yolo(path))
-    plan.left_out += left_out + [f"{path}: outlines without an image" for path in lost]
+    plan.left_out = left_out + plan.left_out + [f"{path}: outlines without an image" for path in lost]
     plan.notes.append(
         "An image with an empty text file shows none of it; one without a text file is left out."
     )
