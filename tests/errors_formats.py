@@ -267,7 +267,7 @@ CASES: dict[str, Callable[[Path], object]] = {
     ),
     "…: runs must add up to 600 pixels, got ….": outlined({"size": [20, 30], "counts": [10, 5]}),
     "…: its object stone must have an outline (<polygon>), got a box or nothing.": voc_box,
-    "… must hold image-mask pairs, got none. 1 file there holds NIfTI volumes; this makes pairs of them: "
+    "… must hold image-mask pairs, got none: …. 1 file there holds NIfTI volumes; this makes pairs of them: "
     "python -m unet_helpers convert … OUT --window 40,400": only_volumes,
     "OUT must be a new folder, got …, which exists. Give another name.": lambda folder: convert(
         folder, folder

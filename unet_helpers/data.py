@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from unet_helpers.folders.mask_codes import MaskCode
     from unet_helpers.folders.seen import parts_seen
     from unet_helpers.folders.sources import home, open_dataset
-    from unet_helpers.folders.splits import folds_by_group
+    from unet_helpers.folders.splits import folds_by_group, given_split
     from unet_helpers.folders.tables import known_stones, spacings
 else:
     _ROOMS = {
@@ -32,7 +32,7 @@ else:
         "folders.mask_codes": ["MaskCode"],
         "folders.seen": ["parts_seen"],
         "folders.sources": ["home", "open_dataset"],
-        "folders.splits": ["folds_by_group"],
+        "folders.splits": ["folds_by_group", "given_split"],
         "folders.tables": ["known_stones", "spacings"],
     }
     __getattr__, __dir__ = doors(__name__, _ROOMS)
@@ -46,6 +46,7 @@ __all__ = [
     "Pair",
     "find_pairs",
     "folds_by_group",
+    "given_split",
     "home",
     "image_hash",
     "image_hashes",
@@ -66,7 +67,7 @@ __all__ = [
     "with_window",
 ]
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp"}  # of image files
+SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"}  # of image files
 MAX_SIZE = 512  # longer sides are shrunk to this many pixels, in training and prediction alike
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 

@@ -130,8 +130,8 @@ class PatchSampler:
         self.images, self.masks, sizes, self.stones, self.lookalikes = stack
         if not len(self.stones):
             raise ValueError(
-                "masks must hold at least one stone, got none above the threshold of 127. "
-                "If they hold 0 and 1, multiply them by 255."
+                f"masks must hold at least one stone, got {len(masks)} without any. Train on images that "
+                "show some; `python -m unet_helpers check` tells what the values of mask files are read as."
             )
         self.sizes = sizes.clamp(min=patch_size)  # a smaller image is cut with its padding
         self.patch_size, self.device = patch_size, torch.device(device)

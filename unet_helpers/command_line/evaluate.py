@@ -30,6 +30,7 @@ from unet_helpers.engine import figures
 from unet_helpers.engine.devices import choose_device
 from unet_helpers.engine.files import check_writable, write_json
 from unet_helpers.evaluation import choose_grey_threshold, evaluate, score_masks
+from unet_helpers.folders.mask_rules import rule_of
 from unet_helpers.folders.seen import fold_parts
 from unet_helpers.inference import predict_all
 from unet_helpers.metrics import dice, predicted_mask
@@ -82,7 +83,8 @@ def run(args: argparse.Namespace) -> int:
         OSError: If a file cannot be written; found before anything is computed.
     """
     _check_outputs(args)
-    pairs = with_window(find_pairs(open_dataset(args.data), args.group_by), args.window)
+    found_pairs = find_pairs(open_dataset(args.data), args.group_by, rule_of(args))
+    pairs = with_window(found_pairs, args.window)
     parts, found = _select(pairs, args, choose_device(args.device))
     print(found)
     cases = _predict(parts, n_views=4 if args.tta else 1)

@@ -19,6 +19,7 @@ _OPTIONS = {
     "group_by": "--group-by",
 }
 _RULES = [  # what it looks like in Python, and here
+    (r" \(In Python such an option is a text: .*?\)\.?(?= |$)", ""),
     (r"ive another run folder, or start again with resume=False(, which \w+ best\.pt)?", "ive another --out"),
     (r"resume=False", "a new --out"),
     (r"window=\((-?[\d.e+]+), ([\d.e+]+)\)", r"--window \1,\2"),

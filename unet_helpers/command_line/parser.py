@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
+
+from unet_helpers.folders.mask_rules import parse_colours, parse_ignored, parse_values
 
 __all__ = ["make_parser"]
 
@@ -105,6 +108,11 @@ def _train(sub: argparse.ArgumentParser) -> None:
         type=_folds,
         help="cross-validation: train K networks (at least 3) into RUN/fold-1 ... fold-K, so that each group "
         "is tested once; --minutes, --epochs and --steps are for each of them",
+    )
+    sub.add_argument(
+        "--given-split",
+        action="store_true",
+        help="keep the parts that folders called train, val and test name, instead of splitting by group",
     )
     _device(sub)
 
@@ -209,6 +217,7 @@ def _data(sub: argparse.ArgumentParser) -> None:
         "repeat",
     )
     _window(sub)
+    _masks(sub)
 
 
 def _window(sub: argparse.ArgumentParser) -> None:
@@ -222,11 +231,36 @@ def _window(sub: argparse.ArgumentParser) -> None:
     )
 
 
+def _masks(sub: argparse.ArgumentParser) -> None:
+    """What the values of the masks mean, where these do not say it themselves."""
+    for option, metavar, kind, text in (
+        ("--mask-values", "V", parse_values, "values of the masks that are the object: 1, or 1,2, or 1-300"),
+        ("--foreground", "#RRGGBB", parse_colours, "colours of the masks that are the object: '#ff0000'"),
+        ("--ignore", "V", parse_ignored, "values or colours that are neither object nor background: 255"),
+    ):
+        sub.add_argument(option, metavar=metavar, type=_said(kind), default=(), help=text)
+    sub.add_argument(
+        "--invert", action="store_true", help="the masks are inverted: the object is 0 on a bright background"
+    )
+
+
 def _device(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1 or mps; by itself the fastest")
 
 
 # --------------------------------------------------------------------------------------- kinds of values
+def _said(kind: Callable[[str], tuple[object, ...]]) -> Callable[[str], tuple[object, ...]]:
+    """The reader of a value, with its own words for what is wrong."""
+
+    def read(text: str) -> tuple[object, ...]:
+        try:
+            return kind(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return read
+
+
 def _count(text: str) -> int:
     if not (text.isdecimal() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")

@@ -17,6 +17,7 @@ from unet_helpers.data import (
     Pair,
     find_pairs,
     folds_by_group,
+    given_split,
     load_arrays,
     open_dataset,
     split_by_group,
@@ -29,6 +30,7 @@ from unet_helpers.engine.run_folder import RunStatus
 from unet_helpers.engine.several_gpus import main_first, own_device, process_group, rank_and_world_size
 from unet_helpers.engine.stopping import Interrupted
 from unet_helpers.evaluation import choose_threshold
+from unet_helpers.folders.mask_rules import rule_of
 from unet_helpers.inference import predict_all
 from unet_helpers.model import UNet
 from unet_helpers.training import TrainConfig, choose_device, default_config, fit, run_status
@@ -60,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError, FloatingPointError: As `fit`, and if RUN holds another kind of run.
     """
+    if args.given_split and args.folds:
+        raise ValueError("--given-split must stand without --folds, which divides the images anew, got both.")
     seed = open_folds(args.out, args.folds, args.seed, args.resume)
     begun = run_status(_folder(args, 1)) if args.resume else RunStatus()
     device = choose_device(own_device(args.device))
@@ -104,7 +108,11 @@ def _train_all(plan: _Plan) -> int:
 def _splits(plan: _Plan) -> list[Split]:
     """One split, or one for each fold."""
     n_folds, minutes = plan.args.folds, plan.args.minutes
-    pairs = with_window(find_pairs(open_dataset(plan.args.data), plan.args.group_by), plan.args.window)
+    folder = open_dataset(plan.args.data)
+    found = find_pairs(folder, plan.args.group_by, rule_of(plan.args))
+    pairs = with_window(found, plan.args.window)
+    if plan.args.given_split:
+        return [given_split(pairs, folder)]
     strata = stone_strata(pairs, progress=_is_main())
     if n_folds is None:
         return [split_by_group(pairs, plan.config.seed, strata)]
