@@ -56,7 +56,7 @@ __all__ = [
     "load_image",
     "load_mask",
     "load_pair",
-    "load_shrunk",
+    "load_scaled",
     "mask_values",
     "open_dataset",
     "parts_seen",
@@ -68,7 +68,7 @@ __all__ = [
 ]
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"}  # of image files
-MAX_SIZE = 512  # longer sides are shrunk to this many pixels, in training and prediction alike
+MAX_SIZE = 512  # images with a longer side are handled piece by piece; earlier versions shrank them to it
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 
 
@@ -196,9 +196,18 @@ def with_window(pairs: Sequence[Pair], window: tuple[float, float] | None) -> li
 
 
 def load_arrays(
-    pairs: Sequence[Pair], max_size: int = MAX_SIZE, progress: bool = False
+    pairs: Sequence[Pair],
+    max_size: int | None = None,
+    progress: bool = False,
+    factors: Sequence[tuple[float, float] | None] | None = None,
 ) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.bool_]]]:
-    """Read pairs into memory, shrunk so that the longer side is at most `max_size` pixels.
+    """Read pairs into memory, at the size of their files unless something else is asked for.
+
+    Args:
+        pairs: Pairs.
+        max_size: Longer sides are shrunk to so many pixels.
+        progress: Whether to show a bar.
+        factors: For each pair factors of height and width that go before `max_size`; see `Checkpoint.scale`.
 
     Returns:
         Uint8 images (H, W) and bool masks (H, W), in the order of `pairs`.
@@ -206,25 +215,30 @@ def load_arrays(
     Raises:
         ValueError: If a file is broken, see `load_pair`.
     """
-    images, masks, _ = load_hashed(pairs, max_size, progress)
+    images, masks, _ = load_hashed(pairs, max_size, progress, factors)
     return images, masks
 
 
 def load_hashed(
-    pairs: Sequence[Pair], max_size: int = MAX_SIZE, progress: bool = False
+    pairs: Sequence[Pair],
+    max_size: int | None = None,
+    progress: bool = False,
+    factors: Sequence[tuple[float, float] | None] | None = None,
 ) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.bool_]], list[str]]:
     """As `load_arrays`, and the hash of each image at the size of its file."""
     bar = progress_bar(pairs, desc="reading pairs", unit="pair", disable=not progress)
-    rows = [load_shrunk(pair, max_size) for pair in bar]
+    rows = [load_scaled(pair, max_size, factors[i] if factors else None) for i, pair in enumerate(bar)]
     return [image for image, _, _ in rows], [mask for _, mask, _ in rows], [key for _, _, key in rows]
 
 
-def load_shrunk(pair: Pair, max_size: int = MAX_SIZE) -> tuple[NDArray[np.uint8], NDArray[np.bool_], str]:
+def load_scaled(
+    pair: Pair, max_size: int | None = None, factors: tuple[float, float] | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_], str]:
     """Read one pair as `load_arrays` does, and the hash of the image at the size of its file."""
     from unet_helpers import transforms  # here, so that whoever only reads files waits for no torch
 
     image, mask = load_pair(pair)
-    key, size = image_hash(image), transforms.shrink_size(image.shape, max_size)
+    key, size = image_hash(image), transforms.shrink_size(image.shape, max_size, factors)
     if size != image.shape:
         image, mask = transforms.resize_image(image, size), transforms.resize_mask(mask, size)
     return image, mask, key

@@ -15,6 +15,7 @@ _OPTIONS = {
     "batch_size": "--batch-size",
     "patch_size": "--patch-size",
     "learning_rate": "--learning-rate",
+    "max_size": "--max-size",
     "base_channels": "--base-channels",
     "group_by": "--group-by",
 }
@@ -28,7 +29,7 @@ _RULES = [  # what it looks like in Python, and here
     (r"data\.folds_by_group", "--folds"),
     *((rf"(?<![\w./\\-]){name}(?![\w/\\-])", option) for name, option in _OPTIONS.items()),
     # these are words as well: they are settings where a rule is told, or two values are compared
-    (r"(?<![\w./\\-])(minutes|seed|size|compile|device)(?= must be | \S+ there, )", r"--\1"),
+    (r"(?<![\w./\\-])(minutes|seed|size|spacing|compile|device)(?= must be | \S+ there, )", r"--\1"),
 ]
 
 

@@ -15,7 +15,6 @@ __all__ = ["make_parser"]
 # said once more here, because their homes import numpy or torch; tests/test_cli.py compares them
 COMPILE_CHOICES = ("auto", "on", "off")
 GROUP_BY = ("folder", "name")
-IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 FORMATS = ("coco", "yolo", "voc", "dicom", "nifti", "tiff")
 AXES = ("axial", "coronal", "sagittal")
 MOST_SLICES = 96
@@ -127,7 +126,8 @@ def _length(sub: argparse.ArgumentParser) -> None:
         "--epochs",
         metavar="N",
         type=_count,
-        help="train for so many epochs, each of as many patches as cut all images once",
+        help="train for so many epochs, each of as many patches as cut all images once (images above 512 "
+        "pixels count as such)",
     )
     length.add_argument(
         "--steps",
@@ -142,6 +142,20 @@ def _settings(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--batch-size", metavar="N", type=_count, help="patches a step (default 6)")
     sub.add_argument(
         "--patch-size", metavar="N", type=_count, help="side of the square patches in pixels (default 160)"
+    )
+    scale = sub.add_mutually_exclusive_group()
+    scale.add_argument(
+        "--max-size",
+        metavar="N",
+        type=_count,
+        help="shrink longer sides to so many pixels, here and in evaluate and predict; by itself every image "
+        "keeps the resolution of its file, and large ones are learnt patch by patch",
+    )
+    scale.add_argument(
+        "--spacing",
+        metavar="MM",
+        type=_amount,
+        help="resize images so that a pixel has so many millimetres, where a slices.csv knows their spacing",
     )
     sub.add_argument(
         "--learning-rate", metavar="R", type=_amount, help="highest learning rate (default 0.004)"
@@ -195,7 +209,12 @@ def _evaluate(sub: argparse.ArgumentParser) -> None:
 
 
 def _predict(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("images", metavar="IMAGE", type=_image_file, nargs="+", help="images of any size")
+    sub.add_argument(
+        "images",
+        metavar="IMAGE",
+        nargs="+",
+        help='images of any size, DICOM slices, folders of them, or quoted patterns such as "scans/*.png"',
+    )
     _window(sub)
     sub.add_argument(
         "--checkpoint",
@@ -204,6 +223,12 @@ def _predict(sub: argparse.ArgumentParser) -> None:
         help="best.pt of a run; by itself the weights that come with the package",
     )
     sub.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the PNG files")
+    sub.add_argument(
+        "--max-size",
+        metavar="N",
+        type=_count,
+        help="shrink longer sides to so many pixels for the network; by itself as it was trained",
+    )
     _device(sub)
 
 
@@ -295,10 +320,3 @@ def _folds(text: str) -> int:
             f"must be a whole number of at least 3 (to train, validate and test), got {text!r}"
         )
     return int(text)
-
-
-def _image_file(text: str) -> Path:
-    path = Path(text)
-    if not path.is_file() or path.suffix.lower() not in IMAGE_SUFFIXES:
-        raise argparse.ArgumentTypeError(f"must be an image file ({', '.join(IMAGE_SUFFIXES)}), got {text!r}")
-    return path

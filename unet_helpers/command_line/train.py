@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +15,7 @@ from unet_helpers import plotting
 from unet_helpers.checkpoint import load_checkpoint, load_state, store_threshold
 from unet_helpers.command_line.cross_validation import fold_folder, is_finished, mark_finished, open_folds
 from unet_helpers.data import (
+    MAX_SIZE,
     Pair,
     find_pairs,
     folds_by_group,
@@ -25,8 +27,10 @@ from unet_helpers.data import (
     with_window,
 )
 from unet_helpers.engine import figures
+from unet_helpers.engine.cache import file_sizes
 from unet_helpers.engine.files import check_writable, write_json
 from unet_helpers.engine.run_folder import RunStatus
+from unet_helpers.engine.scale import Scale
 from unet_helpers.engine.several_gpus import main_first, own_device, process_group, rank_and_world_size
 from unet_helpers.engine.stopping import Interrupted
 from unet_helpers.evaluation import choose_threshold
@@ -38,8 +42,9 @@ from unet_helpers.training import TrainConfig, choose_device, default_config, fi
 __all__ = ["choose_on_validation", "run"]
 
 Split = dict[str, list[Pair]]
-SETTINGS = ("seed", "compile", "batch_size", "patch_size", "learning_rate")  # those with an option
+SETTINGS = ("seed", "compile", "batch_size", "patch_size", "max_size", "spacing", "learning_rate")  # options
 MOST_IMAGES = 2000  # so many tell a threshold well enough, and their probabilities fit into memory
+MOST_PIXELS = 2**28  # of large images: 1.6 GB with masks and probabilities
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,7 @@ def _train_one(plan: _Plan, fold: int, split: Split) -> int:
     if _is_main():
         for name, pairs in split.items():
             print(f"{name}: {len(pairs)} images of {len({pair.group for pair in pairs})} groups")
+        print(Scale(plan.config.max_size, plan.config.spacing).sentence(split["train"] + split["val"]))
     n_done = run_status(folder).step if resume else 0
     torch.manual_seed(plan.config.seed)
     try:
@@ -174,13 +180,26 @@ def choose_on_validation(path: Path, val_pairs: list[Pair], device: torch.device
 
     Args:
         path: best.pt of a run.
-        val_pairs: Its validation pairs, of which at most about 2,000 are used.
+        val_pairs: Its validation pairs, of which at most about 2,000 are used, and fewer large ones.
         device: Where to predict.
     """
-    images, masks = load_arrays(val_pairs[:: max(1, len(val_pairs) // MOST_IMAGES)])
-    threshold, min_pixels = choose_threshold(predict_all(load_checkpoint(path, device).model, images), masks)
+    network, some = load_checkpoint(path, device), _enough(val_pairs)
+    images, masks = load_arrays(some)  # whole files: a mask that is predicted has their size, too
+    probabilities = predict_all(network.model, images, **network.scale.options(some))
+    threshold, min_pixels = choose_threshold(probabilities, masks)
     store_threshold(path, threshold, min_pixels)
     print(
         f"{path}: threshold {threshold:.2f} and at least {min_pixels} pixels a stone, chosen on "
         f"{len(images)} validation images"
     )
+
+
+def _enough(pairs: list[Pair]) -> list[Pair]:
+    """Every n-th pair, so that their arrays fit into memory; some of them show a stone."""
+    n, sizes = len(pairs) // MOST_IMAGES, file_sizes(pairs)
+    if sizes.max() > MAX_SIZE:
+        n = max(n, math.ceil(sizes.prod(1).sum() / MOST_PIXELS))
+    if n <= 1:
+        return pairs
+    strata = stone_strata(pairs)
+    return next((pairs[first::n] for first in range(n) if any(strata[first::n])), pairs[::n])

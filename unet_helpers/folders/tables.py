@@ -9,7 +9,7 @@ from pathlib import Path
 
 from unet_helpers.data import KnownStone, Pair
 
-__all__ = ["known_stones", "spacings"]
+__all__ = ["known_spacings", "known_stones", "spacings"]
 
 Row = dict[str, str]
 SPACINGS = ("spacing_mm", "row_spacing_mm", "column_spacing_mm")  # in slices.csv: the first, or the others
@@ -29,12 +29,24 @@ def spacings(pairs: Sequence[Pair]) -> list[tuple[float, float]] | None:
     Raises:
         ValueError: If a spacing is no positive number.
     """
+    each = known_spacings(pairs)
+    known = [sides for sides in each if sides is not None]
+    return known if len(known) == len(each) else None
+
+
+def known_spacings(pairs: Sequence[Pair]) -> list[tuple[float, float] | None]:
+    """As `spacings`, with None for each image whose pixel size is not known."""
     last = [(path, rows[-1] if rows else {}) for path, rows in _rows_beside(pairs, "slices.csv")]
-    named = [[name for name in SPACINGS if row.get(name)] for _, row in last]
-    if not all(names in (["spacing_mm"], ["row_spacing_mm", "column_spacing_mm"]) for names in named):
+    return [_sides(path, row) for path, row in last]
+
+
+def _sides(path: Path, row: Row) -> tuple[float, float] | None:
+    """Height and width of a pixel, if the row names both, or one for both."""
+    names = [name for name in SPACINGS if row.get(name)]
+    if names not in (["spacing_mm"], ["row_spacing_mm", "column_spacing_mm"]):
         return None
-    sides = [[_number(*one, name) for name in names] for one, names in zip(last, named, strict=True)]
-    return [(side[0], side[-1]) for side in sides]
+    sides = [_number(path, row, name) for name in names]
+    return sides[0], sides[-1]
 
 
 def known_stones(pairs: Sequence[Pair]) -> list[list[KnownStone]] | None:
