@@ -17,6 +17,7 @@ def write_png16(path: Path, values: Array) -> Path:
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
     head = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[n_channels], 0, 0, 0)
     chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    path.parent.mkdir(parents=True, exist_ok=True)
     packed = (struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in chunks)
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
     return path

@@ -203,6 +203,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_data_are_opened(
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.filterwarnings("always:The object is 1")
 def test_train_reads_masks_of_0_and_1_as_those_of_0_and_255(data: Path, tmp_path: Path, capsys):
     copy = shutil.copytree(data, tmp_path / "data")
     masks_of_0_and_1(copy)

@@ -37,6 +37,13 @@ def notes(folder: Path, **options) -> str:
     return "\n".join(str(warning.message) for warning in caught)
 
 
+def train(folder: Path, run: Path, *options: object) -> int:
+    """Train for a moment; notes go to standard error, as they do for a user."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        return call("train", folder, "--out", run, *TRAIN, "--patch-size", 32, *options)
+
+
 # ------------------------------------------------------------------------------ codes that are certain
 def palette(index: int, colours: dict[int, tuple[int, int, int]]) -> Callable[[np.ndarray], Image.Image]:
     def code(mask: np.ndarray) -> Image.Image:
@@ -143,6 +150,30 @@ def test_jpeg_masks_are_cut_at_half(tmp_path: Path, quality: int, radius: int):
         assert np.count_nonzero(load_mask(pair) ^ truth) <= (1.5 if quality < 90 else 0.3) * truth.sum()
 
 
+@pytest.mark.parametrize("radius", [3, 8, 14])
+@pytest.mark.parametrize("quality", [60, 90])
+def test_coloured_jpeg_masks(tmp_path: Path, quality: int, radius: int):
+    truths = write_set(tmp_path, coloured(BLACK, RED), mask="s{}_mask.jpg", radius=radius, quality=quality)
+    for pair, truth in zip(find_pairs(tmp_path), truths, strict=True):
+        assert np.count_nonzero(load_mask(pair) ^ truth) <= (1.2 if radius < 8 else 0.4) * truth.sum()
+
+
+def test_coloured_jpeg_masks_on_a_colour_are_a_question(tmp_path: Path):
+    truths = write_set(tmp_path, coloured(BLUE, RED), mask="s{}_mask.jpg", radius=9, quality=90)
+    with pytest.raises(ValueError, match="#0000ff .*--foreground '#ff0000' if that is the object"):
+        find_pairs(tmp_path)
+    for pair, truth in zip(find_pairs(tmp_path, masks="--foreground '#ff0000'"), truths, strict=True):
+        assert np.count_nonzero(load_mask(pair) ^ truth) <= 0.4 * truth.sum()
+
+
+def test_smooth_edges_in_colour(tmp_path: Path):
+    def red(mask: np.ndarray) -> np.ndarray:
+        return smooth(mask)[..., None] * np.array([1, 0, 0], np.uint8)
+
+    write_set(tmp_path, red)
+    read_as(tmp_path, [smooth(disc(n)) > 127 for n in range(6)])
+
+
 def test_a_jpeg_mask_saved_again_as_png_is_cut_at_half(tmp_path: Path):
     truths = write_set(tmp_path, mask="s{}_mask.jpg", radius=9, quality=95)
     for path in sorted(tmp_path.glob("*_mask.jpg")):
@@ -239,7 +270,7 @@ def test_the_answer_is_taken_by_every_command_and_from_the_environment(tmp_path:
     truths = write_set(folder, grey(255, 0), n=8)
     assert call("check", folder, "--invert") == 0
     assert "The object is 0; background is 255." in capsys.readouterr().out
-    assert call("train", folder, "--out", run, *TRAIN, "--patch-size", 32, "--invert") == 0
+    assert train(folder, run, "--invert") == 0
     words = ("evaluate", folder, "--checkpoint", run / "best.pt", "--split", "all", "--device", "cpu")
     assert call(*words) == 1 and "255 on 99%" in capsys.readouterr().err
     assert call(*words, "--invert") == 0
@@ -568,7 +599,6 @@ def test_images_may_share_one_empty_mask(tmp_path: Path):
     read_as(tmp_path, [*truths, np.zeros((64, 80), bool), np.zeros((64, 80), bool)])
 
 
-@pytest.mark.filterwarnings("always")
 def test_identical_images_join_their_groups_in_training_too(tmp_path: Path, capsys):
     for patient in ("p0", "p1", "p2", "p3", "p4"):
         write_set(tmp_path / patient, n=4, first=10 * int(patient[1]))
@@ -586,10 +616,7 @@ def test_identical_images_join_their_groups_in_training_too(tmp_path: Path, caps
     assert "3 images are in two groups under two names, so these groups are joined" in notes(
         tmp_path, group_by="folder"
     )
-    assert (
-        call("train", tmp_path, "--out", tmp_path / "run", *TRAIN, "--patch-size", 32, "--group-by", "folder")
-        == 0
-    )
+    assert train(tmp_path, tmp_path / "run", "--group-by", "folder") == 0
     split = split_of(tmp_path / "run")
     parts = [name for name, images in split.items() if {"copy0.png", "s0.png"} & set(images)]
     assert len(parts) == 1
@@ -615,7 +642,7 @@ def test_what_cannot_be_opened_is_named_and_stops_nothing(tmp_path: Path, capsys
     assert call("check", folder) == 1
     out = capsys.readouterr().out
     assert "4 broken files" in out and all(f"s{n}" in out.split("broken")[1] for n in range(4))
-    assert call("train", folder, "--out", tmp_path / "run", *TRAIN, "--patch-size", 32) == 0
+    assert train(folder, tmp_path / "run") == 0
 
 
 def test_a_folder_that_may_not_be_read_stops_nothing(tmp_path: Path, monkeypatch):
@@ -675,14 +702,13 @@ def test_rows_of_groups_csv_that_do_not_fit_are_each_named(tmp_path: Path, capsy
     assert all(line in out for line in ("\n  s3_typo", "\n  s0 (A, B)", "\n  S2"))
 
 
-@pytest.mark.filterwarnings("always")
 @pytest.mark.parametrize("sizes", [(17, 1, 1, 1), (1, 17, 1, 1), (40, 2, 1, 1, 1), (17, 1, 1)])
 def test_a_dominant_patient_gives_the_best_split_and_a_warning_with_numbers(tmp_path: Path, sizes, capsys):
     write_set(tmp_path / "data", n=sum(sizes))
     patients = [f"patient{i}" for i, n in enumerate(sizes) for _ in range(n)]
     rows = "".join(f"s{number},{patient}\n" for number, patient in enumerate(patients))
     (tmp_path / "data" / "groups.csv").write_text("stem,group\n" + rows)
-    assert call("train", tmp_path / "data", "--out", tmp_path / "run", *TRAIN, "--patch-size", 32) == 0
+    assert train(tmp_path / "data", tmp_path / "run") == 0
     split = {name: len(images) for name, images in split_of(tmp_path / "run").items()}
     assert split["train"] >= max(sizes) and split["val"] >= 1 and split["test"] >= 1
     error = capsys.readouterr().err
@@ -693,7 +719,7 @@ def test_a_dominant_patient_gives_the_best_split_and_a_warning_with_numbers(tmp_
 def test_images_seen_in_training_are_known_when_groups_are_renamed(tmp_path: Path, capsys):
     folder, run = tmp_path / "data", tmp_path / "run"
     write_set(folder, n=16)
-    assert call("train", folder, "--out", run, *TRAIN, "--patch-size", 32) == 0
+    assert train(folder, run) == 0
     trained = set(split_of(run)["train"]) | set(split_of(run)["val"])
     rows = "".join(f"s{number},patient{number // 4}\n" for number in range(16))
     (folder / "groups.csv").write_text("stem,group\n" + rows)
@@ -725,10 +751,9 @@ def test_a_given_split_is_kept_when_asked(tmp_path: Path, layout: str, parts: tu
     split = given_split(scan.pairs, folder)
     assert {name: len(pairs) for name, pairs in split.items()} == scan.given_split
     if parts == PART_NAMES[0]:
-        words = (*TRAIN, "--patch-size", 32, "--given-split")
-        assert call("train", folder, "--out", tmp_path / "run", *words) == 0
+        assert train(folder, tmp_path / "run", "--given-split") == 0
         assert {name: len(images) for name, images in split_of(tmp_path / "run").items()} == scan.given_split
-        assert call("train", folder, "--out", tmp_path / "folds", *words, "--folds", 3) == 1
+        assert train(folder, tmp_path / "folds", "--given-split", "--folds", 3) == 1
         assert "--given-split must stand without --folds" in capsys.readouterr().err
 
 

@@ -81,8 +81,8 @@ def find_pairs(
     if not scan.pairs:
         names = [path.name for path in scan.unreadable]
         raise ValueError(
-            f"{root} must hold image-mask pairs that can be read, got none of {n_found}: {some(names)} cannot. "
-            "Copy the files again from where they are whole."
+            f"{root} must hold image-mask pairs that can be read, got none of {n_found}: {some(names)} "
+            "cannot be opened. Copy the files again from where they are whole."
         )
     for text in (*doubts(scan), *told):
         warnings.warn(text, stacklevel=2)

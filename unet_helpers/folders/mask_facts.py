@@ -54,7 +54,7 @@ def look_at(path: Path) -> MaskFacts:
     """
     read = mask_values(path)
     coloured = read.ndim == 3
-    pixels: NDArray[Any] = read.astype(np.int64) @ (1 << SHIFT) if coloured else read
+    pixels: NDArray[Any] = _packed(read) if coloured else read
     if pixels.dtype.kind == "f" and not np.array_equal(pixels, np.rint(pixels)):
         raise ValueError(
             f"{path} must hold whole numbers, got fractions from {pixels.min():g} to {pixels.max():g}. Save "
@@ -71,15 +71,34 @@ def look_at(path: Path) -> MaskFacts:
     return MaskFacts(path, values, counts, border, levels, coloured, len(levels) < len(values))
 
 
+def _packed(colours: NDArray[Any]) -> NDArray[np.int32]:
+    red, green, blue = (colours[..., i].astype(np.int32) for i in range(3))
+    return (red << 16) | (green << 8) | blue
+
+
 def _count(pixels: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     edge = np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
     if pixels.dtype == np.uint8:
         all_counts = np.bincount(pixels.ravel(), minlength=256)
         values = np.flatnonzero(all_counts)
         return values, all_counts[values], np.bincount(edge, minlength=256)[values]
-    values, counts = np.unique(pixels, return_counts=True)
+    few = _few_values(pixels.ravel())
+    values, counts = few or np.unique(pixels, return_counts=True)
     where = np.searchsorted(values, edge)
     return values.astype(np.int64), counts, np.bincount(where, minlength=len(values))
+
+
+def _few_values(pixels: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """Values and how often each occurs, if there are few: faster than sorting them all."""
+    counts: dict[int, int] = {}
+    while len(pixels):
+        if len(counts) == FEW:
+            return None
+        others = pixels[pixels != pixels[0]]
+        counts[int(pixels[0])] = len(pixels) - len(others)
+        pixels = others
+    values = sorted(counts)
+    return np.array(values, np.int64), np.array([counts[value] for value in values], np.int64)
 
 
 def _levels(
@@ -104,18 +123,26 @@ def _levels(
 
 
 def _colour_levels(pixels: NDArray[Any], values: NDArray[np.int64]) -> tuple[int, ...]:
-    n_solid = _count_where(pixels, _solid(pixels), values)
+    """Colours that are meant: of many, those of regions, and the one farthest from the commonest."""
     if len(values) <= FEW:
         return tuple(values.tolist())
-    enough = max(1, 0.005 * (n_solid.sum() - n_solid.max()))
-    levels: list[int] = []
-    for place in np.argsort(-n_solid, kind="stable"):
-        if n_solid[place] < enough:
-            break
-        channels = values[place] >> SHIFT & 255
-        if all(np.abs((level >> SHIFT & 255) - channels).max() > 48 for level in levels):
-            levels.append(int(values[place]))
-    return tuple(sorted(levels))
+    red, green, blue = pixels >> 16, pixels >> 8 & 255, pixels & 255
+    channels = np.stack([red, green, blue], -1)  # (H, W, 3)
+    coarse = (red + 32 >> 6) * 25 + (green + 32 >> 6) * 5 + (blue + 32 >> 6)  # JPEG makes many of one
+    n_solid = np.bincount(coarse[_solid(coarse)], minlength=125)
+    order = np.argsort(-n_solid, kind="stable")
+    enough = max(1, 0.02 * n_solid[order[1:]].sum())
+    large = [one for one in order if n_solid[one] >= enough] or [coarse[0, 0]]
+    levels = [channels[coarse == one].mean(0) for one in large]
+    if len(levels) == 1:
+        flat = channels.reshape(-1, 3)
+        levels.append(flat[np.abs(flat - levels[0]).sum(1).argmax()])
+    kept: list[NDArray[Any]] = []
+    for level in levels:
+        near_end = np.where(level < 25, 0, np.where(level > 230, 255, np.rint(level))).astype(np.int64)
+        if all(np.abs(near_end - other).max() > 48 for other in kept):
+            kept.append(near_end)
+    return tuple(sorted(int((level << SHIFT).sum()) for level in kept))
 
 
 def _solid(pixels: NDArray[Any]) -> NDArray[np.bool_]:

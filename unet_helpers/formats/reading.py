@@ -226,12 +226,16 @@ def mask_values(decoded: Decoded) -> NDArray[Any]:
         return np.asarray(picture.convert("L"))
     if deep is not None and deep.ndim == 2:
         return deep
-    values = np.asarray(picture.convert("RGBA"), np.uint32) if deep is None else deep.astype(np.uint32)
-    full, alpha = (255 if deep is None else 65535), values.shape[2] in (2, 4)
-    colours = values[..., :-1] * values[..., -1:] // full if alpha else values
-    if (colours == colours[..., :1]).all():
-        return colours[..., 0].astype(np.uint8 if deep is None else np.uint16)
-    return (colours if deep is None else colours >> 8).astype(np.uint8)
+    seen = deep  # (H, W, 2 to 4)
+    if seen is None:
+        seen = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGBA"))
+    if seen.shape[2] != 3:
+        product = seen[..., :-1].astype(np.uint32) * seen[..., -1:]
+        seen = (product // np.iinfo(seen.dtype).max).astype(seen.dtype)
+    first, *others = np.moveaxis(seen, -1, 0)
+    if all(np.array_equal(first, other) for other in others):
+        return np.asarray(first)
+    return seen if seen.dtype == np.uint8 else (seen >> 8).astype(np.uint8)
 
 
 # --------------------------------------------------------------------------------------------- which way up
