@@ -105,12 +105,34 @@ def _fill(path: Path, shapes: list[Any], i: int, height: int, width: int) -> NDA
         raise ValueError(
             f"{path}: runs must be of the image's size {[height, width]}, got {shape.get('size')}."
         )
-    coco, counts = need_pycocotools(path), shape.get("counts")
-    if isinstance(counts, list):
-        if not all(isinstance(n, int) and n >= 0 for n in counts) or sum(counts) != height * width:
-            raise ValueError(f"{path}: runs must add up to {height * width} pixels, got {str(counts)[:60]}.")
-        shape = coco.frPyObjects(shape, height, width)
-    try:
-        return unpacked(path, shape)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: runs must be whole, got: {error}.") from error
+    counts = shape.get("counts")
+    counts = _numbers(path, counts) if isinstance(counts, str) else counts
+    if not isinstance(counts, list) or not all(isinstance(n, int) and n >= 0 for n in counts):
+        raise ValueError(f"{path}: runs must be whole numbers, got {str(counts)[:60]}.")
+    if sum(counts) != height * width:
+        raise ValueError(f"{path}: runs must add up to {height * width} pixels, got {sum(counts)}.")
+    runs = {"size": [height, width], "counts": counts}
+    return unpacked(path, need_pycocotools(path).frPyObjects(runs, height, width))
+
+
+def _numbers(path: Path, text: str) -> list[int]:
+    """Lengths of the runs of a packed RLE, unpacked here: pycocotools 2.0.11 reads on behind a damaged one.
+
+    Each number is 5 bits a character, the lowest first, and from the fourth on is a difference from the
+    number before the last.
+    """
+    numbers: list[int] = []
+    value = shift = 0
+    for letter in text:
+        bits = ord(letter) - 48
+        if not 0 <= bits < 64:
+            raise ValueError(f"{path}: runs must be whole, got the letter {letter!r} among them.")
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:  # the last of this number
+            value -= (bits >> 4 & 1) << shift
+            numbers.append(value + (numbers[-2] if len(numbers) > 2 else 0))
+            value = shift = 0
+    if shift:
+        raise ValueError(f"{path}: runs must be whole, got a packed text that is cut off.")
+    return numbers

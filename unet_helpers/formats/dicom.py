@@ -6,6 +6,7 @@ import hashlib
 import math
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unet_helpers.data import SUFFIXES
+from unet_helpers.engine.files import explain
 
-__all__ = ["DICOM_SUFFIXES", "Cut", "frames", "header", "is_dicom", "place", "pseudonym", "read_slice"]
+__all__ = [
+    "DICOM_SUFFIXES",
+    "Cut",
+    "frames",
+    "header",
+    "is_dicom",
+    "place",
+    "pseudonym",
+    "read_slice",
+    "told",
+]
 
 DICOM_SUFFIXES = {".dcm", ".dicom", ".ima"}
 DECODERS = "pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
@@ -71,18 +83,33 @@ def header(path: Path, pixels: bool = False) -> Any:
         raise ValueError(
             f"{path} must be read by pydicom, got no such package. Run: pip install pydicom"
         ) from error
+    with told(path), path.open("rb") as file:
+        force = path.suffix.lower() in DICOM_SUFFIXES
+        found = pydicom.dcmread(file, stop_before_pixels=not pixels, force=force)
+        if not len(found):
+            raise ValueError("no DICOM data")
+        return found
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Whatever damaged bytes make a parser stumble over becomes a sentence that names the file.
+
+    Raises:
+        ValueError: Instead of any other error.
+    """
     try:
-        with warnings.catch_warnings(), path.open("rb") as file:
-            warnings.simplefilter("ignore")  # what is unusual, and read all the same
-            found = pydicom.dcmread(
-                file, stop_before_pixels=not pixels, force=path.suffix.lower() in DICOM_SUFFIXES
-            )
-            if not len(found):
-                raise ValueError("no DICOM data")
-            return found
-    except Exception as error:  # of damaged bytes, whatever the parser stumbles over
-        told = str(error) or type(error).__name__
-        raise ValueError(f"{path} must be a readable DICOM file, got: {told.rstrip('.')}.") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is unusual, and read all the same
+            yield
+    except Exception as error:
+        if isinstance(error, ValueError) and str(error).startswith(str(path)):
+            raise
+        if isinstance(error, OSError) and error.errno is not None:
+            reason = explain(error).removeprefix(f"{path}: ")
+        else:
+            reason = f"{(str(error) or type(error).__name__).rstrip('.')}."
+        raise ValueError(f"{path} must be a readable DICOM file, got: {reason}") from error
 
 
 def read_slice(path: Path) -> Cut:
@@ -107,16 +134,14 @@ def frames(path: Path) -> Iterator[Cut]:
         ValueError: If it cannot be read, or holds no image.
     """
     found = header(path, pixels=True)
-    if "PixelData" not in found:
-        raise ValueError(
-            f"{path} must hold an image, got DICOM of the kind {found.get('Modality', 'unknown')}."
-        )
-    values = _pixels(path, found)
-    n_axes_of_frame = 2 if found.get("SamplesPerPixel", 1) == 1 else 3
-    if values.ndim == n_axes_of_frame:
-        values = values[None]
-    for i, frame in enumerate(values):
-        yield _cut(path, found, frame, i)
+    with told(path):
+        if "PixelData" not in found:
+            kind = found.get("Modality", "unknown")
+            raise ValueError(f"{path} must hold an image, got DICOM of the kind {kind}.")
+        values = _pixels(path, found)
+        n_axes_of_frame = 2 if found.get("SamplesPerPixel", 1) == 1 else 3
+        for i, frame in enumerate(values[None] if values.ndim == n_axes_of_frame else values):
+            yield _cut(path, found, frame, i)
 
 
 def _pixels(path: Path, found: Any) -> NDArray[Any]:
@@ -128,10 +153,8 @@ def _pixels(path: Path, found: Any) -> NDArray[Any]:
         found.file_meta.TransferSyntaxUID = plain
     syntax = found.file_meta.TransferSyntaxUID
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            values: NDArray[Any] = found.pixel_array
-            return values
+        values: NDArray[Any] = found.pixel_array
+        return values
     except Exception as error:  # each decoder has its own
         if syntax.is_compressed and not _can_unpack(syntax):
             raise ValueError(
@@ -140,8 +163,8 @@ def _pixels(path: Path, found: Any) -> NDArray[Any]:
             ) from error
         short = "less than expected" in str(error) or isinstance(error, EOFError)
         remedy = "Its end is missing: copy or download it again." if short else ""
-        told = "fewer pixels than it announces" if short else (str(error) or type(error).__name__).rstrip(".")
-        raise ValueError(f"{path} must be a readable DICOM file, got: {told}. {remedy}".rstrip()) from error
+        what = "fewer pixels than it announces" if short else (str(error) or type(error).__name__).rstrip(".")
+        raise ValueError(f"{path} must be a readable DICOM file, got: {what}. {remedy}".rstrip()) from error
 
 
 def _can_unpack(syntax: Any) -> bool:

@@ -189,6 +189,8 @@ def points_in_pixels(path: Path, points: Sequence[Any], height: int, width: int)
 def filled(path: Path, outlines: Sequence[Sequence[Any]], height: int, width: int) -> NDArray[np.bool_]:
     """Mask (H, W) of an object of one or several parts."""
     coco = need_pycocotools(path)
+    if not len(outlines):
+        raise ValueError(f"{path}: an outline must have at least 3 points, got none.")
     parts = [points_in_pixels(path, points, height, width) for points in outlines]
     return unpacked(path, coco.merge(coco.frPyObjects(parts, height, width)))
 

@@ -50,7 +50,8 @@ def plan_dicom(source: Path, options: Options, salt: str) -> Plan:
     plan, found, seen = Plan(left_out=left_out), [], dict[str, Path]()
     for path, mask in pairs:
         try:
-            one = _header(path, mask, salt)
+            with dicom.told(path):
+                one = _header(path, mask, salt)
         except ValueError as error:
             plan.left_out.append(str(error))
             continue
