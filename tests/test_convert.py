@@ -7,15 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_tools import call, usage_error
+from cli_tools import TRAIN, call, usage_error
 from odd_files import write_dicom, write_nifti, write_png16, write_tiff
 from PIL import Image
+from tiny_data import write_tiny
 
 from unet_helpers.data import find_pairs, load_image, load_mask, load_pair, spacings, window
 from unet_helpers.folders.finding import scan_folder
 from unet_helpers.formats import convert as converting
 from unet_helpers.formats import nifti
 from unet_helpers.formats.convert import convert
+
+pytest_plugins = ["cli_runs"]
 
 RNG = np.random.default_rng(0)
 STORED = RNG.integers(900, 1400, (8, 12)).astype(np.uint16)
@@ -417,6 +420,25 @@ def test_a_lung_window_begins_with_a_minus(series: Path, tmp_path: Path):
 @pytest.mark.parametrize("text", ["40", "40,0", "40,-400", "a,b", "40,400,1", "nan,4"])
 def test_a_window_is_two_numbers(text: str, tmp_path: Path):
     usage_error("convert", tmp_path, tmp_path / "out", "--window", text)
+
+
+# ------------------------------------------------------------------------------------- from scan to network
+def test_deep_pairs_are_checked_trained_and_scored_through_the_window(tmp_path: Path, quick: None, capsys):
+    for path in write_tiny(tmp_path / "data").glob("*.jpg"):
+        values = load_image(path).astype(np.uint16) * 2 + 1000
+        write_png16(path.with_suffix(".png"), np.repeat(values[..., None], 3, -1))
+        path.unlink()
+    data, run = tmp_path / "data", tmp_path / "run"
+    commands = (("check", data), ("train", data, "--out", run, *TRAIN))
+    for words in commands:
+        assert call(*words) == 1
+        told = capsys.readouterr()
+        assert "must have 8 bits a pixel or a window, got 16 bits with values 1000 to" in told.err + told.out
+        assert "--window 1064,400" in told.err + told.out
+    scored = ("evaluate", data, "--checkpoint", run / "best.pt", "--device", "cpu")
+    for words in (*commands, scored):
+        assert call(*words, "--window", "1255,510") == 0
+        assert "are seen through the window of level 1255, width 510." in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------------------------------------- the hints

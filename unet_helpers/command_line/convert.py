@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from unet_helpers.command_line.hints import in_options
+from unet_helpers.command_line.hints import in_options, window_sentence
 from unet_helpers.engine.files import check_writable
 from unet_helpers.folders.finding import counted
 from unet_helpers.formats.convert import convert
@@ -32,6 +32,8 @@ def run(args: argparse.Namespace) -> int:
         raise KeyboardInterrupt(f"Stopped: {args.out} is not there yet. The same command goes on.") from stop
     how = "" if args.format else ", as its files tell"
     print(f"{args.source} holds {FORMATS[done.kind]}{how}.")
+    if args.window:
+        print(window_sentence(args.window))
     for note in done.notes:
         print(note)
     print(

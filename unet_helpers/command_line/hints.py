@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["in_options"]
+__all__ = ["in_options", "window_sentence"]
 
 _OPTIONS = {
     "n_epochs": "--epochs",
@@ -38,3 +38,9 @@ def in_options(text: str) -> str:
     for pattern, option in _RULES:
         text = re.sub(pattern, option, text)
     return text
+
+
+def window_sentence(window: tuple[float, float]) -> str:
+    """What is done with images of more than 8 bits."""
+    level, width = window
+    return f"Images with more than 8 bits are seen through the window of level {level:g}, width {width:g}."

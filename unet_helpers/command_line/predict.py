@@ -17,7 +17,7 @@ from PIL import Image
 
 from unet_helpers import plotting
 from unet_helpers.checkpoint import Checkpoint, load_checkpoint
-from unet_helpers.command_line.hints import in_options
+from unet_helpers.command_line.hints import in_options, window_sentence
 from unet_helpers.command_line.inputs import Input, find_inputs
 from unet_helpers.data import Pair, load_image
 from unet_helpers.engine import figures
@@ -54,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
     network = _network(args.checkpoint, device)
     scale = Scale(args.max_size) if args.max_size else network.scale
     with _told_at_the_end(args.out, inputs, new, failed):
+        if new and args.window:
+            print(window_sentence(args.window))
         if new:
             print(scale.sentence([_pair(one) for one in new]))
         shapes = _predict_all(new, args.window, network, scale, failed)
