@@ -83,15 +83,9 @@ def convert(
             exists, or there is no window where one is needed.
         OSError: If the files cannot be written.
     """
-    source, out = _opened(source), Path(out)
-    if axis not in AXES:
-        raise ValueError(f"axis must be one of {', '.join(AXES)}, got {axis!r}.")
-    if window is not None and not window[1] > 0:
-        raise ValueError(f"window must have a positive width, got {window[1]:g}.")
-    if out.exists():
-        raise ValueError(f"OUT must be a new folder, got {out}, which exists. Give another name.")
+    source, out, options = _opened(source), Path(out), Options(window, axis, tuple(classes))
+    _check(out, options)
     kind = kind or _kind(source)
-    options = Options(window, axis, tuple(classes))
     work = out.absolute().with_name(f".{out.name}.converting")
     with _alone(work, out):
         salt = _begin(work, {"source": str(source.resolve()), "kind": kind, "options": repr(options)})
@@ -109,6 +103,15 @@ def _opened(source: str | os.PathLike[str]) -> Path:
     if not path.exists():
         raise ValueError(f"SOURCE must be an existing folder or file, got {path}. Check the spelling.")
     return unpack(path) if path.suffix.lower() == ".zip" else path
+
+
+def _check(out: Path, options: Options) -> None:
+    if options.axis not in AXES:
+        raise ValueError(f"axis must be one of {', '.join(AXES)}, got {options.axis!r}.")
+    if options.window is not None and not options.window[1] > 0:
+        raise ValueError(f"window must have a positive width, got {options.window[1]:g}.")
+    if out.exists():
+        raise ValueError(f"OUT must be a new folder, got {out}, which exists. Give another name.")
 
 
 def _kind(source: Path) -> str:

@@ -61,12 +61,11 @@ def read_volume(path: Path) -> Volume:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image: Any = nibabel.load(path)
-            shape, kind = image.shape, image.get_data_dtype()
+            kind = image.get_data_dtype()
             knows_place = bool(image.header["qform_code"] or image.header["sform_code"])
             if kind.fields is None and kind.kind in "iufb":
                 image = nibabel.squeeze_image(image)
-                shape = image.shape
-                if len(shape) == 3:
+                if image.ndim == 3:
                     image = nibabel.as_closest_canonical(image)
                     values = image.get_fdata(dtype=np.float32, caching="unchanged")
     except OSError as error:
@@ -74,16 +73,16 @@ def read_volume(path: Path) -> Volume:
     except Exception as error:  # of damaged bytes, whatever a parser stumbles over
         told = str(error).replace(str(path), path.name) or type(error).__name__
         raise ValueError(f"{path} must be a readable volume, got: {told.rstrip('.')}.") from error
-    if kind.fields is not None or kind.kind not in "iufb" or len(shape) != 3:
-        sides = " x ".join(map(str, shape))
+    if kind.fields is not None or kind.kind not in "iufb" or image.ndim != 3:
+        sides = " x ".join(map(str, image.shape))
         raise ValueError(f"{path} must be one volume of grey values, got {sides} of {kind}.")
     if not knows_place:
         raise ValueError(
             f"{path} must say how it lies in the body, got neither qform nor sform. Write it again with the "
             "affine of the scan that it was made from."
         )
-    zooms = tuple(float(side) for side in image.header.get_zooms())
-    return Volume(path, values, np.asarray(image.affine, np.float64), (zooms[0], zooms[1], zooms[2]))
+    x, y, z = map(float, image.header.get_zooms())
+    return Volume(path, values, np.asarray(image.affine, np.float64), (x, y, z))
 
 
 def check_same_place(image: Volume, mask: Volume) -> None:
