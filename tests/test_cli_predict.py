@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from cli_tools import call, usage_error
 from known_network import FAINT, STONE, save_known, write_slice
+from odd_files import write_dicom, write_nifti, write_png16
 from PIL import Image
 
 from unet_helpers import inference, plotting
@@ -128,7 +129,7 @@ def test_predict_goes_on_after_a_broken_image(images: list[Path], best: Path, tm
     assert call("predict", images[0], broken, deep, images[1], "--checkpoint", best, "--out", out) == 1
     captured = capsys.readouterr()
     assert "2 masks and overlays in" in captured.out and f"error: {broken} must be a readable" in captured.err
-    assert re.search(rf"error: {deep} must have 8 bits .* in Python \w+\.window\(", captured.err)
+    assert re.search(rf"error: {deep} must have 8 bits a pixel or a window, .* --window 40,400", captured.err)
     names = ["s0_mask.png", "s0_overlay.png", "s1_mask.png", "s1_overlay.png"]
     assert sorted(path.name for path in out.iterdir()) == names
 
@@ -199,6 +200,27 @@ def test_predict_usage(images: list[Path], best: Path, tmp_path: Path, capsys):
     (tmp_path / "empty").mkdir()
     assert call("predict", tmp_path / "empty", *words) == 1
     assert "must hold images" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_deep_images_come_through_the_window(images: list[Path], best: Path, tmp_path: Path, capsys):
+    values = load_image(images[0]).astype(np.uint16)  # 8 bits, stored as HU of the window 100,510 plus 1024
+    stored = values * 2 - 155 + 1024
+    deep = write_png16(tmp_path / "in" / "deep.png", np.repeat(stored[..., None], 3, -1))
+    write_dicom(tmp_path / "in" / "IM1", stored)
+    write_nifti(tmp_path / "volumes" / "a.nii", np.zeros((4, 4, 4), np.int16))
+    words = ("--checkpoint", best, "--out")
+    assert call("predict", tmp_path / "in", *words, tmp_path / "none") == 1
+    told = capsys.readouterr().err
+    assert told.count("must have 8 bits a pixel or a window") == 2 and "give --window 1064,400" in told
+    assert call("predict", images[0], *words, tmp_path / "plain") == 0
+    assert call("predict", deep, *words, tmp_path / "a", "--window", "1124,510") == 0
+    assert call("predict", tmp_path / "in" / "IM1", *words, tmp_path / "b", "--window", "100,510") == 0
+    found = [load_mask(path) for path in sorted(tmp_path.glob("[abp]*/*_mask.png"))]
+    assert len(found) == 3 and all(np.array_equal(one, found[0]) for one in found) and found[0].any()
+    capsys.readouterr()
+    assert call("predict", tmp_path / "volumes", *words, tmp_path / "c") == 1
+    hint = f"python -m unet_helpers convert {tmp_path / 'volumes'} OUT --window 40,400"
+    assert hint in capsys.readouterr().err
 
 
 # --------------------------------------------------------------------------------- folders and patterns

@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from unet_helpers.engine.doors import doors
 from unet_helpers.engine.progress import progress_bar
@@ -65,6 +64,7 @@ __all__ = [
     "split_by_group",
     "stone_strata",
     "window",
+    "with_window",
 ]
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"}  # of image files
@@ -101,21 +101,6 @@ class KnownStone:
 
 
 # ------------------------------------------------------------------------------------------ reading
-def _decode(path: Path) -> Image.Image:
-    """Decode a file; what is neither grey nor plain colour (palette, CMYK, ...) becomes RGBA."""
-    try:
-        with Image.open(path) as file:
-            n_pages = getattr(file, "n_frames", 1)
-            file.load()
-        plain = file.mode in ("1", "L", "RGB", "RGBA") or file.mode.startswith(("I", "F"))
-        picture: Image.Image = file if plain else file.convert("RGBA")
-    except Exception as error:  # Pillow's decoders raise more than OSError on damaged bytes
-        raise ValueError(f"{path} must be a readable image, got: {error}. Download it again.") from error
-    if n_pages > 1:
-        raise ValueError(f"{path} must hold one slice, got {n_pages} pages. Save every slice as a file.")
-    return picture
-
-
 def window(image_hu: NDArray[Any], level: float, width: float) -> NDArray[np.uint8]:
     """Map level - width / 2 to 0 and level + width / 2 to 255 and clip: the picture a radiologist sees.
 
@@ -132,20 +117,19 @@ def window(image_hu: NDArray[Any], level: float, width: float) -> NDArray[np.uin
     return np.rint(np.clip((image_hu - (level - width / 2)) * (255 / width), 0, 255)).astype(np.uint8)
 
 
-def load_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-    """Read an 8-bit image as grey values (H, W); colour and palette images are converted.
+def load_image(path: str | os.PathLike[str], window: tuple[float, float] | None = None) -> NDArray[np.uint8]:
+    """Read an image file as grey values (H, W), the way up that it is meant; colour images are converted.
+
+    Args:
+        path: PNG, JPEG, TIFF, BMP, GIF, WebP, or a DICOM slice.
+        window: Level and width, for a file with more than 8 bits a pixel; one with 8 does not need it.
 
     Raises:
-        ValueError: If the file cannot be read or has more than 8 bits a pixel.
+        ValueError: If the file cannot be read, holds several pages, or needs a window and has none.
     """
-    picture = _decode(Path(path))
-    if picture.mode.startswith(("I", "F")):
-        values = np.asarray(picture)
-        raise ValueError(
-            f"{path} must have 8 bits a pixel, got {picture.mode} with values {values.min()} to "
-            f"{values.max()}. Apply a CT window first: transforms.window(image_hu, level=40, width=400)."
-        )
-    return np.array(picture.convert("L"))
+    from unet_helpers.formats import reading
+
+    return reading.greys(reading.decode(Path(path)), window)
 
 
 def mask_values(path: str | os.PathLike[str]) -> NDArray[Any]:
@@ -154,16 +138,9 @@ def mask_values(path: str | os.PathLike[str]) -> NDArray[Any]:
     Raises:
         ValueError: If the file cannot be read.
     """
-    picture = _decode(Path(path))
-    if picture.mode == "L" or picture.mode.startswith(("I", "F")):
-        return np.asarray(picture)
-    if picture.mode == "1":
-        return np.asarray(picture.convert("L"))
-    seen = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGBA"))  # (H, W, 3 or 4)
-    if seen.shape[2] == 4:
-        seen = (seen[..., :3].astype(np.uint16) * seen[..., 3:] // 255).astype(np.uint8)
-    red, green, blue = seen[..., 0], seen[..., 1], seen[..., 2]
-    return red if np.array_equal(red, green) and np.array_equal(green, blue) else seen
+    from unet_helpers.formats import reading
+
+    return reading.mask_values(reading.decode(Path(path)))
 
 
 def load_mask(source: Pair | str | os.PathLike[str]) -> NDArray[np.bool_]:
@@ -198,15 +175,24 @@ def load_pair(pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Read an image and its mask, uint8 (H, W) and bool (H, W).
 
     Raises:
-        ValueError: If a file cannot be read or the sizes differ.
+        ValueError: If a file cannot be read, the sizes differ, or they do not lie the same way up.
     """
-    image, mask = load_image(pair.image_path), load_mask(pair)
+    from unet_helpers.formats import reading
+
+    decoded = reading.decode(pair.image_path)
+    image, mask = reading.greys(decoded, pair.window), load_mask(pair)
     if image.shape != mask.shape:
         raise ValueError(
             f"{pair.mask_path} must have the size of its image {pair.image_path.name}, {image.shape}, got "
             f"{mask.shape}. Export the mask again at the image's size."
         )
+    reading.check_turns(decoded, pair.mask_path)
     return image, mask
+
+
+def with_window(pairs: Sequence[Pair], window: tuple[float, float] | None) -> list[Pair]:
+    """The same pairs, with a window (level, width) for images of more than 8 bits; None changes nothing."""
+    return list(pairs) if window is None else [replace(pair, window=window) for pair in pairs]
 
 
 def load_arrays(
@@ -273,7 +259,7 @@ def image_hash(image: NDArray[np.uint8]) -> str:
 def image_hashes(pairs: Sequence[Pair], progress: bool = False) -> list[str]:
     """The `image_hash` of each image file; its mask is not read."""
     bar = progress_bar(pairs, desc="recognising images", unit="image", disable=not progress)
-    return [image_hash(load_image(pair.image_path)) for pair in bar]
+    return [image_hash(load_image(pair.image_path, pair.window)) for pair in bar]
 
 
 # ---------------------------------------------------------------------------------------- splitting

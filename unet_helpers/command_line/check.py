@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from unet_helpers.command_line.hints import in_options, window_sentence
 from unet_helpers.data import open_dataset
 from unet_helpers.engine.files import check_writable, write_json
 from unet_helpers.folders.check import check_folder
@@ -21,9 +22,13 @@ def run(args: argparse.Namespace) -> int:
     """Print the report of `check_folder`, and write it if asked for; 1 if something is broken or unclear."""
     if args.json:
         check_writable(args.json)
-    report = check_folder(open_dataset(args.data), group_by=args.group_by, masks=rule_of(args))
+    report = check_folder(
+        open_dataset(args.data), group_by=args.group_by, masks=rule_of(args), window=args.window
+    )
     if args.json:
         write_json(args.json, report)
+    if args.window:
+        print(window_sentence(args.window))
     _print_counts(report)
     _print_masks(report)
     _print_groups(report)
@@ -33,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     _print_some(*once, report["counted_once"])
     twins = report["identical_images_in_two_groups"]
     _print_list("image is in two groups at once", "images are in two groups at once", twins)
-    _print_list("broken file", "broken files", [item["reason"] for item in report["broken"]])
+    _print_list("broken file", "broken files", [in_options(item["reason"]) for item in report["broken"]])
     if report["mask_doubt"]:
         print(f"NOT CERTAIN: {report['mask_doubt']} Nothing is trained until then.")
     return 1 if report["broken"] or report["mask_doubt"] else 0

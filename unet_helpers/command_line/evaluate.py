@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from unet_helpers import plotting
 from unet_helpers.checkpoint import Checkpoint, load_checkpoint
 from unet_helpers.command_line.cross_validation import fold_checkpoints
-from unet_helpers.data import Pair, find_pairs, known_stones, open_dataset, parts_seen, spacings
+from unet_helpers.command_line.hints import window_sentence
+from unet_helpers.data import Pair, find_pairs, known_stones, open_dataset, parts_seen, spacings, with_window
 from unet_helpers.engine import figures
 from unet_helpers.engine.cache import open_images
 from unet_helpers.engine.devices import choose_device
@@ -75,7 +76,10 @@ def run(args: argparse.Namespace) -> int:
         OSError: If a file cannot be written; found before anything is computed.
     """
     _check_outputs(args)
-    pairs = find_pairs(open_dataset(args.data), args.group_by, rule_of(args))
+    found_pairs = find_pairs(open_dataset(args.data), args.group_by, rule_of(args))
+    pairs = with_window(found_pairs, args.window)
+    if args.window:
+        print(window_sentence(args.window))
     parts, found = _select(pairs, args, choose_device(args.device))
     print(found)
     for sentence in {part.network.scale.sentence(part.scored) for part in parts}:

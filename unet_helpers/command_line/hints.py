@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["in_options"]
+__all__ = ["in_options", "window_sentence"]
 
 _OPTIONS = {
     "n_epochs": "--epochs",
@@ -23,6 +23,7 @@ _RULES = [  # what it looks like in Python, and here
     (r" \(In Python such an option is a text: .*?\)\.?(?= |$)", ""),
     (r"ive another run folder, or start again with resume=False(, which \w+ best\.pt)?", "ive another --out"),
     (r"resume=False", "a new --out"),
+    (r"window=\((-?[\d.e+]+), ([\d.e+]+)\)", r"--window \1,\2"),
     (r"(?<= )(\w+\.window\(|model=)", r"in Python \1"),
     (r"group by folder if", "--group-by folder if"),
     (r"data\.folds_by_group", "--folds"),
@@ -37,3 +38,9 @@ def in_options(text: str) -> str:
     for pattern, option in _RULES:
         text = re.sub(pattern, option, text)
     return text
+
+
+def window_sentence(window: tuple[float, float]) -> str:
+    """What is done with images of more than 8 bits."""
+    level, width = window
+    return f"Images with more than 8 bits are seen through the window of level {level:g}, width {width:g}."

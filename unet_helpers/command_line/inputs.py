@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unet_helpers.data import SUFFIXES
+from unet_helpers.formats.dicom import is_dicom
+from unet_helpers.formats.kinds import convert_hint
 
 __all__ = ["Input", "find_inputs"]
 
@@ -52,20 +54,31 @@ def find_inputs(words: Sequence[str], out: Path) -> tuple[list[Input], list[str]
         if path.is_dir():
             inside = _images_in(path, where)
             found += [Input(one, out / one.relative_to(path).parent) for one in inside]
-            wrong += [] if inside else [f"{path} must hold images ({_kinds()}), got a folder without one."]
-        elif path.is_file() and path.suffix.lower() in SUFFIXES:
+            if not inside:
+                wrong.append(f"{path} must hold images ({_kinds()}), got a folder without one.{_hint(path)}")
+        elif path.is_file() and _is_image(path):
             found.append(Input(path, out))
         elif not path.exists() and glob.has_magic(word):
             matches = _chosen(map(Path, sorted(glob.glob(word, recursive=True))), where)
             found += [Input(one, out) for one in matches]
             wrong += [] if matches else [f"{word} must match image files ({_kinds()}), got none that does."]
         else:
-            wrong.append(f"IMAGE must be an image file ({_kinds()}), a folder or a pattern, got {word!r}.")
+            told = f"IMAGE must be an image file ({_kinds()}), a folder or a pattern, got {word!r}."
+            wrong.append(told + (_hint(path) if path.is_file() else ""))
     return _without_repeats(found, wrong)
 
 
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES or is_dicom(path)
+
+
+def _hint(path: Path) -> str:
+    """What to do with a volume, or a folder of them."""
+    return f" {hint}" if (hint := convert_hint(path)) else ""
+
+
 def _kinds() -> str:
-    return ", ".join(sorted(SUFFIXES))
+    return ", ".join(sorted(SUFFIXES)) + " or DICOM"
 
 
 def _images_in(folder: Path, out: str) -> list[Path]:
@@ -77,7 +90,7 @@ def _images_in(folder: Path, out: str) -> list[Path]:
 
 def _chosen(paths: Sequence[Path] | map[Path], out: str) -> list[Path]:
     """Image files outside of `out` that are no mask or overlay of another one of them."""
-    images = [path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file()]
+    images = [path for path in paths if path.is_file() and _is_image(path)]
     images = [path for path in images if Path(out) not in Path(os.path.abspath(path)).parents]
     stems = {(path.parent, path.stem) for path in images}
 

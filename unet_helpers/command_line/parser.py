@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,8 @@ __all__ = ["make_parser"]
 # said once more here, because their homes import numpy or torch; tests/test_cli.py compares them
 COMPILE_CHOICES = ("auto", "on", "off")
 GROUP_BY = ("folder", "name")
+FORMATS = ("coco", "yolo", "voc", "dicom", "nifti", "tiff")
+AXES = ("axial", "coronal", "sagittal")
 MOST_SLICES = 96
 
 DATA_HELP = 'folder or zip with image-mask pairs, or "phantom", or "kaggle"'
@@ -30,6 +33,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="sub-commands", metavar="")
     for name, text, add_options in (
         ("phantom", "write synthetic CT slices with kidney stones", _phantom),
+        ("convert", "make image-mask pairs of DICOM, NIfTI, pages, or COCO, YOLO and VOC outlines", _convert),
         ("check", "count pairs, exams, unpaired and broken files of a data set", _check),
         ("train", "train a U-Net and choose its threshold on the validation part", _train),
         ("evaluate", "score a trained U-Net", _evaluate),
@@ -54,6 +58,26 @@ def _phantom(sub: argparse.ArgumentParser) -> None:
         )
     sub.add_argument(
         "--seed", metavar="S", type=int, default=0, help="another seed gives other patients (default 0)"
+    )
+
+
+def _convert(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("source", metavar="SOURCE", type=Path, help="folder, zip or one file")
+    sub.add_argument("out", metavar="OUT", type=Path, help="new folder")
+    sub.add_argument("--format", choices=FORMATS, help="of SOURCE; by itself what its files tell")
+    _window(sub)
+    sub.add_argument(
+        "--axis",
+        choices=AXES,
+        default="axial",
+        help="which way NIfTI volumes are cut (default axial)",
+    )
+    sub.add_argument(
+        "--class",
+        metavar="NAME",
+        dest="classes",
+        action="append",
+        help="object that is foreground, or number of a label; may be repeated; by itself all of them joined",
     )
 
 
@@ -189,8 +213,9 @@ def _predict(sub: argparse.ArgumentParser) -> None:
         "images",
         metavar="IMAGE",
         nargs="+",
-        help='8-bit images of any size, folders of images, or quoted patterns such as "scans/*.png"',
+        help='images of any size, DICOM slices, folders of them, or quoted patterns such as "scans/*.png"',
     )
+    _window(sub)
     sub.add_argument(
         "--checkpoint",
         metavar="FILE",
@@ -216,7 +241,19 @@ def _data(sub: argparse.ArgumentParser) -> None:
         help="folder: all images of a folder are one patient; name: never; by itself folder where file names "
         "repeat",
     )
+    _window(sub)
     _masks(sub)
+
+
+def _window(sub: argparse.ArgumentParser) -> None:
+    sub._negative_number_matcher = re.compile(r"^-[\d.]+(,-?[\d.]+)?$")  # -600,1500 is a value, and no option
+    sub.add_argument(
+        "--window",
+        metavar="L,W",
+        type=_level_and_width,
+        help="level and width through which images with more than 8 bits are seen, in their own units: "
+        "40,400 for soft tissue in Hounsfield units",
+    )
 
 
 def _masks(sub: argparse.ArgumentParser) -> None:
@@ -263,6 +300,18 @@ def _amount(text: str) -> float:
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"must be a positive number, got {text!r}")
     return value
+
+
+def _level_and_width(text: str) -> tuple[float, float]:
+    try:
+        level, width = map(float, text.split(","))
+    except ValueError:
+        level = width = math.nan
+    if not (math.isfinite(level) and 0 < width < math.inf):
+        raise argparse.ArgumentTypeError(
+            f"must be level,width with a positive width, such as 40,400, got {text!r}"
+        )
+    return level, width
 
 
 def _folds(text: str) -> int:

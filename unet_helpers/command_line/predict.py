@@ -17,7 +17,7 @@ from PIL import Image
 
 from unet_helpers import plotting
 from unet_helpers.checkpoint import Checkpoint, load_checkpoint
-from unet_helpers.command_line.hints import in_options
+from unet_helpers.command_line.hints import in_options, window_sentence
 from unet_helpers.command_line.inputs import Input, find_inputs
 from unet_helpers.data import Pair, load_image
 from unet_helpers.engine import figures
@@ -54,9 +54,11 @@ def run(args: argparse.Namespace) -> int:
     network = _network(args.checkpoint, device)
     scale = Scale(args.max_size) if args.max_size else network.scale
     with _told_at_the_end(args.out, inputs, new, failed):
+        if new and args.window:
+            print(window_sentence(args.window))
         if new:
             print(scale.sentence([_pair(one) for one in new]))
-        shapes = _predict_all(new, network, scale, failed)
+        shapes = _predict_all(new, args.window, network, scale, failed)
         for note in scale.notes(shapes, network.sides):
             print(f"note: {in_options(note)}", file=sys.stderr)
     return 1 if failed else 0
@@ -68,14 +70,18 @@ def _pair(one: Input) -> Pair:
 
 
 def _predict_all(
-    new: list[Input], network: Checkpoint, scale: Scale, failed: list[str]
+    new: list[Input],
+    window: tuple[float, float] | None,
+    network: Checkpoint,
+    scale: Scale,
+    failed: list[str],
 ) -> list[tuple[int, ...]]:
     """Write what the network says about each image, and why it cannot; returns the sizes of those it saw."""
     shapes: list[tuple[int, ...]] = []
     with Threads(next(network.model.parameters()).device, many=len(new) > 1) as threads:
         for one in progress_bar(new, desc="predicting", unit="image", disable=len(new) < 2):
             try:
-                image = load_image(one.path)  # uint8 (H, W)
+                image = load_image(one.path, window)  # uint8 (H, W)
                 options, large = scale.options([_pair(one)]), max(image.shape) > MAX_SIZE
                 with threads.step(image.size):
                     (probability,) = predict_all(network.model, [image], progress=large, **options)

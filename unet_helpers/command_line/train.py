@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from unet_helpers import plotting
 from unet_helpers.checkpoint import load_checkpoint, load_state, store_threshold
 from unet_helpers.command_line.cross_validation import fold_folder, is_finished, mark_finished, open_folds
+from unet_helpers.command_line.hints import window_sentence
 from unet_helpers.data import (
     MAX_SIZE,
     Pair,
@@ -24,6 +25,7 @@ from unet_helpers.data import (
     open_dataset,
     split_by_group,
     stone_strata,
+    with_window,
 )
 from unet_helpers.engine import figures
 from unet_helpers.engine.cache import file_sizes
@@ -113,7 +115,10 @@ def _splits(plan: _Plan) -> list[Split]:
     """One split, or one for each fold."""
     n_folds, minutes = plan.args.folds, plan.args.minutes
     folder = open_dataset(plan.args.data)
-    pairs = find_pairs(folder, plan.args.group_by, rule_of(plan.args))
+    found = find_pairs(folder, plan.args.group_by, rule_of(plan.args))
+    pairs = with_window(found, plan.args.window)
+    if plan.args.window and _is_main():
+        print(window_sentence(plan.args.window))
     if plan.args.given_split:
         return [given_split(pairs, folder)]
     strata = stone_strata(pairs, progress=_is_main())

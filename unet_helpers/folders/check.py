@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ def check_folder(
     progress: bool = True,
     group_by: str | None = None,
     masks: str | MaskRule | None = None,
+    window: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
     """Open every file of a data set and report what a student should know before training.
 
@@ -34,6 +36,7 @@ def check_folder(
         progress: Whether to show a progress bar on standard output.
         group_by: As in `scan_folder`.
         masks: As in `find_pairs`.
+        window: Level and width, for images with more than 8 bits.
 
     Returns:
         Dict that json can write: counts, unpaired files by their paths, rows of groups.csv that do not fit,
@@ -47,8 +50,8 @@ def check_folder(
     """
     scan = scan_folder(root, group_by)
     audit = audit_masks(mask_files(scan.pairs), given_rule(masks), progress)
-    report = {"folder": str(root)} | _names(scan) | _meaning(audit) | _contents(scan, audit, progress)
-    report["broken"] += _unreadable(scan)
+    report = {"folder": str(root)} | _names(scan) | _meaning(audit) | _contents(scan, audit, window, progress)
+    report["broken"] += _unreadable(scan, window)
     return report
 
 
@@ -88,7 +91,9 @@ def _meaning(audit: MaskAudit) -> dict[str, Any]:
     return {"mask_values": audit.values, "masks_mean": audit.sentences, "mask_doubt": audit.doubt}
 
 
-def _contents(scan: FolderScan, audit: MaskAudit, progress: bool) -> dict[str, Any]:
+def _contents(
+    scan: FolderScan, audit: MaskAudit, window: tuple[float, float] | None, progress: bool
+) -> dict[str, Any]:
     """What the pixels of the pairs tell."""
     sizes: Counter[str] = Counter()
     shares: list[float] = []
@@ -97,7 +102,7 @@ def _contents(scan: FolderScan, audit: MaskAudit, progress: bool) -> dict[str, A
     first: dict[str, Pair] = {}  # by content
     for pair in progress_bar(scan.pairs, desc="reading pairs", unit="pair", disable=not progress):
         try:
-            image, mask = load_pair(replace(pair, code=audit.codes.get(pair.mask_path)))
+            image, mask = load_pair(replace(pair, code=audit.codes.get(pair.mask_path), window=window))
         except ValueError as error:
             broken.append({"file": _place(pair.image_path, scan), "reason": str(error)})
             continue
@@ -121,12 +126,12 @@ def _range(shares: list[float]) -> dict[str, float]:
     return {"median": float(np.median(shares)), "min": min(shares), "max": max(shares)}
 
 
-def _unreadable(scan: FolderScan) -> list[dict[str, str]]:
+def _unreadable(scan: FolderScan, window: tuple[float, float] | None) -> list[dict[str, str]]:
     """Broken files among those without a partner."""
     named: Mapping[Path, str] = {path: f"{path}: {why}" for path, why in scan.unreadable.items()}
     broken = [{"file": _place(path, scan), "reason": reason} for path, reason in named.items()]
     readers: Iterable[tuple[Path, Any]] = [
-        *((path, load_image) for path in scan.images_without_mask),
+        *((path, partial(load_image, window=window)) for path in scan.images_without_mask),
         *((path, load_mask) for path in scan.masks_without_image),
     ]
     for path, read in readers:

@@ -28,6 +28,7 @@ from unet_helpers.folders.naming import Named, given_part
 from unet_helpers.folders.pairing import Pairing, pair_up
 from unet_helpers.folders.scan import FolderScan, counted, doubts, in_kinds, some
 from unet_helpers.folders.sources import unpack
+from unet_helpers.formats.kinds import convert_hint
 
 __all__ = [
     "GROUP_BY",
@@ -137,11 +138,11 @@ def scan_folder(root: str | os.PathLike[str], group_by: str | None = None) -> Fo
     again = same_files(listing.images)
     pairing = pair_up(listing.images, folder)
     if not pairing.masks:
-        raise ValueError(_nothing(root, listing, pairing))
+        raise ValueError(_nothing(root, folder, listing, pairing))
     return _assemble(listing, pairing, again, folder, group_by)
 
 
-def _nothing(root: Path, listing: Listing, pairing: Pairing) -> str:
+def _nothing(root: Path, folder: Path, listing: Listing, pairing: Pairing) -> str:
     """What was found where no pair was."""
     names = [file.path.name for file in pairing.images]
     lonely = [file.path.name for file in pairing.lonely_masks]
@@ -151,9 +152,10 @@ def _nothing(root: Path, listing: Listing, pairing: Pairing) -> str:
         [f"{counted(len(listing.unreadable), 'file')} that cannot be opened"] if listing.unreadable else []
     )
     found += [in_kinds(listing.others)] if listing.others else []
-    return (
-        f"{root} must hold image-mask pairs, got none{': ' * bool(found)}{'; '.join(found)}. Name them "
-        "<stem>.jpg and <stem>_mask.png in one folder, or put the same stems into images/ and masks/."
+    return f"{root} must hold image-mask pairs, got none{': ' * bool(found)}{'; '.join(found)}. " + (
+        convert_hint(folder)
+        or "Name them <stem>.jpg and <stem>_mask.png in one folder, or put the same stems into images/ and "
+        "masks/."
     )
 
 
