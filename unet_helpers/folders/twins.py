@@ -1,10 +1,10 @@
 """Images that show the same picture twice: mirrored, turned, cropped or saved again, under other names.
 
-Two such twins on both sides of a split are a leak, and their names do not give them away. So the pictures are
-compared, in two looks. The first shrinks each picture to 32 x 32, keeps its edges (a band of middle frequencies,
-which a change of brightness leaves alone) and correlates it with every other one, mirrored, turned and cropped in
-coarse steps. The second takes the likeliest partners of each image at 64 x 64, and moves, turns and scales them
-until they fit best.
+Two such twins on both sides of a split are a leak, and their names do not give them away. So the pictures
+are compared, in two looks. The first shrinks each picture to 32 x 32, keeps its edges (a band of middle
+frequencies, which a change of brightness leaves alone) and correlates it with every other one, mirrored,
+turned and cropped in coarse steps. The second takes the likeliest partners of each image at 64 x 64, and
+moves, turns and scales them until they fit best.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def thumbnails(pairs: Sequence[Pair], progress: bool = False) -> Array:
     """Small versions of all images, stretched to squares.
 
     Returns:
-        Float32 array (N, 64, 64), greys from 0 to 255. An image that cannot be read is black, and like no other.
+        Float32 array (N, 64, 64), greys from 0 to 255; an image that cannot be read is black.
     """
     small = np.zeros((len(pairs), SIDE, SIDE), np.float32)
     bar = progress_bar(pairs, desc="shrinking images", unit="image", disable=not progress)
@@ -103,8 +103,9 @@ def find_twins(small: Array, like_enough: float = LIKE_ENOUGH, progress: bool = 
 
 def _edges(small: Array) -> Array:
     """Keep the middle frequencies of each thumbnail (N, side, side)."""
-    fine: Array = ndimage.gaussian_filter(small, (0, 0.9, 0.9))
-    return fine - ndimage.gaussian_filter(small, (0, 3.5, 3.5))
+    edges: Array = ndimage.gaussian_filter(small, (0, 0.9, 0.9))
+    edges -= ndimage.gaussian_filter(small, (0, 3.5, 3.5))
+    return edges
 
 
 def _changes() -> list[_Change]:
@@ -152,7 +153,7 @@ def _first_look(edges: Array, progress: bool) -> tuple[Array, NDArray[np.int16]]
     """Correlate each image with every changed one.
 
     Returns:
-        Array (N, N) of the largest correlation of image i with any change of image j, and that change's number.
+        Arrays (N, N): the largest correlation of image i with any change of image j, and which change.
     """
     n, factor = len(edges), SIDE // COARSE_SIDE
     coarse = edges.reshape(n, COARSE_SIDE, factor, COARSE_SIDE, factor).mean((2, 4)).reshape(n, -1)
@@ -171,7 +172,7 @@ def _first_look(edges: Array, progress: bool) -> tuple[Array, NDArray[np.int16]]
 
 
 def _sampling(change: _Change, points: NDArray[Any]) -> sparse.csr_matrix:
-    """Matrix (P, pixels) that reads a changed picture off an unchanged one, bilinear, clamped at the edges."""
+    """Matrix (P, pixels) that reads a changed picture off an unchanged one, bilinear, clamped."""
     where = np.clip((_places(np.array(change), points) + 0.5) * COARSE_SIDE - 0.5, 0, COARSE_SIDE - 1 - 1e-6)
     low = where.astype(int)
     share = where - low
@@ -185,7 +186,7 @@ def _sampling(change: _Change, points: NDArray[Any]) -> sparse.csr_matrix:
 
 
 def _partners(likeness: Array) -> NDArray[np.int64]:
-    """Pairs (M, 2) of numbers for the second look: the likeliest partners of each image, in the better order."""
+    """Pairs (M, 2) for the second look: the likeliest partners of each image, in the better order."""
     n_partners = min(N_PARTNERS, len(likeness) - 1)
     either = np.maximum(likeness, likeness.T)
     nearest = np.argpartition(-either, n_partners - 1, axis=1)[:, :n_partners]
