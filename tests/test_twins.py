@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from unet_helpers.command_line.main import main
 from unet_helpers.data import Pair
-from unet_helpers.folders.twins import Twins, find_twins, proposed_groups, thumbnails
+from unet_helpers.folders import check
+from unet_helpers.folders.check import check_folder
+from unet_helpers.folders.finding import find_pairs
+from unet_helpers.folders.twins import Twins, find_twins, proposed_groups, thumbnail
 
 N = 24
 
@@ -59,14 +63,8 @@ CHANGES: dict[str, Change] = {
 }
 
 
-def write(folder: Path, images: list[Image.Image]) -> list[Pair]:
-    """Images as files, each in a group of its own."""
-    pairs = []
-    for number, image in enumerate(images):
-        path = folder / f"s{number}.png"
-        image.save(path)
-        pairs.append(Pair(path, path, f"patient {number}"))
-    return pairs
+def small(images: Iterable[Image.Image]) -> NDArray[np.float32]:
+    return np.array([thumbnail(np.asarray(image)) for image in images], np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -75,33 +73,28 @@ def strangers() -> list[Image.Image]:
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_twin_is_found_and_nobody_else(name: str, strangers: list[Image.Image], tmp_path: Path) -> None:
-    pairs = write(tmp_path, [*strangers, *(CHANGES[name](strangers[i]) for i in (3, 8, 11, 20))])
-    found = find_twins(thumbnails(pairs))
+def test_a_twin_is_found_and_nobody_else(name: str, strangers: list[Image.Image]) -> None:
+    found = find_twins(small([*strangers, *(CHANGES[name](strangers[i]) for i in (3, 8, 11, 20))]))
     assert [twin[:2] for twin in found] == [(3, N), (8, N + 1), (11, N + 2), (20, N + 3)]
     assert all(0.885 <= twin.likeness <= 1.0001 for twin in found)
 
 
-def test_strangers_have_no_twins(strangers: list[Image.Image], tmp_path: Path) -> None:
-    assert find_twins(thumbnails(write(tmp_path, strangers))) == []
+def test_strangers_have_no_twins(strangers: list[Image.Image]) -> None:
+    assert find_twins(small(strangers)) == []
 
 
-def test_a_copy_is_a_perfect_twin(strangers: list[Image.Image], tmp_path: Path) -> None:
-    ((first, second, likeness),) = find_twins(thumbnails(write(tmp_path, [*strangers[:5], strangers[2]])))
+def test_a_copy_is_a_perfect_twin(strangers: list[Image.Image]) -> None:
+    ((first, second, likeness),) = find_twins(small([*strangers[:5], strangers[2]]))
     assert (first, second) == (2, 5) and likeness == pytest.approx(1, abs=1e-4)
 
 
-def test_pictures_without_edges_and_broken_files_are_like_no_other(tmp_path: Path) -> None:
-    flat = [Image.new("L", (50, 40), grey) for grey in (0, 0, 128, 128)]
-    pairs = write(tmp_path, flat)
-    (tmp_path / "broken.png").write_bytes(b"no image")
-    broken = Pair(tmp_path / "broken.png", tmp_path / "broken.png", "broken")
-    assert find_twins(thumbnails([*pairs, broken, broken])) == []
+def test_pictures_without_edges_are_like_no_other() -> None:
+    assert find_twins(small(Image.new("L", (50, 40), grey) for grey in (0, 0, 128, 128))) == []
 
 
 @pytest.mark.parametrize("n", [0, 1])
-def test_too_few_images_to_compare(n: int, strangers: list[Image.Image], tmp_path: Path) -> None:
-    assert find_twins(thumbnails(write(tmp_path, strangers[:n]))) == []
+def test_too_few_images_to_compare(n: int, strangers: list[Image.Image]) -> None:
+    assert find_twins(small(strangers[:n])) == []
 
 
 def groups(*names: str) -> list[Pair]:
@@ -114,7 +107,7 @@ def test_twins_join_their_groups_and_whoever_is_in_them() -> None:
     assert proposed_groups(pairs, []) == ["a", "a", "b", "c", "c", "d"]
 
 
-def test_grey_noise_alone_makes_no_twins(tmp_path: Path) -> None:
+def test_grey_noise_alone_makes_no_twins() -> None:
     """Small pictures of discs on noise, of which the thumbnails show little else than noise."""
     random = np.random.default_rng(0)
     images = []
@@ -123,4 +116,49 @@ def test_grey_noise_alone_makes_no_twins(tmp_path: Path) -> None:
         row, column = random.integers(10, 54, 2)
         greys[row - 4 : row + 4, column - 4 : column + 4] = 230
         images.append(Image.fromarray(greys))
-    assert find_twins(thumbnails(write(tmp_path, images))) == []
+    assert find_twins(small(images)) == []
+
+
+# ----------------------------------------------------------------------------------- `check` and its proposal
+@pytest.fixture
+def folder(strangers: list[Image.Image], tmp_path: Path) -> Path:
+    """Six strangers, and a mirrored twin of the second in another folder."""
+    (tmp_path / "scans" / "more").mkdir(parents=True)
+    for number, image in enumerate(strangers[:6]):
+        save(image, tmp_path / "scans" / f"s{number}.png")
+    save(CHANGES["mirrored and turned"](strangers[1]), tmp_path / "scans" / "more" / "late.png")
+    return tmp_path / "scans"
+
+
+def save(image: Image.Image, path: Path) -> None:
+    image.save(path)
+    mask = np.zeros((image.height, image.width), np.uint8)
+    mask[90:99, 100:110] = 255
+    Image.fromarray(mask).save(path.with_name(f"{path.stem}_mask.png"))
+
+
+def test_check_names_twins_and_proposes_groups(folder: Path, tmp_path: Path, capsys) -> None:
+    assert main(["check", str(folder), "--twins", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "1 pair of images in two groups shows the same picture" in printed
+    assert "more/late.png and s1.png: alike 0.9" in printed
+    with Image.open(tmp_path / "out" / "twins.jpg") as drawn:
+        assert drawn.width > 300 and np.ptp(np.asarray(drawn)) > 100
+    (folder / "groups.csv").write_bytes((tmp_path / "out" / "groups.csv").read_bytes())
+    groups = {pair.image_path.stem: pair.group for pair in find_pairs(folder)}
+    assert groups["late"] == groups["s1"] and len(set(groups.values())) == 6
+    assert check_folder(folder, progress=False)["twins_in_two_groups"] == []
+
+
+def test_check_without_the_option_writes_nothing(folder: Path, tmp_path: Path, capsys) -> None:
+    assert main(["check", str(folder)]) == 0
+    assert "--twins OUT" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["scans"]
+
+
+def test_very_many_images_are_compared_when_asked(folder: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(check, "MOST_COMPARED", 6)
+    assert main(["check", str(folder)]) == 0
+    assert "not looked for" in capsys.readouterr().out
+    assert main(["check", str(folder), "--twins", str(tmp_path / "out")]) == 0
+    assert "1 pair of images" in capsys.readouterr().out

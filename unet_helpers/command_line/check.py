@@ -23,7 +23,11 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         check_writable(args.json)
     report = check_folder(
-        open_dataset(args.data), group_by=args.group_by, masks=rule_of(args), window=args.window
+        open_dataset(args.data),
+        group_by=args.group_by,
+        masks=rule_of(args),
+        window=args.window,
+        twins_to=args.twins,
     )
     if args.json:
         write_json(args.json, report)
@@ -38,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     _print_some(*once, report["counted_once"])
     twins = report["identical_images_in_two_groups"]
     _print_list("image is in two groups at once", "images are in two groups at once", twins)
+    _print_twins(report, args.twins)
     _print_list("broken file", "broken files", [in_options(item["reason"]) for item in report["broken"]])
     if report["mask_doubt"]:
         print(f"NOT CERTAIN: {report['mask_doubt']} Nothing is trained until then.")
@@ -96,6 +101,24 @@ def _print_groups(report: Mapping[str, Any]) -> None:
         ),
     ):
         _print_some(one, many, report[key])
+
+
+def _print_twins(report: Mapping[str, Any], folder: str | None) -> None:
+    twins = report["twins_in_two_groups"]
+    if twins is None:
+        print("not looked for: images that show the same picture twice; `--twins OUT` compares so many, too")
+    elif twins:
+        shown = [f"{one['first']} and {one['second']}: alike {one['likeness']:.2f}" for one in twins[:3]]
+        more = [f"and {len(twins) - 3} more"] if len(twins) > 3 else []
+        one, many = "pair of images in two groups shows", "pairs of images in two groups show"
+        _print_list(f"{one} the same picture", f"{many} the same picture", [*shown, *more])
+        if not folder:
+            print("a split could tear them apart: `--twins OUT` writes a groups.csv that keeps them together")
+    if folder:
+        print(
+            f"proposed groups are in {folder}/groups.csv"
+            + (f", twins in {folder}/twins.jpg" if twins else "")
+        )
 
 
 def _print_some(one: str, many: str, items: Sequence[str]) -> None:

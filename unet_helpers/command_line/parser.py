@@ -84,6 +84,13 @@ def _convert(sub: argparse.ArgumentParser) -> None:
 def _check(sub: argparse.ArgumentParser) -> None:
     _data(sub)
     sub.add_argument("--json", metavar="FILE", type=Path, help="also write the report to this file")
+    sub.add_argument(
+        "--twins",
+        metavar="OUT",
+        type=Path,
+        help="write OUT/groups.csv, a proposal in which images that show the same picture (mirrored, turned, "
+        "cropped, compressed) share a group, and OUT/twins.jpg, which shows them",
+    )
 
 
 def _train(sub: argparse.ArgumentParser) -> None:

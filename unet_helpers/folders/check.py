@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unet_helpers.data import Pair, image_hash, load_image, load_mask, load_pair
 from unet_helpers.engine.progress import progress_bar
@@ -18,8 +19,14 @@ from unet_helpers.folders.audit import MaskAudit, audit_masks
 from unet_helpers.folders.finding import given_rule, mask_files, scan_folder
 from unet_helpers.folders.mask_rules import MaskRule
 from unet_helpers.folders.scan import TABLES, FolderScan, how_found, in_kinds
+from unet_helpers.folders.twins import find_twins, proposed_groups, thumbnail, write_proposal
+from unet_helpers.pictures.sheets import Tile
 
 __all__ = ["check_folder"]
+
+Thumbnail = NDArray[np.float32]  # (64, 64)
+MOST_COMPARED = 4000  # images; the time grows with the square of their number
+MOST_DRAWN = 12  # pairs of twins in the picture
 
 
 def check_folder(
@@ -28,6 +35,7 @@ def check_folder(
     group_by: str | None = None,
     masks: str | MaskRule | None = None,
     window: tuple[float, float] | None = None,
+    twins_to: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
     """Open every file of a data set and report what a student should know before training.
 
@@ -37,6 +45,8 @@ def check_folder(
         group_by: As in `scan_folder`.
         masks: As in `find_pairs`.
         window: Level and width, for images with more than 8 bits.
+        twins_to: Folder that gets a proposed groups.csv, in which the twins of `find_twins` share a group,
+            and a picture of them. None writes nothing; more than 4,000 images are then not compared.
 
     Returns:
         Dict that json can write: counts, unpaired files by their paths, rows of groups.csv that do not fit,
@@ -50,7 +60,10 @@ def check_folder(
     """
     scan = scan_folder(root, group_by)
     audit = audit_masks(mask_files(scan.pairs), given_rule(masks), progress)
-    report = {"folder": str(root)} | _names(scan) | _meaning(audit) | _contents(scan, audit, window, progress)
+    seen: list[tuple[Pair, Thumbnail]] = []
+    report = {"folder": str(root)} | _names(scan) | _meaning(audit)
+    report |= _contents(scan, audit, window, progress, seen)
+    report["twins_in_two_groups"] = _twins(scan, seen, window, twins_to, progress)
     report["broken"] += _unreadable(scan, window)
     return report
 
@@ -92,9 +105,13 @@ def _meaning(audit: MaskAudit) -> dict[str, Any]:
 
 
 def _contents(
-    scan: FolderScan, audit: MaskAudit, window: tuple[float, float] | None, progress: bool
+    scan: FolderScan,
+    audit: MaskAudit,
+    window: tuple[float, float] | None,
+    progress: bool,
+    seen: list[tuple[Pair, Thumbnail]],
 ) -> dict[str, Any]:
-    """What the pixels of the pairs tell."""
+    """What the pixels of the pairs tell; each pair that can be read is added to `seen`."""
     sizes: Counter[str] = Counter()
     shares: list[float] = []
     repeated: list[str] = []
@@ -106,6 +123,7 @@ def _contents(
         except ValueError as error:
             broken.append({"file": _place(pair.image_path, scan), "reason": str(error)})
             continue
+        seen.append((pair, thumbnail(image)))
         sizes[f"{image.shape[1]}x{image.shape[0]}"] += 1
         shares += [float(mask.mean())] if mask.any() else []
         if image.min() == image.max():  # empty slices of two patients are alike
@@ -120,6 +138,38 @@ def _contents(
         "identical_images_in_two_groups": repeated,
         "broken": broken,
     }
+
+
+def _twins(
+    scan: FolderScan,
+    seen: Sequence[tuple[Pair, Thumbnail]],
+    window: tuple[float, float] | None,
+    folder: str | os.PathLike[str] | None,
+    progress: bool,
+) -> list[dict[str, Any]] | None:
+    """Twins whose groups differ, the likest first; and, if a folder is given, what follows from them."""
+    if len(seen) > MOST_COMPARED and folder is None:
+        return None
+    pairs = [pair for pair, _ in seen]
+    found = find_twins(np.array([small for _, small in seen], np.float32), progress=progress)
+    apart = [twin for twin in found if pairs[twin.first].group != pairs[twin.second].group]
+    apart.sort(key=lambda twin: -twin.likeness)
+    if folder is not None:
+        names = [_place(pair.image_path.with_suffix(""), scan) for pair in pairs]
+        tiles = []
+        for twin in apart[:MOST_DRAWN]:
+            for number, name in zip(twin[:2], (f"alike: {twin.likeness:.2f}", "..."), strict=True):
+                caption = f"{name}  {pairs[number].image_path.stem[-16:]}"
+                tiles.append(Tile(load_image(pairs[number].image_path, window), caption))
+        write_proposal(folder, names, proposed_groups(pairs, apart), tiles)
+    return [
+        {
+            "first": _place(pairs[twin.first].image_path, scan),
+            "second": _place(pairs[twin.second].image_path, scan),
+            "likeness": round(twin.likeness, 3),
+        }
+        for twin in apart
+    ]
 
 
 def _range(shares: list[float]) -> dict[str, float]:

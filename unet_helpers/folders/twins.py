@@ -9,8 +9,11 @@ moves, turns and scales them until they fit best.
 
 from __future__ import annotations
 
+import csv
+import os
 from collections.abc import Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,11 +24,13 @@ from scipy import ndimage, sparse
 from torch import Tensor
 from torch.nn import functional
 
-from unet_helpers.data import Pair, load_image
+from unet_helpers.data import Pair
+from unet_helpers.engine.files import written_whole
 from unet_helpers.engine.progress import progress_bar
 from unet_helpers.folders.groups import join_groups
+from unet_helpers.pictures.sheets import Tile, encode_jpeg, slice_sheet
 
-__all__ = ["LIKE_ENOUGH", "Twins", "find_twins", "proposed_groups", "thumbnails"]
+__all__ = ["LIKE_ENOUGH", "Twins", "find_twins", "proposed_groups", "thumbnail", "write_proposal"]
 
 Array = NDArray[np.float32]
 SIDE, COARSE_SIDE = 64, 32  # of a thumbnail, in pixels
@@ -56,21 +61,10 @@ class _Change(NamedTuple):
     right: float
 
 
-def thumbnails(pairs: Sequence[Pair], progress: bool = False) -> Array:
-    """Small versions of all images, stretched to squares.
-
-    Returns:
-        Float32 array (N, 64, 64), greys from 0 to 255; an image that cannot be read is black.
-    """
-    small = np.zeros((len(pairs), SIDE, SIDE), np.float32)
-    bar = progress_bar(pairs, desc="shrinking images", unit="image", disable=not progress)
-    for i, pair in enumerate(bar):
-        try:
-            picture = Image.fromarray(load_image(pair.image_path))
-        except ValueError:
-            continue
-        small[i] = np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BOX), np.float32)
-    return small
+def thumbnail(image: NDArray[np.uint8]) -> Array:
+    """A small version of a picture (H, W), stretched to a square: float32 (64, 64), greys from 0 to 255."""
+    small = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BOX)
+    return np.asarray(small, np.float32)
 
 
 def find_twins(small: Array, like_enough: float = LIKE_ENOUGH, progress: bool = False) -> list[Twins]:
@@ -80,7 +74,7 @@ def find_twins(small: Array, like_enough: float = LIKE_ENOUGH, progress: bool = 
     saved with another compression or brightness. The time grows with the square of their number.
 
     Args:
-        small: Array (N, 64, 64) from `thumbnails`.
+        small: Array (N, 64, 64), a `thumbnail` of each image.
         like_enough: Least correlation of two twins.
         progress: Whether to draw a bar.
 
@@ -235,3 +229,26 @@ def proposed_groups(pairs: Sequence[Pair], twins: Sequence[Twins]) -> list[str]:
     joined = join_groups(names, own, linked)
     first: dict[str, str] = {}  # the joined group bears the name of its first image's own one
     return [first.setdefault(joined[name], own[name]) for name in names]
+
+
+def write_proposal(
+    folder: str | os.PathLike[str], names: Sequence[str], groups: Sequence[str], tiles: Sequence[Tile]
+) -> None:
+    """Write what twins mean for the split: `groups.csv` to put beside the images, and `twins.jpg`.
+
+    Args:
+        folder: Is made if it is not there.
+        names: The images by their paths without suffix, as rows of groups.csv name them.
+        groups: The `proposed_groups`.
+        tiles: Two tiles for each pair of twins, to be looked at.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with (
+        written_whole(Path(folder) / "groups.csv") as scratch,
+        open(scratch, "w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerows([("stem", "group"), *zip(names, groups, strict=True)])
+    if tiles:
+        with written_whole(Path(folder) / "twins.jpg") as scratch:
+            scratch.write_bytes(encode_jpeg(slice_sheet(tiles, n_columns=4, side_px=192), quality=80))
