@@ -111,7 +111,8 @@ def _print_twins(report: Mapping[str, Any], folder: str | None) -> None:
         shown = [f"{one['first']} and {one['second']}: alike {one['likeness']:.2f}" for one in twins[:3]]
         more = [f"and {len(twins) - 3} more"] if len(twins) > 3 else []
         one, many = "pair of images in two groups shows", "pairs of images in two groups show"
-        _print_list(f"{one} the same picture", f"{many} the same picture", [*shown, *more])
+        found = counted(len(twins), f"{one} the same picture", f"{many} the same picture")
+        print(found + "".join(f"\n  {line}" for line in [*shown, *more]))
         if not folder:
             print("a split could tear them apart: `--twins OUT` writes a groups.csv that keeps them together")
     if folder:
