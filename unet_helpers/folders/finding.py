@@ -78,10 +78,10 @@ def find_pairs(
     n_found = len(scan.pairs)
     scan, told = with_contents(scan, audit)
     if not scan.pairs:
-        names = [path.name for path in scan.unreadable]
+        names, reason = [path.name for path in scan.unreadable], next(iter(scan.unreadable.values()))
         raise ValueError(
             f"{root} must hold image-mask pairs that can be read, got none of {n_found}: {some(names)} "
-            "cannot be opened. Copy the files again from where they are whole."
+            f"cannot be read. Of the first: {reason}"
         )
     for text in (*doubts(scan), *told):
         warnings.warn(text, stacklevel=2)
