@@ -447,6 +447,12 @@ NAMES = {
     "all in images": ("images/s{}.png", "images/s{}_mask.png", "_mask"),
     "all in labels": ("labels/s{}.png", "labels/s{}_mask.png", "_mask"),
     "a wrapping folder": ("kidney segmentation/s{}.png", "kidney segmentation/s{}_mask.png", "_mask"),
+    "ISIC": (
+        "ISIC_Input/I_{}.jpg",
+        "ISIC_GroundTruth/I_{}_segmentation.png",
+        "ISIC_GroundTruth/ beside ISIC_Input/",
+    ),
+    "brackets": ("benign ({}).png", "benign ({})_mask.png", "_mask"),
     "accents": ("données/ü{}.png", "données/ü{}_mask.png", "_mask"),
     "dollars": ("b_${}_$2.png", "b_${}_$2_mask.png", "_mask"),
     "long": ("x" * 240 + "{}.png", "masks/" + "x" * 240 + "{}.png", "masks/"),

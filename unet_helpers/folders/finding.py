@@ -79,14 +79,18 @@ def find_pairs(
     n_found = len(scan.pairs)
     scan, told = with_contents(scan, audit)
     if not scan.pairs:
-        names = [path.name for path in scan.unreadable]
-        raise ValueError(
-            f"{root} must hold image-mask pairs that can be read, got none of {n_found}: {some(names)} "
-            "cannot be opened. Copy the files again from where they are whole."
-        )
+        raise ValueError(_none_whole(root, n_found, scan))
     for text in (*doubts(scan), *told):
         warnings.warn(text, stacklevel=2)
     return scan.pairs
+
+
+def _none_whole(root: str | os.PathLike[str], n_found: int, scan: FolderScan) -> str:
+    names, reason = [path.name for path in scan.unreadable], next(iter(scan.unreadable.values()))
+    return (
+        f"{root} must hold image-mask pairs that can be read, got none of {n_found}: {some(names)} cannot be "
+        f"read. Of the first: {reason}"
+    )
 
 
 def given_rule(masks: str | MaskRule | None) -> MaskRule:

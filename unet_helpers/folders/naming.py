@@ -24,6 +24,7 @@ PARTS = {  # of a data set that is split already
     **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
+LAST = ("masks", "groundtruth")  # words that say so behind a name as well: "kidney_masks"
 BESIDE_ROLE = {*PARTS, "png", "jpg", "jpeg", "tif", "tiff", "bmp", "binary", "all", "class"}  # "train_masks"
 MARK = re.compile(
     r"(?<![^\W\d_])(masks?|segmentations?|segs?|labels?|gts?|ground[ _.-]?truth|annotations?|annots?)"
@@ -119,6 +120,8 @@ def _role(name: str) -> str:
     rest = [token for token in tokens if token not in BESIDE_ROLE and not token.isdecimal()]
     if rest in (["ground", "truth"], ["ground", "truths"]):
         return "mask"
+    if rest and (rest[-1] in LAST or rest[-2:] == ["ground", "truth"]):
+        return "mask"
     if len(rest) != 1:
         return ""
     return "mask" if rest[0] in MASK_FOLDERS else "image" if rest[0] in IMAGE_FOLDERS else ""
@@ -150,7 +153,7 @@ def candidates(stem: str) -> Iterator[Candidate]:
         before, after = stem[: match.start()], stem[match.end() :]
         left, right = before.rstrip(SEPARATORS), after.lstrip(SEPARATORS)
         strong = match[1].lower().startswith(STRONG)
-        gap = before[len(left) :]
+        gap = before[len(left) :].strip("()")
         if not right:
             yield from _either(left, gap + match[1].lower(), strong=True)
         elif not left:

@@ -93,20 +93,25 @@ def given_split(pairs: Sequence[Pair], root: str | os.PathLike[str]) -> Parts:
             f"{root} must hold all its images in folders called train, val and test to keep a given split, "
             f"got {sizes} images{others}. Without --given-split it is split by group."
         )
+    _warn_of_torn(parts)
+    return parts
+
+
+def _warn_of_torn(parts: Parts) -> None:
+    """Warn, two callers up, of groups that are in two parts."""
     of_group: dict[str, set[str]] = {}
     for name, part in parts.items():
         for pair in part:
             of_group.setdefault(pair.group, set()).add(name)
     torn = sorted(group for group, names in of_group.items() if len(names) > 1)
     if torn:
-        n_images = sum(pair.group in set(torn) for pair in pairs)
+        n_images = sum(pair.group in set(torn) for part in parts.values() for pair in part)
         warnings.warn(
             f"the given split tears {len(torn)} of {len(of_group)} groups apart, with {n_images} of "
-            f"{len(pairs)} images: {', '.join(torn[:3])}. Scores of its test part "
+            f"{sum(map(len, parts.values()))} images: {', '.join(torn[:3])}. Scores of its test part "
             "are too good; those of a split by group are not.",
-            stacklevel=2,
+            stacklevel=3,
         )
-    return parts
 
 
 def divide(pairs: Sequence[Pair], shares: Mapping[str, float], seed: str, strata: Strata) -> Parts:
