@@ -1,6 +1,6 @@
 """The tutorial's own starter: needs only Python, builds .venv on first use, then runs one command in it.
 
-python3 tutorial.py run      the five lessons in order, then the scores
+python3 tutorial.py run      the lessons in order, then the scores
 python3 tutorial.py test     unit tests, and every code cell of every lesson
                              (--colab: the unit tests alone, with the versions that Colab has)
 python3 tutorial.py lab      JupyterLab on notebooks/
@@ -8,6 +8,7 @@ python3 tutorial.py lint     ruff on the package, the tests and the lessons; myp
 python3 tutorial.py copies   the lessons for students (without solutions) and for instructors (with them)
 python3 tutorial.py grade    who of a class solved what, from progress files and executed notebooks
 python3 tutorial.py tidy     widgets, dead without a kernel, out of the outputs of the lessons
+python3 tutorial.py teaching minutes, plans and answers, from the lessons into TEACHING.md and README
 python3 tutorial.py address  the repository's address, from pyproject.toml into lessons and README
 """
 
@@ -313,6 +314,28 @@ def grade(folders: Sequence[str], csv_file: str | None = None) -> int:
     return 0 if students else 1
 
 
+def teaching(root: Path = ROOT, check: bool = False) -> int:
+    """Writes what README and TEACHING.md take from the lessons; with check, only tells what differs."""
+    from unet_helpers.classroom.teaching import read_lesson, refreshed
+
+    stale = []
+    try:
+        lessons = [read_lesson(book) for book in find_notebooks(root / "notebooks")]
+        for path in (root / "README.md", root / "TEACHING.md"):
+            text = path.read_text(encoding="utf-8")
+            wanted = refreshed(text, lessons)
+            if wanted != text:
+                stale.append(path.name)
+                if not check:
+                    path.write_text(wanted, encoding="utf-8", newline="\n")
+    except ValueError as error:
+        print(error)
+        return 1
+    verdict = "Differs" if check else "Rewritten"
+    print(f"{verdict}: {', '.join(stale)}" if stale else "All as in the lessons.")
+    return 1 if stale and check else 0
+
+
 def cancel_on_signal(task: asyncio.Task[None] | None) -> Any:
     """A hook that makes Ctrl-C cancel the task, so that the kernel is shut down in order."""
 
@@ -495,6 +518,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     grade_parser.add_argument("--csv", metavar="FILE", help="write the table for a spreadsheet, too")
     tidy_parser = commands.add_parser("tidy", help="take widgets out of the outputs of the lessons")
     tidy_parser.add_argument("names", nargs="*", metavar="NAME", help="only notebooks beginning so, e.g. 03")
+    teaching_parser = commands.add_parser("teaching", help="write the lessons' minutes into the texts")
+    teaching_parser.add_argument(
+        "--check", action="store_true", help="change nothing; exit 1 on a difference"
+    )
     address_parser = commands.add_parser("address", help="write the repository's address into the lessons")
     address_parser.add_argument("--check", action="store_true", help="change nothing; exit 1 on a difference")
     parsed = parser.parse_args(own[: own.index("--")] if "--" in own else own)
@@ -507,6 +534,8 @@ def main(arguments: Sequence[str]) -> int:
     args = parse(arguments)
     if args.command == "address":
         return address(check=args.check)
+    if args.command == "teaching":
+        return teaching(check=args.check)
     if args.command == "tidy":
         return tidy_lessons(names=args.names)
     if args.command == "grade":

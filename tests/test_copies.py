@@ -100,6 +100,20 @@ def test_the_command_writes_every_lesson_twice(tmp_path: Path, capsys: pytest.Ca
             assert len(dots) == (len(checks) if name == "student" else 0), (name, path.name)
 
 
+def test_lessons_may_skip_a_number(tmp_path: Path) -> None:
+    notebooks = tmp_path / "notebooks"
+    notebooks.mkdir()
+    for name in ("07_late.ipynb", "01_a.ipynb"):
+        (notebooks / name).write_text(json.dumps(book()), "utf-8")
+    (notebooks / "glossary.md").write_text("words")
+    assert [one.name for one in tutorial.find_notebooks(notebooks)] == ["01_a.ipynb", "07_late.ipynb"]
+    assert [one.name for one in tutorial.find_notebooks(notebooks, ["07"])] == ["07_late.ipynb"]
+    assert tutorial.copies(tmp_path / "out", tmp_path) == 0
+    for name in ("student", "instructor"):
+        made = sorted(path.name for path in (tmp_path / "out" / name).iterdir())
+        assert made == ["01_a.ipynb", "07_late.ipynb", "glossary.md"]
+
+
 def test_a_solved_source_stops_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "01_a.ipynb").write_text(json.dumps(book("double = 1")))

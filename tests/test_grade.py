@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,19 @@ def test_both_kinds_of_file_are_read_and_added_up(hand_ins: Path) -> None:
     assert cem.solved == {}
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["gül_Copy_of_01_dataset.ipynb", "Copy of 01_dataset gül.ipynb", "Kopie_von_gül-01_dataset (2).ipynb"],
+)
+def test_the_name_that_a_copy_gets_is_nobodys(tmp_path: Path, name: str) -> None:
+    """Colab's "Save a copy in Drive", downloaded."""
+    right = ("lesson01.window.check(window)", "✅ Correct.")
+    (tmp_path / name).write_text(notebook(right))
+    (tmp_path / "gül_progress.json").write_text('{"lesson01.split": {"solved": true}}')
+    (student,), _ = collect([tmp_path])
+    assert student.name == "gül" and len(student.solved) == 2
+
+
 def test_a_folder_a_student_is_named_after_the_folder(tmp_path: Path) -> None:
     for name in ("dora", "eve"):
         (tmp_path / name).mkdir()
@@ -98,12 +112,23 @@ def test_the_csv_tells_tried_from_never_tried(hand_ins: Path, tmp_path: Path) ->
 
 
 def test_the_exercises_are_those_of_the_package() -> None:
-    from unet_helpers.exercises import lesson04, lesson05
-
     names = exercise_names()
-    for module in (lesson04, lesson05):
-        ours = [f"{module.__name__.rpartition('.')[2]}.{name}" for name in module.__all__]
-        assert [name for name in names if name.startswith(ours[0][:8])] == ours
+    lessons = sorted({name.partition(".")[0] for name in names})
+    assert len(lessons) >= 5
+    for lesson in lessons:
+        module = importlib.import_module(f"unet_helpers.exercises.{lesson}")
+        ours = [f"{lesson}.{name}" for name in module.__all__]
+        assert [name for name in names if name.startswith(lesson)] == ours
+
+
+def test_a_lesson_may_be_missing_between_two(tmp_path: Path) -> None:
+    for number, name in ((1, "window"), (7, "which_room")):
+        (tmp_path / f"lesson0{number}.py").write_text(f"__all__ = ['{name}']")
+    names = exercise_names(tmp_path)
+    assert names == ["lesson01.window", "lesson07.which_room"]
+    (tmp_path / "progress.json").write_text('{"lesson07.which_room": {"solved": true, "misses": 1}}')
+    lines = [line.split() for line in table(collect([tmp_path])[0], names).splitlines()]
+    assert lines[0][1:4] == ["lesson01", "lesson07", "solved"] and lines[1][1:4] == ["0/1", "1/1", "1/2"]
 
 
 def test_the_command_prints_and_writes(

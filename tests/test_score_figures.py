@@ -70,6 +70,25 @@ def test_two_froc_curves_differ_in_more_than_colour(ax):
     drawn(ax)
 
 
+def test_the_axes_of_a_froc_end_where_its_points_end(ax):
+    plot_froc(
+        {"threshold": [0.9, 0.5], "sensitivity": [0.79, 0.96], "false_positives_per_image": [0.1, 0.5]}, ax
+    )
+    assert ax.get_xlim() == pytest.approx((0, 0.55)) and ax.get_ylim() == pytest.approx((0.7, 1.02))
+    far = {"threshold": [0.1], "sensitivity": [0.2], "false_positives_per_image": [30.0]}
+    plot_froc(far, ax)  # a second curve, beyond what anybody would read: the axis does not follow it
+    assert ax.get_xlim()[1] == pytest.approx(0.55) and len(ax.lines) == 2
+    plot_froc(FROC, ax, max_false_positives=1)
+    assert ax.get_xlim() == (0, 1)
+    drawn(ax)
+
+
+def test_a_froc_of_no_section_is_drawn_empty(ax):
+    plot_froc({"threshold": [0.5], "sensitivity": [math.nan], "false_positives_per_image": [0.5]}, ax)
+    assert ax.get_ylim() == (0, 1.02)
+    drawn(ax)
+
+
 def test_a_threshold_that_the_curve_does_not_hold_is_not_marked(ax):
     plot_froc(FROC, ax, threshold=0.4)
     assert len(ax.lines) == 1 and ax.get_legend() is None
@@ -110,7 +129,7 @@ def test_bland_altman_draws_errors_bias_and_limits_by_size(ax):
     off = 1.96 * math.sqrt(0.5)  # only the middle size has two sections: limits from 5 to 10 px
     assert [list(line.get_xdata()) for line in limits] == [[5, 10], [5, 10]]
     assert [line.get_ydata()[0] for line in limits] == pytest.approx([0.5 - off, 0.5 + off])
-    assert labels(ax) == ["bias +0.25 px", "95 % limits by size"]
+    assert labels(ax) == ["mean error +0.25 px", "95 % limits by size"]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("true diameter, px", "predicted - true, px")
     drawn(ax)
 
@@ -123,11 +142,13 @@ def test_outliers_do_not_squeeze_the_bulk(ax):
     assert sorted(result["outliers"]) == [3, 9, 20]
     plot_bland_altman(result, "mm", ax)
     low, high = ax.get_ylim()
-    assert len(ax.lines[0].get_xdata()) == 62 and low < -1.5 and high > 1.5
+    assert len(ax.lines[0].get_xdata()) == 62 and low < -1.2 and high > 1.2
+    assert "95 % limits by size without outliers" in labels(ax)
+    limits = [line.get_ydata()[0] for line in ax.lines if line.get_gid() == "limit"]
+    assert np.abs(limits).max() < 1.5  # those of the others: no outlier widens them
     assert high - low < 10  # the bulk lies within 3 mm; the errors span 80
     marks = {line.get_xdata()[0]: line for line in ax.lines if line.get_marker() in ("^", "v", "x")}
-    assert [marks[true[k]].get_marker() for k in (3, 9, 20)] == ["^", "v", "x"]  # two at the edge, one inside
-    assert marks[true[20]].get_ydata()[0] == pytest.approx(3.4)
+    assert [marks[true[k]].get_marker() for k in (3, 9, 20)] == ["^", "v", "^"]  # at the edges
     assert all(low < line.get_ydata()[0] < high for line in marks.values())
     assert {text.get_text() for text in ax.texts} == {"+38.0", "-41.0", "+3.4"}
     drawn(ax)
@@ -145,6 +166,17 @@ def test_size_bins_say_how_many_and_draw_no_interval_of_no_width(ax):
     assert (low[1], high[1]) == pytest.approx((0.0, 0.6))
     assert ax.get_ylabel() == "share of the sections found" and "equal area" in ax.get_xlabel()
     drawn(ax)
+
+
+def test_size_bins_without_lines(ax):
+    plot_size_bins(BINS, ax, lines=False)
+    assert len(ax.containers) == 2 and ax.get_title() == "sections found by size"
+
+
+def test_outliers_are_named_by_their_image(ax):
+    result = {**AGREEMENT, "usual": [-0.5, 1.5], "outliers": [{"image": 1, "true": 4.0, "predicted": 3.0}]}
+    plot_bland_altman(result, "mm", ax, names=["ana", "ben"])
+    assert "A: ben, -1.0" in labels(ax) and "A" in [text.get_text() for text in ax.texts]
 
 
 def test_size_bins_of_stones_say_so(ax):

@@ -25,13 +25,7 @@ import tutorial
 
 ROOT = tutorial.ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-LESSONS = [
-    "01_dataset.ipynb",
-    "02_preprocessing.ipynb",
-    "03_unet_architecture.ipynb",
-    "04_training.ipynb",
-    "05_evaluation.ipynb",
-]
+LESSONS = [book.name for book in tutorial.find_notebooks(ROOT / "notebooks")]
 PYPI_OF_CONDA = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
 NOT_IN_CONDA = {"codespell", "monai", "playwright", "py-rattler", "scikit-learn", "unet-kidney-stones"}
 PYPI_OF_IMPORT = {"PIL": "pillow", "IPython": "ipywidgets"}  # ipywidgets brings IPython

@@ -5,8 +5,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from tiny_data import write_tiny
 
-from unet_helpers.engine.snapshots import N_MOMENTS, Snapshots
+from unet_helpers.checkpoint import load_state
+from unet_helpers.data import find_pairs, split_by_group, stone_strata
+from unet_helpers.engine.snapshots import EARLY, N_MOMENTS, Snapshots
+from unet_helpers.training import TrainConfig, fit
 
 
 def make(n: int = 6, side: int = 100) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -78,3 +82,35 @@ def test_the_strip_shows_image_moments_and_truth(tmp_path: Path):
     tiles = sheet[20 + 132 : 20 + 132 + 128]  # the second row
     assert (tiles[:, :128] == 20).all() and (tiles[:, 132:260] == 255).all()
     assert (tiles[:, 264:] == 255).sum() == 4 * 12 and [p.name for p in tmp_path.iterdir()] == ["strip.png"]
+
+
+def test_the_first_steps_are_looked_at_and_stay():
+    class Half(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+            self.n_seen = 0
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            self.n_seen += len(images)
+            return 0 * images + self.weight
+
+    snapshots, model = Snapshots(*make()), Half().train()
+    for step in range(4001):
+        snapshots.look(model, step)
+        if step and step % 228 == 0:  # a validation
+            snapshots.take(step, 0, [np.zeros((100, 100))] * 6)
+    kept = [moment["step"] for moment in snapshots.moments]
+    assert kept[:5] == list(EARLY) and len(kept) == N_MOMENTS and kept[-1] == 3876
+    assert model.n_seen == 4 * len(EARLY) and model.training  # only what is watched is predicted
+    assert (snapshots.moments[0]["crops"] == 128).all()
+
+
+def test_a_training_keeps_what_its_network_said_at_the_start(tmp_path: Path):
+    pairs = find_pairs(write_tiny(tmp_path / "scans", n_exams=10))
+    split = split_by_group(pairs, strata=stone_strata(pairs))
+    config = TrainConfig(n_steps=26, steps_per_epoch=13, batch_size=2, patch_size=32)
+    fit(split["train"], split["val"], tmp_path / "run", config, device=torch.device("cpu"), progress=False)
+    moments = load_state(tmp_path / "run" / "last.pt")["snapshots"]
+    assert [moment["step"] for moment in moments] == [0, 13, 25, 26]
+    assert int(moments[0]["crops"].max()) < 30  # it begins with "almost surely no stone"

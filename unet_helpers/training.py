@@ -333,6 +333,8 @@ def _steps(
             save_now = epoch_ends or stop or time.perf_counter() - saved_at > SAVE_EVERY_SECONDS
             if save_now or bar.is_due() or not run.reads_late:
                 stopping.read_losses(run)  # before anything is saved: weights gone wrong never reach a file
+            if run.snapshots:
+                run.snapshots.look(run.model, run.step)
             if epoch_ends:
                 with bar.pause():
                     epochs.end_epoch(run, run_dir, on_epoch)

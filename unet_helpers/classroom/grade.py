@@ -22,7 +22,8 @@ CHECK = re.compile(r"^(lesson\d\d\.\w+)\.check\(", re.MULTILINE)
 REVEAL = re.compile(r"^reveal\(\s*[\"'](lesson\d\d\.\w+)[\"']", re.MULTILINE)
 EXERCISES = Path(__file__).resolve().parents[1] / "exercises"
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-COPIED = re.compile(r"-Copy\d+|\(\d+\)")  # what Jupyter and browsers add to the name of a second file
+# what Jupyter, browsers and Colab's "Save a copy in Drive" add to the name of a second file
+COPIED = re.compile(r"-Copy\d+|\(\d+\)|(?:Copy[ _]of|Kopie[ _]von|Copie[ _]de|Copia[ _]de)[ _]")
 
 
 @dataclass

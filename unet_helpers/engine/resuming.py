@@ -202,6 +202,8 @@ def begin(run: Run, run_dir: Path) -> None:
     if run.rank:
         return
     remove_scratch(run_dir)
+    if run.snapshots and run.step == 0:
+        run.snapshots.look(run.model, run.step)
     if run.history:
         write_json(run_dir / "history.json", run.history)
         return

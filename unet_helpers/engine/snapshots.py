@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -9,13 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from torch import nn
 
 from unet_helpers.engine.files import written_whole
+from unet_helpers.inference import predict_all
 
 __all__ = ["Snapshots"]
 
 SIDE, ZOOM, GAP, HEADER = 64, 2, 4, 20  # pixels of a window, its enlargement, the gap and the line of titles
-N_IMAGES, N_MOMENTS = 4, 7
+N_IMAGES, N_MOMENTS = 4, 8
+EARLY = (0, 25, 50, 100, 200)  # steps looked at besides the validations, and always kept: most happens here
 
 
 class Snapshots:
@@ -37,6 +41,7 @@ class Snapshots:
         with_stone = [i for i, mask in enumerate(masks) if mask.any()]
         places = np.linspace(0, len(with_stone) - 1, min(N_IMAGES, len(with_stone))).astype(int)
         self.watched = [with_stone[place] for place in places]
+        self.whole = [images[i] for i in self.watched]
         self.corners = [_corner(masks[i]) for i in self.watched]
         self.images = [self._crop(k, images[i]) for k, i in enumerate(self.watched)]
         self.masks = [self._crop(k, np.uint8(255) * masks[i]) for k, i in enumerate(self.watched)]
@@ -47,6 +52,12 @@ class Snapshots:
         row, column = self.corners[k]
         crop = values[row : row + SIDE, column : column + SIDE]
         return np.pad(crop, [(0, SIDE - side) for side in crop.shape])
+
+    def look(self, model: nn.Module, step: int) -> None:
+        """Keep one of the early moments: the network predicts the watched images alone, then trains on."""
+        if step in EARLY:
+            for i, probability in zip(self.watched, predict_all(model, self.whole), strict=True):
+                self.take(step, i, [probability])
 
     def take(self, step: int, first: int, probabilities: Sequence[np.ndarray]) -> None:
         """Keep the windows of one moment.
@@ -65,9 +76,12 @@ class Snapshots:
                 self.moments[-1]["crops"][k] = torch.from_numpy(self._crop(k, grey))
         while len(self.moments) > N_MOMENTS:
             steps = [moment["step"] for moment in self.moments]
-            # early moments change most: drop the one whose neighbours lie closest together, as a ratio
-            ratios = [after / before for before, after in zip(steps, steps[2:], strict=False)]
-            del self.moments[1 + int(np.argmin(ratios))]
+            # early moments change most: of the others drop the one whose neighbours lie closest, as a ratio
+            gaps = [
+                math.inf if step in EARLY else after / max(1, before)
+                for before, step, after in zip(steps, steps[1:], steps[2:], strict=False)
+            ]
+            del self.moments[1 + int(np.argmin(gaps))]
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Draw rows of image, moments and truth into a grey PNG; the old file stays if writing fails."""

@@ -53,6 +53,13 @@ def is_number(
                 return sentence
         if _is_rounded(value, expected, fewest=1):
             return "this is rounded too early: keep more digits until the end."
+        if not unit and value > 1 and 0 < expected < 1:  # a share that was given in per cent
+            verdict = judge(value / 100)
+            return (
+                "the number is right in per cent. A share from 0 to 1 was asked for."
+                if verdict is None
+                else verdict
+            )
         return "that is not the number. Write down each step with its unit, and compute again."
 
     return judge

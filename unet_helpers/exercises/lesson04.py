@@ -1,90 +1,142 @@
-"""Exercises of lesson 4: the Dice loss, the laziest answer, the order of a step, a bug to recognise."""
+"""Exercises of lesson 4: the Dice loss, one training step, a validation."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from unet_helpers.exercises import Exercise
-from unet_helpers.exercises.calling import kind_of
-from unet_helpers.exercises.judges import is_choice, is_number
+import torch
+from torch import Tensor
 
-__all__ = ["best_constant_logit", "dice_loss_by_hand", "step_order", "which_exhibit"]
+from unet_helpers.exercises import Exercise, loop
+from unet_helpers.exercises.judges import is_function
+from unet_helpers.exercises.judging_steps import judge_step
+from unet_helpers.exercises.judging_validation import judge_validation
 
-STEP_NAMES = ("forward", "loss", "zero_grad", "backward", "step")
+__all__ = ["my_train_step", "my_validate", "soft_dice_loss"]
 
-dice_loss_by_hand = Exercise(
-    judge=is_number(
-        0.25,
-        slips={
-            0.75: "this is the Dice coefficient; the loss is one minus it.",
-            0.4: "this is one minus the IoU; Dice counts the overlap twice, above and below the line.",
-            0.6: "this is the IoU; the question asks for the Dice loss.",
-            0.625: "Dice has a factor 2 above the line: the overlap belongs to both masks.",
-        },
+# ------------------------------------------------------------------------------------------ Dice loss
+_TARGET = torch.tensor([[0.0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]])
+_LOGITS = torch.tensor([[-4.0, -4, -4, -4], [-4, 3, 1, -1], [-4, -2, -1, -4], [-4, -4, -4, -4]])
+_HALF = torch.full((2, 3), 0.5)
+_HIDDEN = torch.arange(12.0).reshape(3, 4) / 20
+
+
+def _soft_dice_loss(p: Tensor, target: Tensor) -> Tensor:
+    return 1 - 2 * (p * target).sum() / (p.sum() + target.sum())
+
+
+def _case(p: Tensor, target: Tensor) -> tuple[tuple[Tensor, Tensor], float]:
+    return (p, target), float(_soft_dice_loss(p, target))
+
+
+_DICE_SLIPS: list[tuple[Callable[[Tensor, Tensor], Any], str]] = [
+    (
+        lambda p, t: 2 * (p * t).sum() / (p.sum() + t.sum()),
+        "this is Dice itself, 1 for a perfect answer. The loss is what is missing to 1.",
     ),
-    hint_text="Dice = 2 * overlap / (pixels of the prediction + pixels of the truth). And the loss?",
-    solution_text="answer = 1 - 2 * 3 / (4 + 4)  # overlap 3, prediction 4, truth 4: Dice 0.75\n",
-    because="Twice the overlap, 6, over both areas, 8, is a Dice of 0.75; the loss is what is missing to 1.",
-    name="lesson04.dice_loss_by_hand",
-)
-
-best_constant_logit = Exercise(
-    judge=is_number(
-        -6.907,
-        tolerance=0.01,
-        slips={
-            0.001: "this is the best probability; the question asks for its logit.",
-            6.907: "the sign: this logit means 99.9 % stone.",
-            -3.0: (0.01, "this is the logarithm to the base 10; the sigmoid is made with the natural one."),
-        },
+    (
+        lambda p, t: 1 - (p * t).sum() / (p.sum() + t.sum()),
+        "twice the overlap belongs above the line: without the 2, a perfect answer would cost one half.",
     ),
-    hint_text="BCE is smallest when the probability equals the share of stone pixels. "
-    "The logit of a probability p is log(p / (1 - p)).",
-    solution_text="import math\n\nanswer = math.log(0.001 / 0.999)  # -6.9: the sigmoid of it is 0.001\n",
-    because="Its sigmoid is 0.001, the share of stone: no other constant answer has a smaller BCE.",
-    name="lesson04.best_constant_logit",
-)
-
-
-def _judge_order(answer: Any) -> str | None:
-    if isinstance(answer, set | frozenset):
-        return "a set has no order: write the names into a list, in square brackets."
-    if not isinstance(answer, list | tuple):
-        return f"a list of the five names was expected, got {kind_of(answer)}."
-    if sorted(map(str, answer)) != sorted(STEP_NAMES):
-        return f"a list with each of these five names once was expected: {', '.join(STEP_NAMES)}."
-    place = {name: position for position, name in enumerate(answer)}
-    if place["loss"] < place["forward"]:
-        return "the loss compares the network's answer with the mask, so the answer must come first."
-    if place["backward"] < place["loss"]:
-        return "backward starts at the loss, which does not exist yet."
-    if place["step"] < place["backward"]:
-        return "the step follows the gradients, and backward has not computed them yet."
-    if place["backward"] < place["zero_grad"] < place["step"]:
-        return "zero_grad erases the new gradients before the step can follow them: no weight would move."
-    return None
-
-
-step_order = Exercise(
-    judge=_judge_order,
-    hint_text="Who needs whose result? The loss needs the logits, backward needs the loss, the step needs "
-    "fresh gradients. zero_grad must not stand between the last two.",
-    solution_text='answer = ["forward", "loss", "zero_grad", "backward", "step"]  # or zero_grad first\n',
-    because="Each line finds what it needs: the loss an answer, backward a loss, the step fresh gradients.",
-    name="lesson04.step_order",
-)
-
-which_exhibit = Exercise(
-    judge=is_choice(
-        1,
-        slips={
-            2: "with masks of 255 the loss would fall below 0, and these masks hold 0 and 1.",
-            3: "eval is called; and forgetting it changes predictions, not a floor under the loss.",
-            4: "a metric on logits leaves 0 to 1, and theirs stays inside; nor does a metric touch the loss.",
-        },
+    (
+        lambda p, t: 1 - (p * t).sum() / (p.sum() + t.sum() - (p * t).sum()),
+        "this is the loss of another score, which divides by the area of both together, counted once.",
     ),
-    hint_text="Which bug puts a floor under the loss that no network can break through?",
-    solution_text="answer = 1  # two sigmoids: background costs log(2) = 0.69. Probe: (logits < 0).any()\n",
-    because="After two sigmoids the background still costs log(2) = 0.69, and nothing can bring it lower.",
-    name="lesson04.which_exhibit",
+    (
+        lambda p, t: 1 - 2 * (p * t).sum() / (p * p).sum().add((t * t).sum()),
+        "you square the values below the line. Some papers do; here the plain sums are asked for.",
+    ),
+    (
+        lambda p, t: 1 - 2 * (p * t).mean() / (p.sum() + t.sum()),
+        "above the line stands a mean, below it sums: take sums in both places.",
+    ),
+    (
+        lambda p, t: 1 - 2 * ((p > 0.5) * t).sum() / ((p > 0.5).sum() + t.sum()),
+        "you cut the probabilities at one half first. Then a small change of a logit changes nothing: work "
+        "with `p` as it is.",
+    ),
+    (
+        lambda p, t: 1 - 2 * (p.sigmoid() * t).sum() / (p.sigmoid().sum() + t.sum()),
+        "`p` holds probabilities already; you send them through a sigmoid once more.",
+    ),
+    (
+        lambda p, t: 1 - 2 * p.sum() / (p.sum() + t.sum()),
+        "the overlap is `p` *inside the stone*: `p * target`.",
+    ),
+    (
+        lambda p, t: 1 - 2 * (p * t).sum() / p.sum() + t.sum(),
+        "the sum below the line needs brackets: as it stands, only `p.sum()` divides.",
+    ),
+    (
+        lambda p, t: -2 * (p * t).sum() / (p.sum() + t.sum()),
+        "the one is missing: the loss is *one* minus Dice.",
+    ),
+    (lambda p, t: (p - t).abs().mean(), "this is the mean distance to the mask, and has no overlap in it."),
+]
+
+soft_dice_loss = Exercise(
+    judge=is_function(
+        cases=[_case(_LOGITS.sigmoid(), _TARGET), _case(_HALF, torch.ones(2, 3))],
+        hidden=[_case(_HIDDEN, (_HIDDEN > 0.3).float()), _case(_HIDDEN.T, (_HIDDEN.T < 0.2).float())],
+        tolerance=2e-5,
+        slips=_DICE_SLIPS,
+    ),
+    hint_text="`p * target` is `p` inside the stone and 0 outside. `.sum()` adds up all pixels of a tensor.",
+    solution_text="def soft_dice_loss(p, target):\n"
+    "    overlap = (p * target).sum()\n"
+    "    return 1 - 2 * overlap / (p.sum() + target.sum())\n",
+    because="`uh.dice_loss` takes logits, and adds 0.00001 above and below, so that 0 is never divided by 0.",
+    name="lesson04.soft_dice_loss",
 )
+
+# ------------------------------------------------------------------------------------------- the loop
+my_train_step = Exercise(
+    judge=judge_step,
+    hint_text="Seven names do it: `.to(device)`, `normalise`, `optimiser.zero_grad()`, `model(images)`, "
+    "`bce_dice_loss`, `scaler.scale(loss).backward()`, `clip_grad_norm_`. The scaler then has three "
+    "calls left: `unscale_(optimiser)` before the clipping, `step(optimiser)` and `update()` after it.",
+    solution_text='''def my_train_step(model, images, masks, optimiser, scaler, schedule, device):
+    """uint8 and bool (B, 1, P, P) -> the loss; every weight has moved once."""
+    images, masks = normalise(images.to(device)), masks.to(device)
+    optimiser.zero_grad()
+    with fast_precision(device):
+        logits = model(images)
+    loss = uh.bce_dice_loss(logits, masks)
+    scaler.scale(loss).backward()
+    scaler.unscale_(optimiser)
+    clip_grad_norm_(model.parameters(), 5.0)
+    scaler.step(optimiser)
+    scaler.update()
+    schedule.step()
+    return loss.detach()
+''',
+    because="Twelve lines, and with them every network of this course, and most others, are trained.",
+    name="lesson04.my_train_step",
+)
+
+my_validate = Exercise(
+    judge=judge_validation,
+    hint_text="`model.eval()` and `model.train()` switch the mode; `torch.no_grad()` goes behind `with`. The "
+    "network wants (1, 1, H, W) on the device. Its answer comes back by `.cpu().numpy()`.",
+    solution_text='''def my_validate(model, images, masks, device):
+    """Mean Dice of the slices (H, W) with a stone, at probability one half."""
+    scores = []
+    model.eval()
+    with torch.no_grad():
+        for image, mask in zip(images, masks, strict=True):
+            if mask.any():
+                logits = model(to_tensor(image)[None].to(device))
+                found = (logits[0, 0] > 0).cpu().numpy()
+                scores.append(uh.dice(found, mask))
+    model.train()
+    return np.mean(scores)
+''',
+    because="Whole slices, no gradients, evaluation mode, and back again. A validation must change nothing.",
+    name="lesson04.my_validate",
+)
+
+
+def chosen(own_step: Any, own_validate: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The student's training step and validation where they are right, else the package's; says which."""
+    return loop.chosen(my_train_step, own_step, my_validate, own_validate)

@@ -1,27 +1,203 @@
-"""Exercises of lesson 5: Dice from IoU, the score to report, counting sections, pooling over them."""
+"""Exercises of lesson 5: Dice with empty masks, cheating a metric, the score to report, an interval."""
 
 from __future__ import annotations
 
-from unet_helpers.exercises import Exercise
-from unet_helpers.exercises.judges import is_number
+from collections.abc import Mapping
+from typing import Any
 
-__all__ = ["count_stones", "dice_from_iou", "honest_score", "pooled_sensitivity"]
+import numpy as np
+from numpy.typing import NDArray
 
-dice_from_iou = Exercise(
-    judge=is_number(
-        0.75,
-        slips={
-            0.4286: "you went the other way: this is the IoU of an image with Dice 0.60.",
-            0.6: "this is the IoU; Dice is larger, unless both are 0 or 1.",
-            1.2: "you forgot to divide by 1 + IoU; no Dice can exceed 1.",
-        },
+from unet_helpers.exercises import Exercise, NotAttempted
+from unet_helpers.exercises.calling import Outcome, called, kind_of, number_of
+from unet_helpers.exercises.judges import is_function, is_number
+from unet_helpers.metrics import label_stones, match_stones
+from unet_helpers.scores.intervals import bootstrap_intervals
+
+__all__ = ["cheat", "honest_score", "interval", "my_dice"]
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Dices = Mapping[str, NDArray[np.float64]]  # Dice of the slices of each patient
+
+
+def _mask(*rows: str) -> Mask:
+    """A mask drawn with characters: # is stone."""
+    return np.array([[character == "#" for character in row] for row in rows])
+
+
+# ------------------------------------------------------------------------------------- 1: Dice, and NaN
+TARGET, SHIFTED, NOTHING = (
+    _mask("......", ".###..", ".###..", ".###.."),
+    _mask("......", "..###.", "..###.", "..###."),
+    _mask("......", "......", "......", "......"),
+)
+LARGER = _mask("######", "######", "######", "######")
+NAN = float("nan")
+
+
+def _counts(prediction: Mask, target: Mask) -> tuple[int, int, int]:
+    regions = prediction & target, prediction & ~target, ~prediction & target
+    tp, fp, fn = (int(region.sum()) for region in regions)
+    return tp, fp, fn
+
+
+def _dice_or(empty: float, prediction: Mask, target: Mask) -> float:
+    tp, fp, fn = _counts(prediction, target)
+    return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else empty
+
+
+def _with_epsilon(prediction: Mask, target: Mask) -> float:
+    tp, fp, fn = _counts(prediction, target)
+    return (2 * tp + 1) / (2 * tp + fp + fn + 1)
+
+
+def _iou(prediction: Mask, target: Mask) -> float:
+    tp, fp, fn = _counts(prediction, target)
+    return tp / (tp + fp + fn) if tp + fp + fn else NAN
+
+
+def _without_twos(prediction: Mask, target: Mask) -> float:
+    tp, fp, fn = _counts(prediction, target)
+    return tp / (2 * tp + fp + fn) if tp + fp + fn else NAN
+
+
+def _accuracy(prediction: Mask, target: Mask) -> float:
+    return float((prediction == target).mean())
+
+
+my_dice = Exercise(
+    judge=is_function(
+        cases=[
+            ((SHIFTED, TARGET), 2 / 3),
+            ((NOTHING, TARGET), 0.0),
+            ((TARGET, NOTHING), 0.0),
+            ((NOTHING, NOTHING), NAN),
+        ],
+        hidden=[
+            ((TARGET, TARGET), 1.0),
+            ((LARGER, TARGET), 18 / 33),
+            ((_mask("#"), _mask("#")), 1.0),
+            ((_mask("."), _mask(".")), NAN),
+            ((_mask("##..", "...."), _mask("...#", "...#")), 0.0),
+        ],
+        slips=[
+            (
+                lambda p, t: _dice_or(1.0, p, t),
+                "with nothing there and nothing predicted you return 1. That rewards who predicts nothing.",
+            ),
+            (
+                lambda p, t: _dice_or(0.0, p, t),
+                "with nothing there and nothing predicted you return 0, as if a stone had been missed.",
+            ),
+            (_with_epsilon, "you added 1 above and below the line: a missed pixel then scores 0.5."),
+            (_iou, "this is the IoU. In Dice the shared pixels count twice, above and below the line."),
+            (_without_twos, "above the line the shared pixels count twice as well."),
+            (_accuracy, "this is accuracy: the black pixels must not count."),
+        ],
     ),
-    hint_text="The formula stands above the exercise. Check: IoU 1 must give Dice 1.",
-    solution_text="answer = 2 * 0.60 / (1 + 0.60)  # 0.75\n",
-    because="Dice counts the overlap twice, above and below the line, so it is the kinder of the two.",
-    name="lesson05.dice_from_iou",
+    hint_text="fp: predicted and not true, `prediction & ~target`. Ask whether all three counts are 0 first.",
+    solution_text=(
+        "def my_dice(prediction, target):\n"
+        "    tp = np.sum(prediction & target)\n"
+        "    fp = np.sum(prediction & ~target)\n"
+        "    fn = np.sum(~prediction & target)\n"
+        '    return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else float("nan")\n'
+    ),
+    because="An image with nothing to overlap says nothing about overlap; it is counted elsewhere.",
+    name="lesson05.my_dice",
 )
 
+
+# ------------------------------------------------------------------------------------- 2: cheat a metric
+def _scan(*stones: tuple[int, int, int, int], shape: tuple[int, int] = (32, 40)) -> tuple[Image, Mask]:
+    """A noisy grey slice with stones, given by row, column, side in pixels and grey."""
+    image = np.random.default_rng(len(stones)).integers(90, 120, shape).astype(np.uint8)
+    mask = np.zeros(shape, bool)
+    for row, column, side, grey in stones:
+        image[row : row + side, column : column + side] = grey
+        mask[row : row + side, column : column + side] = True
+    image[:, 2:5] = 255  # a bone
+    return image, mask
+
+
+SCANS = (
+    _scan((10, 20, 4, 230)),
+    _scan((0, 39, 1, 130), (31, 12, 1, 200), (15, 30, 6, 140)),  # single pixels, in corners, hardly brighter
+    _scan((7, 8, 2, 180), (20, 33, 3, 250), shape=(30, 50)),
+    _scan((0, 6, 26, 240)),  # a stone that fills half the picture
+)
+
+
+def _judge_cheat(answer: Any) -> str | None:
+    if not callable(answer):
+        return f"a function was expected, got {kind_of(answer)}. Give its name alone, without brackets."
+    outcomes = [called(answer, (image,)) for image, _ in SCANS]
+    if any(one.dots for one in outcomes):
+        raise NotAttempted
+    for (image, _), outcome in zip(SCANS, outcomes, strict=True):
+        if problem := _problem(outcome, image):
+            return problem
+    for rule in (_untouched, _idle, _honest):
+        for (_, target), outcome in zip(SCANS, outcomes, strict=True):
+            if verdict := rule(np.asarray(outcome.result), target):
+                return verdict
+    return next((one.changed for one in outcomes if one.changed), None)
+
+
+def _problem(outcome: Outcome, image: Image) -> str:
+    """What is wrong with the form of a prediction; empty if nothing is."""
+    result = outcome.result
+    if outcome.problem:
+        return outcome.problem
+    if result is None:
+        return "your function returns None. Is `return` there?"
+    if getattr(result, "shape", None) != image.shape:
+        return f"a mask of the picture's shape {image.shape} was expected, got {_form(result)}."
+    if str(result.dtype).removeprefix("torch.") != "bool":
+        return f"a mask holds True and False (dtype bool), and yours holds {result.dtype}."
+    return ""
+
+
+def _form(result: Any) -> str:
+    shape = getattr(result, "shape", None)
+    return kind_of(result) if shape is None else f"the shape {tuple(shape)}"
+
+
+def _untouched(prediction: Mask, target: Mask) -> str:
+    match = match_stones(prediction, target)
+    n_missed = match.n_sections - match.n_touched
+    if not n_missed:
+        return ""
+    return (
+        f"on one of the pictures, {n_missed} of {match.n_sections} stones {'is' if n_missed == 1 else 'are'} "
+        "not touched. A stone may lie anywhere, be one pixel wide and hardly brighter than its surroundings."
+    )
+
+
+def _idle(prediction: Mask, target: Mask) -> str:
+    labels, n_regions = label_stones(prediction)
+    idle = n_regions - len(np.unique(labels[prediction & target]))
+    if not idle:
+        return ""
+    return f"every stone is touched, but {idle} of your regions touch none: those are false alarms."
+
+
+def _honest(prediction: Mask, target: Mask) -> str:
+    if not match_stones(prediction, target).n_found or target.mean() > 0.1:
+        return ""  # a giant is found by whoever marks everything
+    return "this finds a stone by honest means. Useless, please: it may say nothing about the place."
+
+
+cheat = Exercise(
+    judge=_judge_cheat,
+    hint_text="One region that touches everything is enough. Which mask touches every stone, wherever it is?",
+    solution_text="def cheat(image):\n    return np.ones(image.shape, bool)  # everything is stone\n",
+    because="It touches every stone, no region of it touches none, and it knows nothing at all.",
+    name="lesson05.cheat",
+)
+
+# ------------------------------------------------------------------------------------ 3: the honest score
 honest_score = Exercise(
     judge=is_number(
         0.80,
@@ -38,35 +214,79 @@ honest_score = Exercise(
     name="lesson05.honest_score",
 )
 
-count_stones = Exercise(
-    judge=is_number(
-        4,
-        tolerance=0,
-        slips={
-            6: "this counts only pixels that share an edge; pixels that meet at a corner are one, too.",
-            5: "one of the corners was overlooked: two of the sections hold together only at a corner.",
-            9: "this is the number of stone pixels; pixels that touch form one section.",
-            3: "two sections were joined that do not touch, not even at a corner.",
-        },
-    ),
-    hint_text="Go from # to # in all eight directions. What you reach without a dot is one section.",
-    solution_text="answer = 4  # upper left (3 pixels), right (2), lower left (2), lower right (2)\n",
-    because="Pixels that touch, at an edge or at a corner, are one section.",
-    name="lesson05.count_stones",
-)
 
-pooled_sensitivity = Exercise(
-    judge=is_number(
-        0.4,
-        slips={
-            0.625: "this is the mean of the two images; over sections, the image with four weighs more.",
-            0.25: "this is image 2 alone.",
-            0.6: "this is the share of the missed sections.",
-            2.0: "this is the number of found sections; divide by all of them.",
-        },
+# ------------------------------------------------------------------------------- 4: an interval by patient
+def _patients(seed: int, n_patients: int, n_slices: int) -> Dices:
+    """Patients of whom some are hard, with slices that are much alike."""
+    rng = np.random.default_rng(seed)
+    middles = rng.choice([0.95, 0.9, 0.5], n_patients)
+    return {
+        f"patient {k}": np.clip(rng.normal(middle, 0.02, n_slices + k % 3), 0, 1)
+        for k, middle in enumerate(middles)
+    }
+
+
+N_RESAMPLES = 2000
+CASES = ((_patients(1, 12, 8), 0), (_patients(2, 30, 5), 7), (_patients(5, 6, 12), 1))
+
+
+def _ends(dices: Dices, by_slice: bool = False) -> tuple[float, float]:
+    """Both ends of the interval that is right, or of the one over slices."""
+    values = np.concatenate(list(dices.values()))[:, None]
+    names = [name for name, scores in dices.items() for _ in scores]
+    groups = range(len(names)) if by_slice else names
+    low, high = bootstrap_intervals(values, np.ones_like(values), groups, N_RESAMPLES, seed=3)[0].tolist()
+    return low, high
+
+
+def _judge_interval(answer: Any) -> str | None:
+    if not callable(answer):
+        return f"a function was expected, got {kind_of(answer)}. Give its name alone, without brackets."
+    outcomes = [called(answer, (dict(dices), N_RESAMPLES, seed)) for dices, seed in CASES]
+    if any(one.dots for one in outcomes):
+        raise NotAttempted
+    for (dices, _), outcome in zip(CASES, outcomes, strict=True):
+        verdict = outcome.problem or _judge_ends(outcome.result, dices)
+        if verdict:
+            return verdict
+    return None
+
+
+def _judge_ends(result: Any, dices: Dices) -> str:
+    if isinstance(result, str | dict) or not hasattr(result, "__len__") or len(result) != 2:
+        return f"two ends, low and high, were expected, got {kind_of(result)}."
+    low, high = map(number_of, result)
+    if low is None or high is None or not np.isfinite([low, high]).all():
+        return "both ends must be numbers, and at least one of yours is none."
+    true_low, true_high = _ends(dices)
+    width, own = true_high - true_low, high - low
+    if own < 0:
+        return "your low end lies above your high one."
+    if own < 1e-9:
+        return "all your resamples are equal. Draw with replacement: some patients twice, some not at all."
+    if max(abs(low - true_low), abs(high - true_high)) <= 0.12 * width:
+        return ""
+    slice_low, slice_high = _ends(dices, by_slice=True)
+    if abs(own - (slice_high - slice_low)) <= 0.15 * (slice_high - slice_low):
+        return "this interval is as narrow as if slices had been drawn. Draw patients, with all their slices."
+    if own > width:
+        return "your interval is too wide. Draw as many patients as there are, not fewer."
+    return "your interval is too narrow. Draw as many patients as there are, and keep the middle 95 %."
+
+
+interval = Exercise(
+    judge=_judge_interval,
+    hint_text="`rng.choice(names, size=...)` draws with replacement; how many names make a test set?",
+    solution_text=(
+        "def interval(dice_of, n_resamples, seed):\n"
+        "    rng = np.random.default_rng(seed)\n"
+        "    names = list(dice_of)\n"
+        "    means = []\n"
+        "    for _ in range(n_resamples):\n"
+        "        drawn = rng.choice(names, size=len(names))  # with replacement\n"
+        "        means.append(np.concatenate([dice_of[name] for name in drawn]).mean())\n"
+        "    return np.percentile(means, [2.5, 97.5])\n"
     ),
-    hint_text="Put the sections of both images into one bag. How many are in it, and how many were found?",
-    solution_text="answer = (1 + 1) / (1 + 4)  # 2 of 5 sections\n",
-    because="Every section counts once, whichever image it lies in.",
-    name="lesson05.pooled_sensitivity",
+    because="What is drawn is what is independent: the patient, with all his slices.",
+    name="lesson05.interval",
 )

@@ -1,66 +1,41 @@
-"""Pictures that replace themselves in the output of a cell while a training runs."""
+"""A picture that replaces itself in the output of a cell while a training runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import base64
 from typing import Any
 
 from unet_helpers.engine import figures
-from unet_helpers.plotting import plot_history
 
-__all__ = ["LiveCurves", "LivePicture"]
-
-
-def _shown(png: bytes, handle: Any) -> Any:
-    """Show a PNG in the output of the cell, in the place of the one before; returns its handle."""
-    from IPython import display
-
-    ipython: Any = display  # it is not typed
-    image = ipython.Image(data=png, format="png")
-    if handle is None:
-        return ipython.display(image, display_id=True)
-    handle.update(image)
-    return handle
+__all__ = ["LiveImage"]
 
 
-class LiveCurves:
-    """Redraws the training curves in place: pass it to `fit(..., on_epoch=LiveCurves())`.
+class LiveImage:
+    """One picture on the page: every further one takes the place of the one before.
 
-    In a notebook the picture is replaced, not appended, and the last state stays in the file as a plain PNG.
-    Outside a notebook it does nothing.
+    The last one stays in the file as a plain picture with its alternative text. Outside a notebook nothing is
+    shown.
     """
 
     def __init__(self) -> None:
         self._handle: Any = None
 
-    def __call__(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Draw the history so far.
+    def put(self, picture: bytes, sentence: str) -> None:
+        """Show a picture.
 
         Args:
-            history: As for `plotting.plot_history`.
+            picture: Bytes of a PNG or JPEG file.
+            sentence: What it shows.
         """
-        if not history or not figures.in_notebook():
+        if not figures.in_notebook():
             return
-        figure = figures.plain_figure(7, 3.8)
-        plot_history(history, ax=figure.subplots())
-        self._handle = _shown(figures.figure_png(figure), self._handle)
+        from IPython import display
 
-
-class LivePicture:
-    """Shows a picture file in place, again after every epoch: the strip that `fit` draws of its snapshots.
-
-    Outside a notebook it does nothing.
-
-    Args:
-        path: PNG file; it may be missing at first.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self._handle: Any = None
-
-    def __call__(self, history: Sequence[Mapping[str, float]] = ()) -> None:
-        """Show the file as it is now; the history is not looked at."""
-        if self.path.is_file() and figures.in_notebook():
-            self._handle = _shown(self.path.read_bytes(), self._handle)
+        kind = "image/jpeg" if picture.startswith(b"\xff\xd8") else "image/png"
+        data = {kind: base64.b64encode(picture).decode("ascii"), "text/plain": sentence}
+        options = {"metadata": {kind: {"alt": sentence}}, "raw": True}
+        ipython: Any = display  # it is not typed
+        if self._handle is None:
+            self._handle = ipython.display(data, display_id=True, **options)
+        else:
+            self._handle.update(data, **options)

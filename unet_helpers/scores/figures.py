@@ -19,6 +19,7 @@ from unet_helpers.scores.table import size_name
 __all__ = ["plot_bland_altman", "plot_froc", "plot_precision_recall", "plot_reliability", "plot_size_bins"]
 
 # blue, vermillion, bluish green and reddish purple of the same set, each with its own line and marker
+MOST_FALSE_ALARMS = 4.0  # an image: nobody reads on with more
 CURVE_STYLES = (("#0072b2", "-", "o"), ("#d55e00", "--", "s"), ("#009e73", "-.", "^"), ("#cc79a7", ":", "D"))
 
 
@@ -39,7 +40,7 @@ def plot_froc(
     ax: Axes | None = None,
     threshold: float | None = None,
     label: str | None = None,
-    max_false_positives: float = 4,
+    max_false_positives: float | None = None,
 ) -> Axes:
     """Draw the share of sections found against the false alarms an image that it costs.
 
@@ -48,7 +49,8 @@ def plot_froc(
         ax: Where to draw; a new figure if None. A second call on the same axes adds a curve in another style.
         threshold: The curve's point with this threshold is marked as the one in use.
         label: Name of the curve in the legend.
-        max_false_positives: Right end of the axis, in false alarms an image.
+        max_false_positives: Right end of the axis, in false alarms an image. Without it both axes end where
+            the points of all curves end, the right one at `MOST_FALSE_ALARMS` at the latest.
 
     Returns:
         The axes.
@@ -60,15 +62,27 @@ def plot_froc(
     if threshold is not None and threshold in froc["threshold"]:
         at = list(froc["threshold"]).index(threshold)
         _mark(ax, false[at], found[at], f"threshold {threshold:.6g}", style["color"])
-    ax.set(xlabel="false alarms per image", ylabel="share of the sections found", ylim=(0, 1.03),
-           xlim=(0, max_false_positives), title="FROC: up is better, left is better")  # fmt: skip
+    right, lowest = _reach(ax)
+    ax.set(xlabel="false alarms per image", ylabel="share of the sections found", ylim=(lowest, 1.02),
+           xlim=(0, max_false_positives or right), title="FROC: up is better, left is better")  # fmt: skip
     return _with_legend(ax)
+
+
+def _reach(ax: Axes) -> tuple[float, float]:
+    """Right end and lower end of axes that show the curves drawn so far, and little more."""
+    points = np.concatenate([line.get_xydata() for line in ax.lines if line.get_gid() == "curve"])
+    shown = points[points[:, 0] <= MOST_FALSE_ALARMS]
+    if not np.isfinite(shown[:, 1]).any():
+        return MOST_FALSE_ALARMS, 0.0
+    right = min(1.1 * float(np.nanmax(shown[:, 0])), MOST_FALSE_ALARMS)
+    lowest = math.floor(10 * float(np.nanmin(shown[:, 1])) - 0.5) / 10  # whole tenths, and room below
+    return right or 1.0, max(0.0, lowest)
 
 
 def _with_legend(ax: Axes) -> Axes:
     ax.grid(alpha=0.3)
     if ax.get_legend_handles_labels()[1]:
-        ax.legend(fontsize=9, loc="best")
+        ax.legend(fontsize=9 if len(ax.get_legend_handles_labels()[1]) < 5 else 7, loc="best")
     return ax
 
 
@@ -122,17 +136,24 @@ def plot_reliability(calibration: Mapping[str, Any], ax: Axes | None = None) -> 
     return _with_legend(ax)
 
 
-def plot_bland_altman(agreement: Mapping[str, Any], unit: str = "mm", ax: Axes | None = None) -> Axes:
+def plot_bland_altman(
+    agreement: Mapping[str, Any],
+    unit: str = "mm",
+    ax: Axes | None = None,
+    names: Sequence[str] | None = None,
+) -> Axes:
     """Draw the error of each measured diameter against the true one, with bias and 95 % limits by size.
 
     The axis shows the bulk of the errors. An outlier beyond it is a triangle at the edge, with its error, or
-    else a handful of them would squeeze all others into a line. Limits that lie beyond the axis because of
-    such outliers are not seen; the table holds them.
+    else a handful of them would squeeze all others into a line. The limits are those of the bulk: drawn
+    through a few outliers, perhaps all of one patient, they would say nothing about the others. The table
+    holds the limits of all.
 
     Args:
         agreement: What `curves.agreement` returned, the key "size_agreement" of `evaluation.evaluate`.
         unit: "mm" or "px".
         ax: Where to draw; a new figure if None.
+        names: One name an image; the outliers that `evaluation.evaluate` lists are called by it.
 
     Returns:
         The axes.
@@ -143,49 +164,78 @@ def plot_bland_altman(agreement: Mapping[str, Any], unit: str = "mm", ax: Axes |
     true, error = np.array(agreement["true"]), np.subtract(agreement["predicted"], agreement["true"])
     bulk = (error >= agreement["usual"][0]) & (error <= agreement["usual"][1])
     ax.plot(true[bulk], error[bulk], "o", markersize=4, alpha=0.6, color=CURVE_STYLES[0][0])
-    _draw_limits(ax, agreement, unit)
-    limits = [end for part in agreement["by_size"] for end in part["limits"] if math.isfinite(end)]
-    shown = np.r_[error[bulk], np.clip(limits, *agreement["usual"]), 0.0]
+    _draw_limits(ax, agreement, unit, true[bulk], error[bulk])
+    limits = np.concatenate([line.get_ydata() for line in ax.lines if line.get_gid() == "limit"] or [[]])
+    shown = np.r_[error[bulk], limits, 0.0]
     room = 0.15 * np.ptp(shown) + 0.01
     ax.set_ylim(shown.min() - room, shown.max() + room)
-    _draw_outliers(ax, true[~bulk], error[~bulk])
+    called = {}
+    if names is not None:
+        called = {(one["true"], one["predicted"]): names[one["image"]] for one in agreement["outliers"]}
+    _draw_outliers(ax, true[~bulk], error[~bulk], called)
     ax.set(xlabel=f"true diameter, {unit}", ylabel=f"predicted - true, {unit}",
            title=f"size of the sections found, n = {agreement['n']}")  # fmt: skip
     return _with_legend(ax)
 
 
-def _draw_limits(ax: Axes, agreement: Mapping[str, Any], unit: str) -> None:
-    """The bias as a line, the limits of each size as dashed lines over that size."""
+def _draw_limits(
+    ax: Axes, agreement: Mapping[str, Any], unit: str, true: np.ndarray, error: np.ndarray
+) -> None:
+    """The bias as a line, and the limits of each size, without the outliers, dashed over that size.
+
+    Args:
+        true, error: Size and error of the sections that are no outliers.
+    """
     colour = CURVE_STYLES[1][0]
     ax.axhline(0, color="black", linewidth=0.8)
-    ax.axhline(agreement["bias"], color=colour, label=f"bias {agreement['bias']:+.2f} {unit}")
-    largest = max(agreement["true"], default=0.0)
-    label: str | None = "95 % limits by size"
+    ax.axhline(agreement["bias"], color=colour, label=f"mean error {agreement['bias']:+.2f} {unit}")
+    without = " without outliers" if len(true) < len(agreement["true"]) else ""
+    label: str | None = f"95 % limits by size{without}"
     for part in agreement["by_size"]:
-        right = max(largest, part["low"]) if part["high"] is None else min(part["high"], largest)
-        for end in part["limits"] if math.isfinite(part["limits"][0]) else ():
-            ax.plot([part["low"], right], [end, end], color=colour, linestyle="--", label=label)
+        high = math.inf if part["high"] is None else part["high"]
+        own = error[(true >= part["low"]) & (true < high)]
+        if len(own) < 2:
+            continue
+        middle, spread = float(own.mean()), 1.96 * float(own.std(ddof=1))
+        ends = part["low"], min(high, max(agreement["true"]))
+        for limit in (middle - spread, middle + spread):
+            ax.plot(ends, [limit, limit], color=colour, linestyle="--", label=label, gid="limit")
             label = None
 
 
-def _draw_outliers(ax: Axes, true: np.ndarray, error: np.ndarray) -> None:
-    """Each at its place, or, where that is beyond the axis, as a triangle at the edge with its error."""
+def _draw_outliers(
+    ax: Axes, true: np.ndarray, error: np.ndarray, called: Mapping[tuple[float, float], str]
+) -> None:
+    """Each at its place, or, where that is beyond the axis, as a triangle at the edge; named."""
     low, high = ax.get_ylim()
     edge = 0.04 * (high - low)
-    for across, off in zip(true, error, strict=True):
+    for k, (across, off) in enumerate(zip(true, error, strict=True)):
         marker = "^" if off > high else "v" if off < low else "x"
         up = float(np.clip(off, low + edge, high - edge))
-        ax.plot(across, up, marker, color=CURVE_STYLES[3][0], markersize=7)
-        ax.annotate(f"{off:+.1f}", (across, up), xytext=(5, -3), textcoords="offset points", fontsize=7)
+        name = next((text for (at, _), text in called.items() if at == across), None)
+        letter = chr(ord("A") + k % 26) if name else ""
+        label = f"{letter}: {name}, {off:+.1f}" if name else None
+        ax.plot(across, up, marker, color=CURVE_STYLES[3][0], markersize=7, label=label)
+        n_beside = int((np.abs(true[:k] - across) < 0.05 * np.ptp(ax.get_xlim())).sum())
+        words, lift = (
+            letter or f"{off:+.1f}",
+            6 + 10 * n_beside if up < (low + high) / 2 else -12 - 10 * n_beside,
+        )
+        ax.annotate(
+            words, (across, up), xytext=(0, lift), textcoords="offset points", fontsize=8, ha="center"
+        )
 
 
-def plot_size_bins(size_bins: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Axes:
+def plot_size_bins(
+    size_bins: Sequence[Mapping[str, Any]], ax: Axes | None = None, lines: bool = True
+) -> Axes:
     """Draw the share found in each size bin as bars, with interval and numbers.
 
     Args:
         size_bins: The key "size_bins" of `evaluation.evaluate`; they say whether they count stones or
             sections.
         ax: Where to draw; a new figure if None.
+        lines: Whether to draw the intervals.
 
     Returns:
         The axes.
@@ -197,7 +247,7 @@ def plot_size_bins(size_bins: Sequence[Mapping[str, Any]], ax: Axes | None = Non
         if not size_bin["n"]:
             continue
         ax.bar(place, found, color=STYLES["hit"].hex, edgecolor="black", width=0.7, zorder=0)
-        if low < high:  # without an interval there is no certainty, but too few to see a miss
+        if lines and low < high:  # without an interval there is no certainty, but too few to see a miss
             ax.errorbar(place, found, yerr=[[max(found - low, 0)], [max(high - found, 0)]], color="black",
                         capsize=5)  # fmt: skip
     names = [size_name(size_bin, size_bin["unit"]) for size_bin in size_bins]
@@ -205,5 +255,5 @@ def plot_size_bins(size_bins: Sequence[Mapping[str, Any]], ax: Axes | None = Non
     what = size_bins[0]["of"]
     measured = "longest, of the whole stone" if what == "stones" else "circle of equal area in the slice"
     ax.set(ylabel=f"share of the {what} found", ylim=(0, 1.08), xlabel=f"true diameter ({measured})",
-           title=f"{what} found by size (lines: 95 % interval)")  # fmt: skip
+           title=f"{what} found by size{' (lines: 95 % interval)' if lines else ''}")  # fmt: skip
     return ax
