@@ -54,6 +54,24 @@ def test_the_checkpoint_says_what_counts_as_stone(
     assert scores["dice_positive_mean"] == pytest.approx(2 * 30 / (30 + n_predicted))
 
 
+@pytest.mark.parametrize(
+    ("max_size", "found", "sentence"),
+    [(None, 1.0, "resolution of its file"), (100, 0.0, "above 100 pixels are shrunk")],
+)
+def test_large_images_are_scored_at_the_scale_of_the_training(
+    tmp_path: Path, capsys, max_size: int | None, found: float, sentence: str
+):
+    """A stone of three pixels among 2,000 is there at the resolution of the file alone."""
+    stone = (20, 600, 1, 3)
+    write_slice(tmp_path / "data", "p0-0", {stone: STONE}, stone, size=(64, 2000))
+    write_groups(tmp_path / "data")
+    checkpoint = save_known(tmp_path / "best.pt", 0.95, 0)
+    state = load_state(checkpoint)
+    save_state(checkpoint, {**state, "config": {**state["config"], "max_size": max_size}})
+    assert evaluated(checkpoint, tmp_path / "data", tmp_path / "s.json")["section_sensitivity"] == found
+    assert sentence in capsys.readouterr().out
+
+
 def test_whole_files_are_scored_and_not_shrunken_ones(tmp_path: Path):
     stone = (20, 600, 20, 20)
     write_slice(tmp_path / "data", "p0-0", {stone: STONE}, stone, size=(64, 1024))

@@ -26,7 +26,7 @@ __all__ = ["check_folder"]
 
 Thumbnail = NDArray[np.float32]  # (64, 64)
 MOST_COMPARED = 4000  # images; the time grows with the square of their number
-MOST_DRAWN = 12  # pairs of twins in the picture
+MOST_DRAWN = 12  # pairs of twins in the picture, half of them the least alike
 
 
 def check_folder(
@@ -157,7 +157,8 @@ def _twins(
     if folder is not None:
         names = [_place(pair.image_path.with_suffix(""), scan) for pair in pairs]
         tiles = []
-        for twin in apart[:MOST_DRAWN]:
+        doubtful = apart[max(MOST_DRAWN // 2, len(apart) - MOST_DRAWN // 2) :]
+        for twin in apart[: MOST_DRAWN // 2] + doubtful:
             for number, name in zip(twin[:2], (f"alike: {twin.likeness:.2f}", "..."), strict=True):
                 caption = f"{name}  {pairs[number].image_path.stem[-16:]}"
                 tiles.append(Tile(load_image(pairs[number].image_path, window), caption))
