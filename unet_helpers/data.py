@@ -159,7 +159,7 @@ def load_mask(source: Pair | str | os.PathLike[str]) -> NDArray[np.bool_]:
                 f"{path} must have the size of {pair.mask_path.name}, with which it is joined, "
                 f"{masks[0].shape}, got {mask.shape}. Export both at the image's size."
             )
-    joined: NDArray[np.bool_] = np.logical_or.reduce(masks)
+    joined: NDArray[np.bool_] = np.logical_or.reduce(masks) if pair.more_masks else masks[0]
     return joined
 
 
@@ -179,14 +179,13 @@ def load_pair(pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """
     from unet_helpers.formats import reading
 
-    decoded = reading.decode(pair.image_path)
-    image, mask = reading.greys(decoded, pair.window), load_mask(pair)
+    image, mask = load_image(pair.image_path, pair.window), load_mask(pair)
     if image.shape != mask.shape:
         raise ValueError(
             f"{pair.mask_path} must have the size of its image {pair.image_path.name}, {image.shape}, got "
             f"{mask.shape}. Export the mask again at the image's size."
         )
-    reading.check_turns(decoded, pair.mask_path)
+    reading.check_turns(pair.image_path, pair.mask_path, image.shape)
     return image, mask
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "Decoded",
     "Window",
     "check_turns",
+    "compare_turns",
     "decode",
     "grey_values",
     "greys",
@@ -250,21 +251,27 @@ def turn_up(values: NDArray[Any], turn: int) -> NDArray[Any]:
     return np.ascontiguousarray(values)
 
 
-def check_turns(image: Decoded, mask_path: Path) -> None:
+def check_turns(image_path: Path, mask_path: Path, shape: tuple[int, ...]) -> None:
+    """As `compare_turns`, for two files that were decoded just now."""
+    compare_turns(image_path, _turned.get(image_path, 1), mask_path, _turned.get(mask_path, 1), shape)
+
+
+def compare_turns(image: Path, turn: int, mask: Path, mask_turn: int, shape: tuple[int, ...]) -> None:
     """Refuse an image that its file says to turn, with a mask that says otherwise, unless sizes tell.
 
     Args:
-        image: The image, turned.
-        mask_path: Its mask, which has been decoded and has the size of the turned image.
+        image: File of the image.
+        turn: EXIF orientation that was applied to it.
+        mask: File of the mask.
+        mask_turn: Likewise.
+        shape: Height and width of both, turned; where these differ, another error says so.
 
     Raises:
         ValueError: If it cannot be known whether the mask was drawn on the turned image.
     """
-    turn, picture = _turned.get(mask_path, 1), image.picture
-    height, width = picture.size if image.deep is None else image.deep.shape[:2]
-    if image.turn == turn or ((image.turn >= 5) != (turn >= 5) and height != width):
-        return  # else the sizes would differ
+    if turn == mask_turn or ((turn >= 5) != (mask_turn >= 5) and shape[0] != shape[1]):
+        return
     raise ValueError(
-        f"{mask_path} must be the same way up as its image {image.path.name}, got EXIF orientations {turn} "
-        f"and {image.turn}. Save the image again, turned as the mask is and without the entry."
+        f"{mask} must be the same way up as its image {image.name}, got EXIF orientations {mask_turn} and "
+        f"{turn}. Save the image again, turned as the mask is and without the entry."
     )

@@ -184,8 +184,7 @@ def _read_pages(path: Path, mask: Path | None, name: str, options: Options) -> I
             next(masks, None) if masks else None,
         )
         if of_page is not None:
-            if page.turn != of_page.turn:
-                reading.check_turns(page, of_page.path)
+            reading.compare_turns(path, page.turn, of_page.path, of_page.turn, image.shape)
             drawn = label_mask(of_page.path, reading.mask_values(of_page), options.classes)
         yield Slice(f"{name}_{i:04d}" if n_pages > 1 else name, image, drawn, name if n_pages > 1 else None)
 
