@@ -68,6 +68,11 @@ class RunStatus:
             if self.config is not None and self.config.length[0] == lessons.length[0]
         )
 
+    @property
+    def complete(self) -> bool:
+        """Whether it is finished, and no rehearsal that lessons still go on with, see `lesson_config`."""
+        return self.finished and self.lesson_config(torch.device("cpu")) == self.config
+
     def lesson_config(self, device: torch.device) -> TrainConfig:
         """Settings with which the lessons begin this run, or go on with it: its own, at their whole length.
 

@@ -58,18 +58,19 @@ def choose_network(run_dir: Path, go_on: Callable[[], Any]) -> Candidate:
 
     Args:
         run_dir: Folder of lesson 4's run on this data, ".../runs/lesson/<data set>".
-        go_on: Called without arguments where the run is unfinished; goes on with it and may be stopped again.
+        go_on: Called without arguments where the run is unfinished, or a rehearsal of `$UNET_STEPS` steps;
+            goes on with the settings of `RunStatus.lesson_config`, and may be stopped again.
 
     Raises:
         ValueError: If the saved run is damaged; the message says what can be done.
     """
     status = run_status(run_dir)
-    if status.config is not None and not status.finished:
+    if status.config is not None and not status.complete:
         print(f"Lesson 4's training on this data is {status}. It goes on now.")
         with suppress(KeyboardInterrupt):  # what was done is saved
             go_on()
         status = run_status(run_dir)
-    if status.finished:
+    if status.complete:
         saved = load_checkpoint(run_dir / "best.pt")
         values = {field.name: getattr(saved, field.name) for field in fields(Checkpoint)}
         print(f"We judge lesson 4's network: its training on this data is {status}.")
