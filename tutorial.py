@@ -194,7 +194,7 @@ def set_up_colab(python: Path, root: Path = ROOT) -> Path:
     colab = place / venv_python(root).relative_to(root / ".venv")
     uv = [python, "-m", "uv", "--system-certs", "--quiet"]
     for_tests = ["pytest>=8.0", "pytest-timeout>=2.3", "nbclient>=0.10", "codespell>=2.3"]
-    what = [*COLAB, *for_tests, "--editable", "."]
+    what = [*COLAB, *for_tests, "--editable", ".[dicom,nifti,coco]"]
     made = call([*uv, "venv", "--clear", "--python", colab_base(), place], root)
     if made != 0 or call([*uv, "pip", "install", "--python", colab, *what], root) != 0:
         sys.exit(f"Colab's versions could not be installed, see above (Python {COLAB_PYTHON} is needed).")

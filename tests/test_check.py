@@ -24,9 +24,12 @@ def messy(tmp_path: Path) -> Path:
     save(tmp_path / "a.png", images[0])
     save(tmp_path / "a_mask.png", mask * 255)
     save(tmp_path / "b.png", images[1])
-    save(tmp_path / "b_mask.png", mask)  # 0 and 1: no stone above 127
+    save(tmp_path / "b_mask.png", mask)  # 0 and 1
     save(tmp_path / "c.png", images[0])  # the same image as a, in another group
-    save(tmp_path / "c_mask.png", np.arange(200).reshape(10, 20))  # grey: 72 pixels above 127
+    smooth = np.zeros((10, 20))
+    smooth[2:8, 3:15] = 60  # 72 pixels, of which the inner 40 are white: the others are cut at half
+    smooth[3:7, 4:14] = 255
+    save(tmp_path / "c_mask.png", smooth)
     save(tmp_path / "d.png", rng.integers(0, 255, (8, 8)))
     save(tmp_path / "d_mask.png", np.zeros((8, 8)))
     save(tmp_path / "e.png", images[2])
@@ -44,28 +47,46 @@ def test_the_report_counts_everything(messy: Path):
     report = check_folder(messy, progress=False)
     assert json.loads(json.dumps(report)) == report
     assert {key: report[key] for key in ("n_pairs", "n_positive", "n_groups", "n_ungrouped")} == {
-        "n_pairs": 6,
-        "n_positive": 2,
-        "n_groups": 6,
-        "n_ungrouped": 6,
+        "n_pairs": 5,
+        "n_positive": 3,
+        "n_groups": 5,
+        "n_ungrouped": 5,
     }
     assert report["n_grouped_by_folder"] == 0 and report["largest_group"] == {"name": "a", "n_pairs": 1}
     assert report["images_without_mask"] == ["g.png", "h.png"]
-    assert report["masks_without_image"] == ["i_mask.png", "j_mask.png"]
-    assert report["mask_values"] == {"0, 255": 1, "0, 1": 1, "0 to 199 (200 values)": 1, "0": 1}
+    assert report["masks_without_image"] == ["f_mask.png", "i_mask.png", "j_mask.png"]
+    assert report["mask_values"] == {"0": 2, "0, 255": 1, "0, 1": 1, "0, 60, 255": 1}
+    assert report["masks_mean"][0] == (
+        "Masks of several codes are read alike: the object is 1 in 1 mask, 255 in 2 masks."
+    )
+    assert "1 mask of 5 holds greys between these" in report["masks_mean"][2]
+    assert report["mask_doubt"] == "" and report["mask_styles"] == {"_mask": 5}
     assert report["sizes"] == {"20x10": 3, "8x8": 1}
-    assert report["foreground_share"] == pytest.approx({"median": 0.195, "min": 0.03, "max": 0.36})
+    assert report["foreground_share"] == pytest.approx({"median": 0.03, "min": 0.03, "max": 0.2})
     assert report["identical_images_in_two_groups"] == ["c.png = a.png"]
     assert [item["file"] for item in report["broken"]] == ["e.png", "f.jpg", "h.png", "j_mask.png"]
     assert "e_mask.png must have the size of its image" in report["broken"][0]["reason"]
+    assert report["broken"][1]["reason"].endswith("f.jpg: an empty file")
 
 
 def test_without_any_stone_there_is_no_share(tmp_path: Path):
     save(tmp_path / "a.png", np.zeros((4, 4)))
-    save(tmp_path / "a_mask.png", np.ones((4, 4)))
+    save(tmp_path / "a_mask.png", np.zeros((4, 4)))
     report = check_folder(tmp_path, progress=False)
     assert report["foreground_share"] is None and report["n_positive"] == 0
-    assert report["mask_values"] == {"1": 1}
+    assert report["mask_values"] == {"0": 1} and report["masks_mean"] == [
+        "All masks are empty: no image shows a stone."
+    ]
+
+
+def test_masks_that_are_not_certain_have_no_share(tmp_path: Path):
+    save(tmp_path / "a.png", np.zeros((4, 4)))
+    save(tmp_path / "a_mask.png", np.ones((4, 4)))
+    report = check_folder(tmp_path, progress=False)
+    assert report["foreground_share"] is None and report["n_positive"] is None
+    assert report["mask_values"] == {"1": 1} and "got 1 in every pixel of 1 mask" in report["mask_doubt"]
+    sure = check_folder(tmp_path, progress=False, masks="--mask-values 1")
+    assert sure["foreground_share"]["median"] == 1 and sure["mask_doubt"] == ""
 
 
 def test_groups_by_folder_and_rows_that_do_not_fit_are_in_the_report(tmp_path: Path):

@@ -17,15 +17,16 @@ from unet_helpers import phantom
 from unet_helpers.checkpoint import load_state
 from unet_helpers.command_line import check, parser, pipeline
 from unet_helpers.command_line.main import main
-from unet_helpers.data import SUFFIXES
 from unet_helpers.engine.settings import COMPILE_CHOICES
 from unet_helpers.folders.finding import GROUP_BY
+from unet_helpers.formats.kinds import FORMATS
+from unet_helpers.formats.plan import AXES
 from unet_helpers.training import TrainConfig
 
 pytest_plugins = ["cli_runs"]
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ("phantom", "check", "train", "evaluate", "predict")
+COMMANDS = ("phantom", "convert", "check", "train", "evaluate", "predict")
 
 
 def sub_parsers() -> dict[str, argparse.ArgumentParser]:
@@ -73,7 +74,8 @@ def test_the_defaults_of_train_are_those_of_a_new_run():
 
 def test_what_the_parser_repeats_is_as_at_home():
     assert parser.COMPILE_CHOICES == COMPILE_CHOICES and parser.GROUP_BY == GROUP_BY
-    assert set(parser.IMAGE_SUFFIXES) == SUFFIXES and parser.MOST_SLICES == phantom.MOST_SLICES
+    assert tuple(FORMATS) == parser.FORMATS and AXES == parser.AXES
+    assert parser.MOST_SLICES == phantom.MOST_SLICES
 
 
 @pytest.mark.parametrize("name", ["", *COMMANDS])

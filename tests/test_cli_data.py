@@ -56,7 +56,7 @@ def test_check_exits_1_and_names_what_is_wrong(data: Path, tmp_path: Path, capsy
     assert "1 broken file\n" in out and first.name in out
     assert "1 image without mask\n  plain.jpg" in out
     assert f"1 mask without image\n  {second.stem}_mask.png" in out
-    assert "NO mask has a pixel above 127" in out and "0, 1: 10 masks" in out
+    assert "0, 1: 11 masks" in out and "The object is 1; background is 0." in out and "10 with a stone" in out
 
 
 def test_check_of_nothing(tmp_path: Path, capsys):

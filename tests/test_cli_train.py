@@ -8,6 +8,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+import torch
 from cli_tools import TRAIN, call, masks_of_0_and_1, split_of, stop_in_the_first_step, usage_error
 from known_network import DIM, STONE, save_known, write_groups, write_slice
 from PIL import Image
@@ -203,11 +204,16 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_data_are_opened(
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_train_refuses_masks_of_0_and_1_with_the_remedy(data: Path, tmp_path: Path, capsys):
+@pytest.mark.filterwarnings("always:The object is 1")
+def test_train_reads_masks_of_0_and_1_as_those_of_0_and_255(data: Path, tmp_path: Path, capsys):
     copy = shutil.copytree(data, tmp_path / "data")
     masks_of_0_and_1(copy)
-    assert call("train", copy, "--out", tmp_path / "run", *TRAIN) == 1
-    assert "If they hold 0 and 1, multiply them by 255" in capsys.readouterr().err
+    runs = tmp_path / "run", tmp_path / "copy"
+    for source, run in zip((data, copy), runs, strict=True):
+        assert call("train", source, "--out", run, *TRAIN) == 0
+    assert "note: The object is 1; background is 0." in capsys.readouterr().err
+    first, second = (load_checkpoint(run / "best.pt").model.state_dict() for run in runs)
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_train_usage(data: Path, tmp_path: Path, capsys):

@@ -34,7 +34,8 @@ LESSONS = [
 ]
 PYPI_OF_CONDA = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
 NOT_IN_CONDA = {"codespell", "monai", "playwright", "py-rattler", "scikit-learn", "unet-kidney-stones"}
-PYPI_OF_IMPORT = {"PIL": "pillow", "IPython": "ipywidgets"}  # ipywidgets brings IPython
+EXTRAS = ("kaggle", "dicom", "nifti", "coco")  # what a user may add
+PYPI_OF_IMPORT = {"PIL": "pillow", "IPython": "ipywidgets", "yaml": "pyyaml"}  # ipywidgets brings IPython
 
 
 def requirements(*extras: str) -> dict[str, SpecifierSet]:
@@ -65,7 +66,7 @@ def test_conda_and_pip_ask_for_the_same() -> None:
     conda = dict(spec.split(" ", maxsplit=1) for spec in conda_specs())
     assert SpecifierSet(conda.pop("python")) == SpecifierSet(PROJECT["requires-python"])
     ours = {PYPI_OF_CONDA.get(name, name): SpecifierSet(version) for name, version in conda.items()}
-    wanted = requirements("lab", "kaggle", "dev")
+    wanted = requirements(*EXTRAS, "lab", "dev")
     assert ours == {name: wanted[name] for name in wanted if name not in NOT_IN_CONDA}
 
 
@@ -79,7 +80,7 @@ def test_tutorial_asks_for_the_python_of_the_package() -> None:
 def test_constraints_pin_every_requirement_within_its_range() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [Requirement(line) for line in lines]
-    for name, specifier in requirements("lab", "kaggle", "dev").items():
+    for name, specifier in requirements(*EXTRAS, "lab", "dev").items():
         versions = [next(iter(pin.specifier)).version for pin in pins if pin.name == name]
         assert versions or name == PROJECT["name"], f"{name} is not pinned"
         assert all(version in specifier for version in versions), (name, versions)
@@ -87,7 +88,7 @@ def test_constraints_pin_every_requirement_within_its_range() -> None:
 
 
 def test_package_imports_only_what_it_declares() -> None:
-    declared = set(requirements("kaggle"))
+    declared = set(requirements(*EXTRAS))
     for path in (ROOT / "unet_helpers").rglob("*.py"):
         for module in third_party_imports(path, everywhere=True) - {"unet_helpers"}:
             assert PYPI_OF_IMPORT.get(module, module) in declared, f"{path.name} imports {module}"

@@ -238,9 +238,8 @@ def test_a_step_on_cuda_never_waits_for_the_gpu(monkeypatch: pytest.MonkeyPatch)
     with fake_tensor.FakeTensorMode(allow_non_fake_inputs=True):
         with torch.device(device):
             model = UNet(base_channels=2, depth=2)
-            sampler.images, sampler.masks = (
-                torch.empty_like(t, device=device) for t in (sampler.images, sampler.masks)
-            )
+            for name in ("images", "masks", "starts", "widths"):
+                setattr(sampler, name, torch.empty_like(getattr(sampler, name), device=device))
             sampler.device = device
         run = Run(TrainConfig(batch_size=4, patch_size=32), model, device)
         assert run.scaler.is_enabled() and run.reads_late

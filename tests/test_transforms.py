@@ -224,9 +224,15 @@ def test_an_epoch_has_as_many_pixels_as_the_images():
     assert PatchSampler([np.zeros((2, 2), np.uint8)], [np.ones((2, 2), bool)], 32).patches_per_epoch == 1
 
 
-def test_masks_without_a_stone_are_refused_with_the_likely_reason():
+def test_a_large_image_counts_as_one_of_512_pixels():
+    image, mask = np.zeros((700, 800), np.uint8), np.ones((700, 800), bool)
+    assert PatchSampler([image], [mask], 64).patches_per_epoch == 512**2 // 64**2
+    assert PatchSampler([image], [mask], 600).patches_per_epoch == 1
+
+
+def test_masks_without_a_stone_are_refused():
     image = np.zeros((8, 8), np.uint8)
-    message = r"at least one stone, got none .* If they hold 0 and 1, multiply them by 255"
+    message = "at least one stone, got 1 without one. .* unet_helpers check FOLDER"
     with pytest.raises(ValueError, match=message):
         PatchSampler([image], [np.zeros((8, 8), bool)])
     with pytest.raises(ValueError, match="equally many and at least one, got 0 and 0"):

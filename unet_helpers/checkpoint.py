@@ -5,15 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import re
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from unet_helpers.engine.files import written_whole
 from unet_helpers.model import UNet
+
+if TYPE_CHECKING:
+    from unet_helpers.engine.scale import Scale
 
 __all__ = ["Checkpoint", "load_checkpoint", "load_state", "save_state", "store_threshold"]
 
@@ -36,6 +39,8 @@ class Checkpoint:
             Empty lists in files of version 1.
         step: Optimiser steps after which these weights were saved.
         val_dice: Validation Dice of these weights at threshold 0.5.
+        sides: Shortest and longest of the longer sides of the training images as the network saw them, in
+            pixels; empty in files that do not know.
     """
 
     model: nn.Module
@@ -46,6 +51,14 @@ class Checkpoint:
     images: dict[str, list[str]]
     step: int
     val_dice: float
+    sides: tuple[int, ...] = ()
+
+    @property
+    def scale(self) -> Scale:
+        """At what size the network sees images: `predict_all(model, images, **scale.options(pairs))`."""
+        from unet_helpers.engine.scale import Scale
+
+        return Scale.of_settings(self.config)
 
 
 def network_name(model: nn.Module) -> str:
@@ -151,7 +164,8 @@ def load_checkpoint(
             model = build_network(state, path)
         load_weights(model, state["model"], path)
         model = model.to(device or "cpu").eval()
-        return Checkpoint(model, **{f.name: state[f.name] for f in fields(Checkpoint) if f.name != "model"})
+        known = [f.name for f in fields(Checkpoint) if f.default is MISSING or f.name in state]
+        return Checkpoint(**{**{name: state[name] for name in known}, "model": model})
     except (KeyError, TypeError, RuntimeError, AttributeError) as error:
         reason = str(error).partition("\n")[0][:200]
         raise ValueError(f"{path} must hold the weights of the network it names, got: {reason}") from error

@@ -9,29 +9,30 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from unet_helpers.engine.doors import doors
 from unet_helpers.engine.progress import progress_bar
 
 if TYPE_CHECKING:
     from unet_helpers.folders.finding import find_pairs
+    from unet_helpers.folders.mask_codes import MaskCode
     from unet_helpers.folders.seen import parts_seen
     from unet_helpers.folders.sources import home, open_dataset
-    from unet_helpers.folders.splits import folds_by_group
+    from unet_helpers.folders.splits import folds_by_group, given_split
     from unet_helpers.folders.tables import known_stones, spacings
 else:
     _ROOMS = {
         "folders.finding": ["find_pairs"],
+        "folders.mask_codes": ["MaskCode"],
         "folders.seen": ["parts_seen"],
         "folders.sources": ["home", "open_dataset"],
-        "folders.splits": ["folds_by_group"],
+        "folders.splits": ["folds_by_group", "given_split"],
         "folders.tables": ["known_stones", "spacings"],
     }
     __getattr__, __dir__ = doors(__name__, _ROOMS)
@@ -41,10 +42,11 @@ __all__ = [
     "SHARES",
     "SUFFIXES",
     "KnownStone",
+    "MaskCode",
     "Pair",
-    "brightest_channel",
     "find_pairs",
     "folds_by_group",
+    "given_split",
     "home",
     "image_hash",
     "image_hashes",
@@ -54,27 +56,38 @@ __all__ = [
     "load_image",
     "load_mask",
     "load_pair",
-    "load_shrunk",
+    "load_scaled",
+    "mask_values",
     "open_dataset",
     "parts_seen",
     "spacings",
     "split_by_group",
     "stone_strata",
     "window",
+    "with_window",
 ]
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}  # of image files
-MAX_SIZE = 512  # longer sides are shrunk to this many pixels, in training and prediction alike
+SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"}  # of image files
+MAX_SIZE = 512  # images with a longer side are handled piece by piece; earlier versions shrank them to it
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One image, its mask, and the group (exam, patient or source image) that a split must not tear apart."""
+    """One image, its mask, and the group (exam, patient or source image) that a split must not tear apart.
+
+    Attributes:
+        code: What the values of the mask file mean; None: stone is what is brighter than half of 255.
+        window: Level and width in HU, for an image of more than 8 bits; None for one of 8.
+        more_masks: Further mask files of the same image, joined with the first.
+    """
 
     image_path: Path
     mask_path: Path
     group: str
+    code: MaskCode | None = None
+    window: tuple[float, float] | None = None
+    more_masks: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,21 +101,6 @@ class KnownStone:
 
 
 # ------------------------------------------------------------------------------------------ reading
-def _decode(path: Path) -> Image.Image:
-    """Decode a file; what is neither grey nor plain colour (palette, CMYK, ...) becomes RGBA."""
-    try:
-        with Image.open(path) as file:
-            n_pages = getattr(file, "n_frames", 1)
-            file.load()
-        plain = file.mode in ("1", "L", "RGB", "RGBA") or file.mode.startswith(("I", "F"))
-        picture: Image.Image = file if plain else file.convert("RGBA")
-    except Exception as error:  # Pillow's decoders raise more than OSError on damaged bytes
-        raise ValueError(f"{path} must be a readable image, got: {error}. Download it again.") from error
-    if n_pages > 1:
-        raise ValueError(f"{path} must hold one slice, got {n_pages} pages. Save every slice as a file.")
-    return picture
-
-
 def window(image_hu: NDArray[Any], level: float, width: float) -> NDArray[np.uint8]:
     """Map level - width / 2 to 0 and level + width / 2 to 255 and clip: the picture a radiologist sees.
 
@@ -119,46 +117,57 @@ def window(image_hu: NDArray[Any], level: float, width: float) -> NDArray[np.uin
     return np.rint(np.clip((image_hu - (level - width / 2)) * (255 / width), 0, 255)).astype(np.uint8)
 
 
-def load_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-    """Read an 8-bit image as grey values (H, W); colour and palette images are converted.
+def load_image(path: str | os.PathLike[str], window: tuple[float, float] | None = None) -> NDArray[np.uint8]:
+    """Read an image file as grey values (H, W), the way up that it is meant; colour images are converted.
+
+    Args:
+        path: PNG, JPEG, TIFF, BMP, GIF, WebP, or a DICOM slice.
+        window: Level and width, for a file with more than 8 bits a pixel; one with 8 does not need it.
 
     Raises:
-        ValueError: If the file cannot be read or has more than 8 bits a pixel.
+        ValueError: If the file cannot be read, holds several pages, or needs a window and has none.
     """
-    picture = _decode(Path(path))
-    if picture.mode.startswith(("I", "F")):
-        values = np.asarray(picture)
-        raise ValueError(
-            f"{path} must have 8 bits a pixel, got {picture.mode} with values {values.min()} to "
-            f"{values.max()}. Apply a CT window first: transforms.window(image_hu, level=40, width=400)."
-        )
-    return np.array(picture.convert("L"))
+    from unet_helpers.formats import reading
+
+    return reading.greys(reading.decode(Path(path)), window)
 
 
-def brightest_channel(path: str | os.PathLike[str]) -> NDArray[Any]:
-    """Values of a mask file before they are binarised: the largest of red, green and blue, seen on black.
-
-    Returns:
-        Array (H, W): uint8, or what a file with more than 8 bits holds.
+def mask_values(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """What a mask file holds: grey values or labels (H, W), or colours uint8 (H, W, 3), seen on black.
 
     Raises:
         ValueError: If the file cannot be read.
     """
-    picture = _decode(Path(path))
-    if picture.mode == "L" or picture.mode.startswith(("I", "F")):
-        return np.asarray(picture)
-    red, green, blue, alpha = np.moveaxis(np.asarray(picture.convert("RGBA"), np.uint16), -1, 0)
-    values: NDArray[np.uint16] = np.maximum(np.maximum(red, green), blue) * alpha // 255
-    return values.astype(np.uint8)
+    from unet_helpers.formats import reading
+
+    return reading.mask_values(reading.decode(Path(path)))
 
 
-def load_mask(path: str | os.PathLike[str]) -> NDArray[np.bool_]:
-    """Read a mask as bool (H, W): a pixel is stone where its brightest channel is above 127.
+def load_mask(source: Pair | str | os.PathLike[str]) -> NDArray[np.bool_]:
+    """Read the mask of a pair, or a mask file, as bool (H, W).
+
+    A pixel is stone where the pair's `code` says so; without one where its brightest channel is above 127.
 
     Raises:
-        ValueError: If the file cannot be read.
+        ValueError: If a file cannot be read, or two mask files of one image differ in size.
     """
-    mask: NDArray[np.bool_] = brightest_channel(path) > 127
+    pair = source if isinstance(source, Pair) else Pair(Path(), Path(source), "")
+    masks = [_read_mask(path, pair.code) for path in (pair.mask_path, *pair.more_masks)]
+    for path, mask in zip(pair.more_masks, masks[1:], strict=True):
+        if mask.shape != masks[0].shape:
+            raise ValueError(
+                f"{path} must have the size of {pair.mask_path.name}, with which it is joined, "
+                f"{masks[0].shape}, got {mask.shape}. Export both at the image's size."
+            )
+    joined: NDArray[np.bool_] = np.logical_or.reduce(masks)
+    return joined
+
+
+def _read_mask(path: Path, code: MaskCode | None) -> NDArray[np.bool_]:
+    values = mask_values(path)
+    if code is not None:
+        return code.read(values)
+    mask: NDArray[np.bool_] = (values.max(-1) if values.ndim == 3 else values) > 127
     return mask
 
 
@@ -166,21 +175,39 @@ def load_pair(pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Read an image and its mask, uint8 (H, W) and bool (H, W).
 
     Raises:
-        ValueError: If a file cannot be read or the sizes differ.
+        ValueError: If a file cannot be read, the sizes differ, or they do not lie the same way up.
     """
-    image, mask = load_image(pair.image_path), load_mask(pair.mask_path)
+    from unet_helpers.formats import reading
+
+    decoded = reading.decode(pair.image_path)
+    image, mask = reading.greys(decoded, pair.window), load_mask(pair)
     if image.shape != mask.shape:
         raise ValueError(
             f"{pair.mask_path} must have the size of its image {pair.image_path.name}, {image.shape}, got "
             f"{mask.shape}. Export the mask again at the image's size."
         )
+    reading.check_turns(decoded, pair.mask_path)
     return image, mask
 
 
+def with_window(pairs: Sequence[Pair], window: tuple[float, float] | None) -> list[Pair]:
+    """The same pairs, with a window (level, width) for images of more than 8 bits; None changes nothing."""
+    return list(pairs) if window is None else [replace(pair, window=window) for pair in pairs]
+
+
 def load_arrays(
-    pairs: Sequence[Pair], max_size: int = MAX_SIZE, progress: bool = False
+    pairs: Sequence[Pair],
+    max_size: int | None = None,
+    progress: bool = False,
+    factors: Sequence[tuple[float, float] | None] | None = None,
 ) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.bool_]]]:
-    """Read pairs into memory, shrunk so that the longer side is at most `max_size` pixels.
+    """Read pairs into memory, at the size of their files unless something else is asked for.
+
+    Args:
+        pairs: Pairs.
+        max_size: Longer sides are shrunk to so many pixels.
+        progress: Whether to show a bar.
+        factors: For each pair factors of height and width that go before `max_size`; see `Checkpoint.scale`.
 
     Returns:
         Uint8 images (H, W) and bool masks (H, W), in the order of `pairs`.
@@ -188,25 +215,30 @@ def load_arrays(
     Raises:
         ValueError: If a file is broken, see `load_pair`.
     """
-    images, masks, _ = load_hashed(pairs, max_size, progress)
+    images, masks, _ = load_hashed(pairs, max_size, progress, factors)
     return images, masks
 
 
 def load_hashed(
-    pairs: Sequence[Pair], max_size: int = MAX_SIZE, progress: bool = False
+    pairs: Sequence[Pair],
+    max_size: int | None = None,
+    progress: bool = False,
+    factors: Sequence[tuple[float, float] | None] | None = None,
 ) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.bool_]], list[str]]:
     """As `load_arrays`, and the hash of each image at the size of its file."""
     bar = progress_bar(pairs, desc="reading pairs", unit="pair", disable=not progress)
-    rows = [load_shrunk(pair, max_size) for pair in bar]
+    rows = [load_scaled(pair, max_size, factors[i] if factors else None) for i, pair in enumerate(bar)]
     return [image for image, _, _ in rows], [mask for _, mask, _ in rows], [key for _, _, key in rows]
 
 
-def load_shrunk(pair: Pair, max_size: int = MAX_SIZE) -> tuple[NDArray[np.uint8], NDArray[np.bool_], str]:
+def load_scaled(
+    pair: Pair, max_size: int | None = None, factors: tuple[float, float] | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_], str]:
     """Read one pair as `load_arrays` does, and the hash of the image at the size of its file."""
     from unet_helpers import transforms  # here, so that whoever only reads files waits for no torch
 
     image, mask = load_pair(pair)
-    key, size = image_hash(image), transforms.shrink_size(image.shape, max_size)
+    key, size = image_hash(image), transforms.shrink_size(image.shape, max_size, factors)
     if size != image.shape:
         image, mask = transforms.resize_image(image, size), transforms.resize_mask(mask, size)
     return image, mask, key
@@ -227,7 +259,7 @@ def image_hash(image: NDArray[np.uint8]) -> str:
 def image_hashes(pairs: Sequence[Pair], progress: bool = False) -> list[str]:
     """The `image_hash` of each image file; its mask is not read."""
     bar = progress_bar(pairs, desc="recognising images", unit="image", disable=not progress)
-    return [image_hash(load_image(pair.image_path)) for pair in bar]
+    return [image_hash(load_image(pair.image_path, pair.window)) for pair in bar]
 
 
 # ---------------------------------------------------------------------------------------- splitting
@@ -242,7 +274,7 @@ def stone_strata(pairs: Sequence[Pair], progress: bool = False) -> list[int]:
         ValueError: If a mask cannot be read.
     """
     bar = progress_bar(pairs, desc="looking for stones", unit="mask", disable=not progress)
-    n_pixels = np.array([np.count_nonzero(load_mask(pair.mask_path)) for pair in bar], int)
+    n_pixels = np.array([np.count_nonzero(load_mask(pair)) for pair in bar], int)
     if not n_pixels.any():
         return [0] * len(pairs)
     middle, high = np.quantile(n_pixels[n_pixels > 0], (0.5, 0.9))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
@@ -28,24 +29,27 @@ def predict_all(
     model: nn.Module,
     images: Sequence[np.ndarray],
     batch_size: int = 8,
-    max_size: int = MAX_SIZE,
+    max_size: int | None = None,
     progress: bool = False,
     n_views: int = 1,
+    factors: Sequence[tuple[float, float] | None] | None = None,
 ) -> list[np.ndarray]:
     """Probability of stone for every pixel of every image.
 
-    Images of the same size share a batch. An image with a longer side above `max_size` is shrunk for the
-    network, and its probabilities are enlarged again.
+    Images of the same size share a batch. One with a side above `MAX_SIZE` goes through the network in
+    overlapping tiles, see `engine.tiling`: it may be larger than what the memory holds of its features.
 
     Args:
         model: Network from (B, 1, H, W) to logits (B, 1, H, W), for example `UNet`.
         images: Uint8 arrays (H, W), sizes may differ.
-        batch_size: Images a forward pass.
-        max_size: Longest side the network sees, in pixels.
+        batch_size: Images a forward pass; of tiles as many as have the pixels of so many 512 x 512 images.
+        max_size: Longest side the network sees, in pixels: a larger image is shrunk for it, and its
+            probabilities are enlarged again. None shows it every image at its own size.
         progress: Whether to show a bar.
         n_views: Test-time augmentation: 2 also predicts each image mirrored left to right, 4 in all four
             mirrorings; the probabilities are turned back and averaged. It takes as many times as long. A
             threshold chosen without it may not be the best one with it.
+        factors: For each image factors of height and width that go before `max_size`.
 
     Returns:
         Float32 arrays (H, W) in [0, 1], in the order of `images`.
@@ -54,7 +58,40 @@ def predict_all(
         ValueError: If an image is not a uint8 array (H, W), or `n_views` is not 1, 2 or 4.
     """
     from unet_helpers.engine.threads import Threads
+    from unet_helpers.engine.tiling import in_tiles, tile_batches
 
+    _check(images, n_views)
+    seen = [
+        shrink_size(image.shape, max_size, factors[i] if factors else None) for i, image in enumerate(images)
+    ]
+    batches = _same_size_batches(images, seen, batch_size)
+    steps = [len(tile_batches(size, batch_size)) if max(size) > MAX_SIZE else 1 for size, _ in batches]
+    probabilities: list[np.ndarray] = [np.empty(0)] * len(images)
+    device, bar = next(model.parameters()).device, partial(progress_bar, desc="predicting", unit="batch")
+    with (
+        _evaluating(model),
+        Threads(device, many=sum(steps) > 1) as threads,
+        bar(total=sum(steps), disable=not progress) as shown,
+    ):
+
+        def forward(batch: np.ndarray) -> np.ndarray:  # uint8 (B, H, W) -> float32 (B, H, W)
+            with threads.step(batch.size):
+                found = _probabilities(model, batch, MIRRORINGS[:n_views])
+            shown.update()
+            return found
+
+        for size, indices in batches:
+            whole = [images[i] for i in indices]
+            resized = [image if image.shape == size else resize_image(image, size) for image in whole]
+            large = max(size) > MAX_SIZE  # then it is alone
+            found = [in_tiles(forward, resized[0], batch_size)] if large else forward(np.stack(resized))
+            for i, image, probability in zip(indices, whole, found, strict=True):
+                same = image.shape == size
+                probabilities[i] = probability if same else resize_image(probability, image.shape)
+    return probabilities
+
+
+def _check(images: Sequence[np.ndarray], n_views: int) -> None:
     if n_views not in (1, 2, 4):
         raise ValueError(f"n_views must be 1, 2 or 4 mirrorings, got {n_views}.")
     for image in images:
@@ -62,32 +99,20 @@ def predict_all(
             raise ValueError(
                 f"image must be a uint8 array (H, W), got {image.dtype} {image.shape}. Use data.load_image."
             )
-    probabilities: list[np.ndarray] = [np.empty(0)] * len(images)
-    batches = _same_size_batches(images, batch_size)
-    device = next(model.parameters()).device
-    with _evaluating(model), Threads(device, many=len(batches) > 1) as threads:
-        for size, indices in progress_bar(batches, desc="predicting", unit="batch", disable=not progress):
-            small = shrink_size(size, max_size)
-            whole = [images[i] for i in indices]
-            batch = np.stack(whole if small == size else [resize_image(image, small) for image in whole])
-            with threads.step(batch.size):
-                found = _probabilities(model, batch, MIRRORINGS[:n_views])  # float32 (B, H, W)
-            for i, probability in zip(indices, found, strict=True):
-                probabilities[i] = probability if small == size else resize_image(probability, size)
-    return probabilities
 
 
 def _same_size_batches(
-    images: Sequence[np.ndarray], batch_size: int
+    images: Sequence[np.ndarray], seen: Sequence[tuple[int, int]], batch_size: int
 ) -> list[tuple[tuple[int, int], list[int]]]:
-    by_size: dict[tuple[int, int], list[int]] = {}
-    for i, image in enumerate(images):
-        by_size.setdefault(image.shape, []).append(i)
-    return [
-        (size, indices[k : k + batch_size])
-        for size, indices in by_size.items()
-        for k in range(0, len(indices), batch_size)
-    ]
+    """Sizes that the network sees and the numbers of the images that it sees so; a large one comes alone."""
+    by_size: dict[tuple[tuple[int, ...], tuple[int, int]], list[int]] = {}
+    for i, (image, size) in enumerate(zip(images, seen, strict=True)):
+        by_size.setdefault((image.shape, size), []).append(i)
+    batches = []
+    for (_, size), indices in by_size.items():
+        n = 1 if max(size) > MAX_SIZE else batch_size
+        batches += [(size, indices[k : k + n]) for k in range(0, len(indices), n)]
+    return batches
 
 
 @contextmanager
@@ -126,13 +151,13 @@ def _forward(model: nn.Module, batch: np.ndarray, views: Sequence[tuple[int, ...
     return (total / len(views)).cpu().numpy()
 
 
-def predict(model: nn.Module, image: np.ndarray, max_size: int = MAX_SIZE) -> np.ndarray:
+def predict(model: nn.Module, image: np.ndarray, max_size: int | None = None) -> np.ndarray:
     """Probability of stone for every pixel of one image; see `predict_all`.
 
     Args:
         model: Network from (1, 1, H, W) to logits of the same size.
         image: Uint8 array (H, W) of any size.
-        max_size: Longest side the network sees, in pixels.
+        max_size: Longest side the network sees, in pixels; None for any.
 
     Returns:
         Float32 array (H, W) in [0, 1].

@@ -144,9 +144,10 @@ def predicted_mask(probability: np.ndarray, threshold: float, min_pixels: int = 
     if min_pixels <= 1:
         return mask
     labels, _ = label_stones(mask)
-    is_large: np.ndarray = np.bincount(labels.ravel()) >= min_pixels  # by the number of the region
-    is_large[0] = False  # the background is no region
-    return np.take(is_large, labels)
+    region_of = labels[mask]  # of each pixel of a region: few, where a whole image would take much memory
+    is_large: np.ndarray = np.bincount(region_of) >= min_pixels  # by the number of the region
+    mask[mask] = is_large[region_of]
+    return mask
 
 
 # -------------------------------------------------------------------------------------- section by section

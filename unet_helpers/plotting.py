@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from unet_helpers.engine.checks import check_image, check_per_image
-from unet_helpers.engine.figures import new_figure, plain_figure
+from unet_helpers.engine.figures import new_figure, plain_figure, set_title
 from unet_helpers.metrics import dice, label_stones
 from unet_helpers.pictures.styles import ERROR_KINDS, STYLES, Style, error_codes
 
@@ -63,7 +63,7 @@ def overlay(
     ax.set(xlim=(-0.5, image.shape[1] - 0.5), ylim=(image.shape[0] - 0.5, -0.5))  # outlines widen them
     ax.set_axis_off()
     if title is not None:
-        ax.set_title(title, parse_math=False)  # a file name may hold two dollar signs
+        set_title(ax, title)
     if legend and regions:
         below: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0)}
         ax.legend(handles=_patches(regions), **below, frameon=False, fontsize=9)
@@ -154,7 +154,7 @@ def contact_sheet(
         overlay(image[window], prediction=prediction[window], target=target[window], ax=axes[i], legend=False)
         score = float(dice(prediction, target))
         title = "nothing there, nothing predicted" if math.isnan(score) else f"Dice {score:.2f}"
-        axes[i].set_title(titles[i] if titles is not None else title, fontsize=9, parse_math=False)
+        set_title(axes[i], titles[i] if titles is not None else title, fontsize=9)
     return figure
 
 

@@ -65,15 +65,12 @@ class TrainConfig:
 
     Attributes:
         n_steps: Optimiser steps.
-        n_epochs: Train for so many epochs instead.
-        minutes: Train for so much wall-clock time instead, validation included.
-        batch_size: Patches a step, those of all processes together.
-        patch_size: Side of a patch in pixels.
-        stone_fraction: Share of the patches that are placed on a stone.
-        lookalike_fraction: Share of the patches on something as bright that is no stone.
+        n_epochs, minutes: Train for so many epochs, or so much wall-clock time, validation included, instead.
+        batch_size, patch_size: Patches a step, of all processes together, and their side in pixels.
+        max_size, spacing: How large the network sees images, see `engine.scale`; by itself like the files.
+        stone_fraction, lookalike_fraction: Share of the patches on a stone, and on what is as bright.
         learning_rate: Highest rate, reached after `warm_up` of the run, then lowered along a cosine to zero.
-        warm_up: Share of the run.
-        weight_decay: Of AdamW.
+        warm_up, weight_decay: Share of the run; of AdamW.
         max_gradient_norm: Longer gradients are shortened to this norm.
         steps_per_epoch: Steps between two validations; None takes as many as cut all pixels once.
         seed: Of weights, patches and augmentation.
@@ -89,6 +86,8 @@ class TrainConfig:
     minutes: float | None = None
     batch_size: int = 6
     patch_size: int = 160
+    max_size: int | None = None
+    spacing: float | None = None
     stone_fraction: float = 0.5
     lookalike_fraction: float = 0.25
     learning_rate: float = 4e-3
@@ -160,6 +159,7 @@ class Run:
         self.split: dict[str, list[str]] = {"train": [], "val": []}  # groups
         self.hashes: dict[str, list[str]] = {"train": [], "val": []}  # of the images
         self.names: list[str] = []  # files of the training images
+        self.sides: tuple[int, ...] = ()  # shortest and longest of their longer sides
         self.val: tuple[Sequence[np.ndarray], Sequence[np.ndarray]] = ((), ())  # images and masks (H, W)
         self.snapshots: Snapshots | None = None
         self.moments: list[dict[str, Any]] = []  # what the snapshots show
@@ -222,7 +222,7 @@ def running_average(history: History) -> list[float]:
 
 
 def validate(run: Run) -> float:
-    """Mean Dice of the whole validation images that hold a stone, at threshold 0.5."""
+    """Mean Dice of what `run.val` holds, as far as it bears a stone, at threshold 0.5."""
     (images, masks), scores = run.val, list[float]()
     for first in range(0, len(images), VALIDATION_CHUNK):
         some = range(first, min(first + VALIDATION_CHUNK, len(images)))

@@ -13,7 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from unet_helpers.data import window
+from unet_helpers.data import MAX_SIZE, window
 
 if TYPE_CHECKING:
     from unet_helpers.engine.stack import Stack
@@ -55,10 +55,16 @@ def resize_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bo
     return resized
 
 
-def shrink_size(size: tuple[int, ...], max_size: int) -> tuple[int, int]:
-    """Height and width after shrinking the longer side to at most `max_size` pixels; smaller images stay."""
-    scale = min(1.0, max_size / max(size))
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+def shrink_size(
+    size: tuple[int, ...], max_size: int | None, factors: tuple[float, float] | None = None
+) -> tuple[int, int]:
+    """Height and width after shrinking the longer side to at most `max_size` pixels; smaller images stay.
+
+    None keeps every size. `factors` for height and width, larger or smaller than 1, go before `max_size`.
+    """
+    if factors is None:
+        factors = (min(1.0, (max_size or max(size)) / max(size)),) * 2
+    return max(1, round(size[0] * factors[0])), max(1, round(size[1] * factors[1]))
 
 
 def normalise(image: Greys) -> Greys:
@@ -98,8 +104,8 @@ class PatchSampler:
         patch_size: Side P of the square patches in pixels.
         stone_fraction: Share of a batch in [0, 1].
         lookalike_fraction: Share of a batch in [0, 1]; both together at most 1.
-        device: Where the patches go. The stack of images is kept and cut there too, unless one is given.
-        stack: The same images and masks, stacked already (in files, say): cut where it lies, and not copied.
+        device: Where the patches go. The images are kept and cut there too, unless a stack is given.
+        stack: The same images and masks, in a row already (in files, say): cut where it lies, not copied.
 
     Raises:
         ValueError: If there are no images, no mask has a pixel, or the shares sum to more than 1.
@@ -127,13 +133,13 @@ class PatchSampler:
                 f"got {stone_fraction} and {lookalike_fraction}."
             )
         stack = stack or stack_up(images, masks, patch_size, device)
-        self.images, self.masks, sizes, self.stones, self.lookalikes = stack
+        self.images, self.masks, self.starts, self.sizes, self.stones, self.lookalikes = stack
         if not len(self.stones):
             raise ValueError(
-                "masks must hold at least one stone, got none above the threshold of 127. "
-                "If they hold 0 and 1, multiply them by 255."
+                f"masks must hold at least one stone, got {len(masks)} without one. "
+                "See what they hold: python -m unet_helpers check FOLDER."
             )
-        self.sizes = sizes.clamp(min=patch_size)  # a smaller image is cut with its padding
+        self.widths = self.sizes[:, 1].to(self.images.device)
         self.patch_size, self.device = patch_size, torch.device(device)
         self.stone_fraction, self.lookalike_fraction = stone_fraction, lookalike_fraction
         self.after_draws: Callable[[], None] | None = None  # called after every 64th batch
@@ -141,8 +147,9 @@ class PatchSampler:
 
     @property
     def patches_per_epoch(self) -> int:
-        """Number of patches that hold as many pixels as the images."""
-        return max(1, int(self.sizes.prod(1).sum()) // self.patch_size**2)
+        """Number of patches that hold as many pixels as the images; a larger one counts as 512 x 512."""
+        n_pixels = self.sizes.prod(1).clamp(max=max(MAX_SIZE, self.patch_size) ** 2)
+        return max(1, int(n_pixels.sum()) // self.patch_size**2)
 
     def sample(
         self, batch_size: int, generator: torch.Generator, part: tuple[int, int] = (0, 1)
@@ -192,7 +199,8 @@ class PatchSampler:
         """Patches (B, 1, P, P) of images and masks, where the stack lies, from corners (B, 3) there."""
         image, row, column = corners.T[:, :, None, None]  # (B, 1, 1) each
         steps = torch.arange(self.patch_size, device=self.images.device)  # (P,)
-        index = image, row + steps[:, None], column + steps  # together (B, P, P)
+        rows = self.starts[image] + (row + steps[:, None]) * self.widths[image]  # (B, P, 1): where they start
+        index = rows + column + steps  # (B, P, P)
         return self.images[index][:, None], self.masks[index][:, None]
 
 

@@ -6,46 +6,72 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from unet_helpers.command_line.hints import in_options, window_sentence
 from unet_helpers.data import open_dataset
 from unet_helpers.engine.files import check_writable, write_json
 from unet_helpers.folders.check import check_folder
-from unet_helpers.folders.finding import counted
+from unet_helpers.folders.mask_rules import rule_of
+from unet_helpers.folders.scan import counted
 
 __all__ = ["run"]
 
+MOST_VALUES = 12  # sets of values that are printed; --json has all
+
 
 def run(args: argparse.Namespace) -> int:
-    """Print the report of `check_folder`, and write it if asked for; 1 if a file is broken."""
+    """Print the report of `check_folder`, and write it if asked for; 1 if something is broken or unclear."""
     if args.json:
         check_writable(args.json)
-    report = check_folder(open_dataset(args.data), group_by=args.group_by)
+    report = check_folder(
+        open_dataset(args.data), group_by=args.group_by, masks=rule_of(args), window=args.window
+    )
+    if args.json:
+        write_json(args.json, report)
+    if args.window:
+        print(window_sentence(args.window))
     _print_counts(report)
+    _print_masks(report)
     _print_groups(report)
     _print_list("image without mask", "images without mask", report["images_without_mask"])
     _print_list("mask without image", "masks without image", report["masks_without_image"])
+    once = ("path leads to a file counted already", "paths lead to files counted already")
+    _print_some(*once, report["counted_once"])
     twins = report["identical_images_in_two_groups"]
     _print_list("image is in two groups at once", "images are in two groups at once", twins)
-    _print_list("broken file", "broken files", [item["reason"] for item in report["broken"]])
-    if args.json:
-        write_json(args.json, report)
-    return 1 if report["broken"] else 0
+    _print_list("broken file", "broken files", [in_options(item["reason"]) for item in report["broken"]])
+    if report["mask_doubt"]:
+        print(f"NOT CERTAIN: {report['mask_doubt']} Nothing is trained until then.")
+    return 1 if report["broken"] or report["mask_doubt"] else 0
 
 
 def _print_counts(report: Mapping[str, Any]) -> None:
     n_pairs, n_groups = counted(report["n_pairs"], "pair"), counted(report["n_groups"], "group")
-    largest = report["largest_group"]
+    largest, n_positive = report["largest_group"], report["n_positive"]
+    bearing = "" if n_positive is None else f", {n_positive} with a stone"
     print(
-        f"{n_pairs} in {n_groups}, {report['n_positive']} with a stone; "
-        f"the largest group, {largest['name']}, holds {largest['n_pairs']}"
+        f"{n_pairs} in {n_groups}{bearing}; the largest group, {largest['name']}, holds {largest['n_pairs']}"
     )
+    print(f"masks recognised: {report['masks_found']}")
+    if report["not_read"]:
+        print(f"other files, not read: {report['not_read']}")
+    if report["given_split"]:
+        parts = ", ".join(f"{name} {n}" for name, n in report["given_split"].items())
+        print(f"folders name the parts of a split ({parts} pairs): `train --given-split` keeps it")
     print("sizes (width x height): " + ", ".join(f"{size}: {n}" for size, n in report["sizes"].items()))
-    found = (f"{values}: {counted(n, 'mask')}" for values, n in report["mask_values"].items())
-    print("mask values: " + "; ".join(found))
+
+
+def _print_masks(report: Mapping[str, Any]) -> None:
+    found = [f"{values}: {counted(n, 'mask')}" for values, n in report["mask_values"].items()]
+    more = f"; and {len(found) - MOST_VALUES} other sets of values" if len(found) > MOST_VALUES else ""
+    print("mask values: " + "; ".join(found[:MOST_VALUES]) + more)
+    for sentence in report["masks_mean"]:
+        print(sentence)
+    for image, parts in report["joined_masks"].items():
+        print(f"{image} has {counted(len(parts), 'mask file')}, which are joined: {', '.join(parts)}")
+    _print_some("pair by its number alone", "pairs by their number alone", report["paired_by_number"])
     if report["foreground_share"]:
         median, low, high = (100 * report["foreground_share"][key] for key in ("median", "min", "max"))
         print(f"stone pixels in stone-bearing images: median {median:.3f} %, {low:.3f} % to {high:.3f} %")
-    elif report["sizes"]:
-        print("NO mask has a pixel above 127. If the masks hold 0 and 1, multiply them by 255.")
 
 
 def _print_groups(report: Mapping[str, Any]) -> None:
@@ -69,8 +95,12 @@ def _print_groups(report: Mapping[str, Any]) -> None:
             "group_rows_in_other_case",
         ),
     ):
-        if report[key]:
-            _print_list(one, many, report[key])
+        _print_some(one, many, report[key])
+
+
+def _print_some(one: str, many: str, items: Sequence[str]) -> None:
+    if items:
+        _print_list(one, many, items)
 
 
 def _print_list(one: str, many: str, items: Sequence[str]) -> None:

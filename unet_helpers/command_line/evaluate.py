@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,14 @@ from matplotlib.figure import Figure
 from unet_helpers import plotting
 from unet_helpers.checkpoint import Checkpoint, load_checkpoint
 from unet_helpers.command_line.cross_validation import fold_checkpoints
-from unet_helpers.data import Pair, find_pairs, known_stones, load_arrays, open_dataset, parts_seen, spacings
+from unet_helpers.command_line.hints import window_sentence
+from unet_helpers.data import Pair, find_pairs, known_stones, open_dataset, parts_seen, spacings, with_window
 from unet_helpers.engine import figures
+from unet_helpers.engine.cache import open_images
 from unet_helpers.engine.devices import choose_device
 from unet_helpers.engine.files import check_writable, write_json
 from unet_helpers.evaluation import choose_grey_threshold, evaluate, score_masks
+from unet_helpers.folders.mask_rules import rule_of
 from unet_helpers.folders.seen import fold_parts
 from unet_helpers.inference import predict_all
 from unet_helpers.metrics import dice, predicted_mask
@@ -48,8 +51,8 @@ class _Cases:
     """The images that are scored, each with what its own network says; lists in one order."""
 
     pairs: list[Pair]
-    images: list[Array]  # uint8 (H, W), at full size
-    masks: list[Array]  # bool (H, W)
+    images: Sequence[Array]  # uint8 (H, W), at full size
+    masks: Sequence[Array]  # bool (H, W)
     probabilities: list[Array]  # float32 (H, W)
     thresholds: list[float]
     min_pixels: list[int]
@@ -73,9 +76,14 @@ def run(args: argparse.Namespace) -> int:
         OSError: If a file cannot be written; found before anything is computed.
     """
     _check_outputs(args)
-    pairs = find_pairs(open_dataset(args.data), args.group_by)
+    found_pairs = find_pairs(open_dataset(args.data), args.group_by, rule_of(args))
+    pairs = with_window(found_pairs, args.window)
+    if args.window:
+        print(window_sentence(args.window))
     parts, found = _select(pairs, args, choose_device(args.device))
     print(found)
+    for sentence in {part.network.scale.sentence(part.scored) for part in parts}:
+        print(sentence)
     cases = _predict(parts, n_views=4 if args.tta else 1)
     scores, rivals = _score(cases, n_networks=len(parts)), _rivals(parts, cases)
     what = f"{args.split} data" if len(parts) == 1 else f"the test parts of {len(parts)} folds"
@@ -119,16 +127,17 @@ def _select(pairs: list[Pair], args: argparse.Namespace, device: torch.device) -
 def _predict(parts: list[_Part], n_views: int) -> _Cases:
     """Every image by its own network, with that network's threshold and smallest stone."""
     pairs = [pair for part in parts for pair in part.scored]
-    images, masks = load_arrays(pairs, max_size=sys.maxsize, progress=True)  # scores of whole files
+    whole = open_images(pairs, progress=True)  # scores of whole files
     probabilities: list[Array] = []
     thresholds: list[float] = []
     min_pixels: list[int] = []
     for part in parts:
-        some = images[len(probabilities) : len(probabilities) + len(part.scored)]
-        probabilities += predict_all(part.network.model, some, progress=True, n_views=n_views)
+        first, options = len(probabilities), part.network.scale.options(part.scored)
+        some = [whole.images[i] for i in range(first, first + len(part.scored))]
+        probabilities += predict_all(part.network.model, some, progress=True, n_views=n_views, **options)
         thresholds += [part.network.threshold] * len(some)
         min_pixels += [part.network.min_pixels] * len(some)
-    return _Cases(pairs, images, masks, probabilities, thresholds, min_pixels)
+    return _Cases(pairs, whole.images, whole.masks, probabilities, thresholds, min_pixels)
 
 
 def _score(cases: _Cases, n_networks: int) -> Scores:
@@ -149,7 +158,11 @@ def _rivals(parts: list[_Part], cases: _Cases) -> dict[str, dict[str, float]]:
     if not all(part.train for part in parts):
         print("The training images are not in this data: no grey threshold to compare with.")
         return {}
-    greys = [choose_grey_threshold(*load_arrays(part.train, progress=True))[0] for part in parts]
+    greys = []
+    for part in parts:
+        patch, options = part.network.config["patch_size"], part.network.scale.options(part.train)
+        train = open_images(part.train, patch, progress=True, **options)  # the training's own cache, if any
+        greys.append(choose_grey_threshold(train.images, train.masks)[0])
     each = [grey for grey, part in zip(greys, parts, strict=True) for _ in part.scored]
     name = " to ".join(str(grey) for grey in sorted({min(greys), max(greys)}))
     masks = [image >= grey for image, grey in zip(cases.images, each, strict=True)]

@@ -21,6 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0; 1 after an error in data or files, told in one sentence; 130 after Ctrl-C.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # file names hold what a terminal may not know
+            stream.reconfigure(errors="backslashreplace")
     args = make_parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
+from collections.abc import Callable
 from pathlib import Path
+
+from unet_helpers.folders.mask_rules import parse_colours, parse_ignored, parse_values
 
 __all__ = ["make_parser"]
 
 # said once more here, because their homes import numpy or torch; tests/test_cli.py compares them
 COMPILE_CHOICES = ("auto", "on", "off")
 GROUP_BY = ("folder", "name")
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
+FORMATS = ("coco", "yolo", "voc", "dicom", "nifti", "tiff")
+AXES = ("axial", "coronal", "sagittal")
 MOST_SLICES = 96
 
 DATA_HELP = 'folder or zip with image-mask pairs, or "phantom", or "kaggle"'
@@ -28,6 +33,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="sub-commands", metavar="")
     for name, text, add_options in (
         ("phantom", "write synthetic CT slices with kidney stones", _phantom),
+        ("convert", "make image-mask pairs of DICOM, NIfTI, pages, or COCO, YOLO and VOC outlines", _convert),
         ("check", "count pairs, exams, unpaired and broken files of a data set", _check),
         ("train", "train a U-Net and choose its threshold on the validation part", _train),
         ("evaluate", "score a trained U-Net", _evaluate),
@@ -52,6 +58,26 @@ def _phantom(sub: argparse.ArgumentParser) -> None:
         )
     sub.add_argument(
         "--seed", metavar="S", type=int, default=0, help="another seed gives other patients (default 0)"
+    )
+
+
+def _convert(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("source", metavar="SOURCE", type=Path, help="folder, zip or one file")
+    sub.add_argument("out", metavar="OUT", type=Path, help="new folder")
+    sub.add_argument("--format", choices=FORMATS, help="of SOURCE; by itself what its files tell")
+    _window(sub)
+    sub.add_argument(
+        "--axis",
+        choices=AXES,
+        default="axial",
+        help="which way NIfTI volumes are cut (default axial)",
+    )
+    sub.add_argument(
+        "--class",
+        metavar="NAME",
+        dest="classes",
+        action="append",
+        help="object that is foreground, or number of a label; may be repeated; by itself all of them joined",
     )
 
 
@@ -82,6 +108,11 @@ def _train(sub: argparse.ArgumentParser) -> None:
         help="cross-validation: train K networks (at least 3) into RUN/fold-1 ... fold-K, so that each group "
         "is tested once; --minutes, --epochs and --steps are for each of them",
     )
+    sub.add_argument(
+        "--given-split",
+        action="store_true",
+        help="keep the parts that folders called train, val and test name, instead of splitting by group",
+    )
     _device(sub)
 
 
@@ -95,7 +126,8 @@ def _length(sub: argparse.ArgumentParser) -> None:
         "--epochs",
         metavar="N",
         type=_count,
-        help="train for so many epochs, each of as many patches as cut all images once",
+        help="train for so many epochs, each of as many patches as cut all images once (images above 512 "
+        "pixels count as such)",
     )
     length.add_argument(
         "--steps",
@@ -110,6 +142,20 @@ def _settings(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--batch-size", metavar="N", type=_count, help="patches a step (default 6)")
     sub.add_argument(
         "--patch-size", metavar="N", type=_count, help="side of the square patches in pixels (default 160)"
+    )
+    scale = sub.add_mutually_exclusive_group()
+    scale.add_argument(
+        "--max-size",
+        metavar="N",
+        type=_count,
+        help="shrink longer sides to so many pixels, here and in evaluate and predict; by itself every image "
+        "keeps the resolution of its file, and large ones are learnt patch by patch",
+    )
+    scale.add_argument(
+        "--spacing",
+        metavar="MM",
+        type=_amount,
+        help="resize images so that a pixel has so many millimetres, where a slices.csv knows their spacing",
     )
     sub.add_argument(
         "--learning-rate", metavar="R", type=_amount, help="highest learning rate (default 0.004)"
@@ -163,7 +209,13 @@ def _evaluate(sub: argparse.ArgumentParser) -> None:
 
 
 def _predict(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("images", metavar="IMAGE", type=_image_file, nargs="+", help="8-bit images of any size")
+    sub.add_argument(
+        "images",
+        metavar="IMAGE",
+        nargs="+",
+        help='images of any size, DICOM slices, folders of them, or quoted patterns such as "scans/*.png"',
+    )
+    _window(sub)
     sub.add_argument(
         "--checkpoint",
         metavar="FILE",
@@ -171,6 +223,12 @@ def _predict(sub: argparse.ArgumentParser) -> None:
         help="best.pt of a run; by itself the weights that come with the package",
     )
     sub.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder for the PNG files")
+    sub.add_argument(
+        "--max-size",
+        metavar="N",
+        type=_count,
+        help="shrink longer sides to so many pixels for the network; by itself as it was trained",
+    )
     _device(sub)
 
 
@@ -183,6 +241,32 @@ def _data(sub: argparse.ArgumentParser) -> None:
         help="folder: all images of a folder are one patient; name: never; by itself folder where file names "
         "repeat",
     )
+    _window(sub)
+    _masks(sub)
+
+
+def _window(sub: argparse.ArgumentParser) -> None:
+    sub._negative_number_matcher = re.compile(r"^-[\d.]+(,-?[\d.]+)?$")  # -600,1500 is a value, and no option
+    sub.add_argument(
+        "--window",
+        metavar="L,W",
+        type=_level_and_width,
+        help="level and width through which images with more than 8 bits are seen, in their own units: "
+        "40,400 for soft tissue in Hounsfield units",
+    )
+
+
+def _masks(sub: argparse.ArgumentParser) -> None:
+    """What the values of the masks mean, where these do not say it themselves."""
+    for option, metavar, kind, text in (
+        ("--mask-values", "V", parse_values, "values of the masks that are the object: 1, or 1,2, or 1-300"),
+        ("--foreground", "#RRGGBB", parse_colours, "colours of the masks that are the object: '#ff0000'"),
+        ("--ignore", "V", parse_ignored, "values or colours that are neither object nor background: 255"),
+    ):
+        sub.add_argument(option, metavar=metavar, type=_said(kind), default=(), help=text)
+    sub.add_argument(
+        "--invert", action="store_true", help="the masks are inverted: the object is 0 on a bright background"
+    )
 
 
 def _device(sub: argparse.ArgumentParser) -> None:
@@ -190,6 +274,18 @@ def _device(sub: argparse.ArgumentParser) -> None:
 
 
 # --------------------------------------------------------------------------------------- kinds of values
+def _said(kind: Callable[[str], tuple[object, ...]]) -> Callable[[str], tuple[object, ...]]:
+    """The reader of a value, with its own words for what is wrong."""
+
+    def read(text: str) -> tuple[object, ...]:
+        try:
+            return kind(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return read
+
+
 def _count(text: str) -> int:
     if not (text.isdecimal() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
@@ -206,16 +302,21 @@ def _amount(text: str) -> float:
     return value
 
 
+def _level_and_width(text: str) -> tuple[float, float]:
+    try:
+        level, width = map(float, text.split(","))
+    except ValueError:
+        level = width = math.nan
+    if not (math.isfinite(level) and 0 < width < math.inf):
+        raise argparse.ArgumentTypeError(
+            f"must be level,width with a positive width, such as 40,400, got {text!r}"
+        )
+    return level, width
+
+
 def _folds(text: str) -> int:
     if not (text.isdecimal() and int(text) > 2):
         raise argparse.ArgumentTypeError(
             f"must be a whole number of at least 3 (to train, validate and test), got {text!r}"
         )
     return int(text)
-
-
-def _image_file(text: str) -> Path:
-    path = Path(text)
-    if not path.is_file() or path.suffix.lower() not in IMAGE_SUFFIXES:
-        raise argparse.ArgumentTypeError(f"must be an image file ({', '.join(IMAGE_SUFFIXES)}), got {text!r}")
-    return path

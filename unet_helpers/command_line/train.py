@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -13,21 +14,28 @@ from matplotlib.figure import Figure
 from unet_helpers import plotting
 from unet_helpers.checkpoint import load_checkpoint, load_state, store_threshold
 from unet_helpers.command_line.cross_validation import fold_folder, is_finished, mark_finished, open_folds
+from unet_helpers.command_line.hints import window_sentence
 from unet_helpers.data import (
+    MAX_SIZE,
     Pair,
     find_pairs,
     folds_by_group,
+    given_split,
     load_arrays,
     open_dataset,
     split_by_group,
     stone_strata,
+    with_window,
 )
 from unet_helpers.engine import figures
+from unet_helpers.engine.cache import file_sizes
 from unet_helpers.engine.files import check_writable, write_json
 from unet_helpers.engine.run_folder import RunStatus
+from unet_helpers.engine.scale import Scale
 from unet_helpers.engine.several_gpus import main_first, own_device, process_group, rank_and_world_size
 from unet_helpers.engine.stopping import Interrupted
 from unet_helpers.evaluation import choose_threshold
+from unet_helpers.folders.mask_rules import rule_of
 from unet_helpers.inference import predict_all
 from unet_helpers.model import UNet
 from unet_helpers.training import TrainConfig, choose_device, default_config, fit, run_status
@@ -35,8 +43,9 @@ from unet_helpers.training import TrainConfig, choose_device, default_config, fi
 __all__ = ["choose_on_validation", "run"]
 
 Split = dict[str, list[Pair]]
-SETTINGS = ("seed", "compile", "batch_size", "patch_size", "learning_rate")  # those with an option
+SETTINGS = ("seed", "compile", "batch_size", "patch_size", "max_size", "spacing", "learning_rate")  # options
 MOST_IMAGES = 2000  # so many tell a threshold well enough, and their probabilities fit into memory
+MOST_PIXELS = 2**28  # of large images: 1.6 GB with masks and probabilities
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError, FloatingPointError: As `fit`, and if RUN holds another kind of run.
     """
+    if args.given_split and args.folds:
+        raise ValueError("--given-split must stand without --folds, which divides the images anew, got both.")
     seed = open_folds(args.out, args.folds, args.seed, args.resume)
     begun = run_status(_folder(args, 1)) if args.resume else RunStatus()
     device = choose_device(own_device(args.device))
@@ -103,7 +114,13 @@ def _train_all(plan: _Plan) -> int:
 def _splits(plan: _Plan) -> list[Split]:
     """One split, or one for each fold."""
     n_folds, minutes = plan.args.folds, plan.args.minutes
-    pairs = find_pairs(open_dataset(plan.args.data), plan.args.group_by)
+    folder = open_dataset(plan.args.data)
+    found = find_pairs(folder, plan.args.group_by, rule_of(plan.args))
+    pairs = with_window(found, plan.args.window)
+    if plan.args.window and _is_main():
+        print(window_sentence(plan.args.window))
+    if plan.args.given_split:
+        return [given_split(pairs, folder)]
     strata = stone_strata(pairs, progress=_is_main())
     if n_folds is None:
         return [split_by_group(pairs, plan.config.seed, strata)]
@@ -118,6 +135,7 @@ def _train_one(plan: _Plan, fold: int, split: Split) -> int:
     if _is_main():
         for name, pairs in split.items():
             print(f"{name}: {len(pairs)} images of {len({pair.group for pair in pairs})} groups")
+        print(Scale(plan.config.max_size, plan.config.spacing).sentence(split["train"] + split["val"]))
     n_done = run_status(folder).step if resume else 0
     torch.manual_seed(plan.config.seed)
     try:
@@ -165,13 +183,26 @@ def choose_on_validation(path: Path, val_pairs: list[Pair], device: torch.device
 
     Args:
         path: best.pt of a run.
-        val_pairs: Its validation pairs, of which at most about 2,000 are used.
+        val_pairs: Its validation pairs, of which at most about 2,000 are used, and fewer large ones.
         device: Where to predict.
     """
-    images, masks = load_arrays(val_pairs[:: max(1, len(val_pairs) // MOST_IMAGES)])
-    threshold, min_pixels = choose_threshold(predict_all(load_checkpoint(path, device).model, images), masks)
+    network, some = load_checkpoint(path, device), _enough(val_pairs)
+    images, masks = load_arrays(some)  # whole files: a mask that is predicted has their size, too
+    probabilities = predict_all(network.model, images, **network.scale.options(some))
+    threshold, min_pixels = choose_threshold(probabilities, masks)
     store_threshold(path, threshold, min_pixels)
     print(
         f"{path}: threshold {threshold:.2f} and at least {min_pixels} pixels a stone, chosen on "
         f"{len(images)} validation images"
     )
+
+
+def _enough(pairs: list[Pair]) -> list[Pair]:
+    """Every n-th pair, so that their arrays fit into memory; some of them show a stone."""
+    n, sizes = len(pairs) // MOST_IMAGES, file_sizes(pairs)
+    if sizes.max() > MAX_SIZE:
+        n = max(n, math.ceil(sizes.prod(1).sum() / MOST_PIXELS))
+    if n <= 1:
+        return pairs
+    strata = stone_strata(pairs)
+    return next((pairs[first::n] for first in range(n) if any(strata[first::n])), pairs[::n])

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import io
 import sys
+import warnings
 from pathlib import Path
+from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-__all__ = ["figure_png", "in_notebook", "new_figure", "plain_figure", "save_figure"]
+__all__ = ["figure_png", "in_notebook", "new_figure", "plain_figure", "save_figure", "set_title"]
+
+LONGEST_TITLE = 90  # letters of a line
 
 
 def plain_figure(width_inches: float, height_inches: float) -> Figure:
@@ -38,6 +43,20 @@ def new_figure(width_inches: float, height_inches: float) -> Figure:
     return plain_figure(width_inches, height_inches)
 
 
+def set_title(ax: Axes, text: str, **style: Any) -> None:
+    """Write a text above axes as it is: names of files may hold dollar signs, or letters that are none.
+
+    Args:
+        ax: The axes.
+        text: Any text; the middle of a line that is too long is left out.
+        **style: As for `Axes.set_title`.
+    """
+    half = LONGEST_TITLE // 2 - 1
+    lines = [line if len(line) <= LONGEST_TITLE else f"{line[:half]}...{line[-half:]}"
+             for line in text.encode("utf-8", "replace").decode().split("\n")]  # fmt: skip
+    ax.set_title("\n".join(lines), parse_math=False, **style)
+
+
 def figure_png(figure: Figure, dpi: int = 100) -> bytes:
     """Return a figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
@@ -49,6 +68,7 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = 120) -> Path:
     """Write a figure to an image file (.png, .svg, .pdf) and return its path; never half a file."""
     from unet_helpers.engine.files import written_whole
 
-    with written_whole(path) as scratch:
+    with written_whole(path) as scratch, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a title; it is drawn as a box
         figure.savefig(scratch, dpi=dpi)
     return Path(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -13,6 +14,7 @@ from typing import Any
 
 __all__ = ["check_writable", "explain", "remove_scratch", "write_json", "written_whole"]
 
+LONGEST_NAME = 255  # bytes, on nearly every file system
 _HINTS = {
     errno.ENOSPC: "Free some disk space.",
     getattr(errno, "EDQUOT", None): "Your quota is used up: free some disk space.",
@@ -45,7 +47,11 @@ def _not_written(path: Path, error: OSError) -> OSError:
 
 
 def _scratch(path: Path) -> Path:
-    return path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    if len(os.fsencode(beside.name)) <= LONGEST_NAME:
+        return beside
+    short = hashlib.sha256(os.fsencode(path.stem)).hexdigest()[:16]  # the name itself may just fit
+    return path.with_name(f".{short}.{os.getpid()}{path.suffix}")
 
 
 @contextmanager

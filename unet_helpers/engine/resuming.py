@@ -16,9 +16,11 @@ from unet_helpers.engine.cache import open_images
 from unet_helpers.engine.calm import CalmError
 from unet_helpers.engine.files import remove_scratch, write_json
 from unet_helpers.engine.run_folder import holds_run, how_far, load_run, saved_config
+from unet_helpers.engine.scale import Scale
 from unet_helpers.engine.settings import clashes, continued
 from unet_helpers.engine.several_gpus import agree, main_first, rank_and_world_size, share
 from unet_helpers.engine.snapshots import Snapshots
+from unet_helpers.engine.tiling import validation_windows
 from unet_helpers.model import UNet
 from unet_helpers.training import Run, TrainConfig, default_config
 from unet_helpers.transforms import PatchSampler
@@ -106,6 +108,7 @@ def save(run: Run, path: Path) -> None:
         "model": run.model.state_dict(),
         "config": asdict(run.config),
         "images": run.hashes,
+        "sides": run.sides,
         "threshold": 0.5,
         "min_pixels": 0,
         "val_dice": run.history[-1]["val_dice"] if run.history else float("nan"),
@@ -153,15 +156,19 @@ def open_data(run: Run, split: Split, run_dir: Path, progress: bool) -> PatchSam
             here = {part: image_hashes(pairs, progress) for part, pairs in split.items()}
             _compare_images(run, here, run_dir)
         return None
-    config = run.config
+    config, scale = run.config, Scale(run.config.max_size, run.config.spacing)
     with main_first():  # which writes the cache of a large data set
-        train = open_images(split["train"], config.patch_size, progress=run.rank == 0)
+        scale.sentence(split["train"])  # refuses what cannot be done
+        options = scale.options(split["train"])
+        train = open_images(split["train"], config.patch_size, run.rank == 0, **options)
     sampler = train.sampler(config.patch_size, config.stone_fraction, config.lookalike_fraction, run.device)
     run.steps_per_epoch = config.steps_per_epoch or max(1, sampler.patches_per_epoch // config.batch_size)
     run.names = [pair.image_path.name for pair in split["train"]]
+    sides = [max(image.shape) for image in train.images]
+    run.sides = min(sides), max(sides)
     if run.rank:
         return sampler
-    val = open_images(split["val"])
+    val = open_images(split["val"], **scale.options(split["val"]))
     _compare_images(run, {"train": train.hashes, "val": val.hashes}, run_dir)
     if not any(mask.any() for mask in val.masks):
         anywhere = any(mask.any() for mask in train.masks)
@@ -171,8 +178,8 @@ def open_data(run: Run, split: Split, run_dir: Path, progress: bool) -> PatchSam
         raise CalmError(
             f"val_pairs must hold at least one stone, got {len(val.masks)} images without any. {hint}"
         )
-    run.snapshots = Snapshots(val.images, val.masks, run.moments)
-    run.val = val.images, val.masks
+    run.val = validation_windows(val.images, val.masks)
+    run.snapshots = Snapshots(*run.val, run.moments)
     return sampler
 
 

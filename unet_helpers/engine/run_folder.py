@@ -24,6 +24,7 @@ from typing import IO, Any
 import torch
 
 from unet_helpers.checkpoint import load_state
+from unet_helpers.data import MAX_SIZE
 from unet_helpers.engine.files import check_writable
 from unet_helpers.engine.progress import say
 from unet_helpers.engine.settings import continued
@@ -136,7 +137,8 @@ def _whole_best(run_dir: Path) -> str:
 def saved_config(state: dict[str, Any], run_dir: Path) -> TrainConfig:
     """The settings of a saved run; ValueError if this version does not know one of them."""
     try:
-        return TrainConfig(**state["config"])
+        # what versions did that knew no scale
+        return TrainConfig(**{"max_size": MAX_SIZE, **state["config"]})
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{run_dir} must hold a run with settings of this version, got: {error}. Give "

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from unet_helpers.training import TrainConfig
 
-__all__ = ["COMPILE_CHOICES", "checked", "clashes", "continued", "shortened"]
+__all__ = ["COMPILE_CHOICES", "SCALE", "checked", "clashes", "continued", "shortened"]
 
 COMPILE_CHOICES = ("auto", "on", "off")
-_COUNTS = ("n_steps", "n_epochs", "batch_size", "patch_size", "steps_per_epoch")
-_OPTIONAL = ("n_epochs", "minutes", "steps_per_epoch")
+SCALE = ("max_size", "spacing")  # None: the run's own, or in a new run the resolution of the files
+_COUNTS = ("n_steps", "n_epochs", "batch_size", "patch_size", "steps_per_epoch", "max_size")
+_OPTIONAL = ("n_epochs", "minutes", "steps_per_epoch", *SCALE)
 _CHOICES = dict.fromkeys(("compile", "cuda_graphs"), COMPILE_CHOICES)  # they change no result
 _LENGTHS = ("n_steps", "n_epochs", "minutes")
 
@@ -33,6 +34,10 @@ def checked(config: TrainConfig) -> dict[str, Any]:
     if config.n_epochs is not None and config.minutes is not None:
         raise ValueError(
             f"n_epochs and minutes must not both be given, got {config.n_epochs} and {config.minutes}."
+        )
+    if config.max_size is not None and config.spacing is not None:
+        raise ValueError(
+            f"max_size and spacing must not both be given, got {config.max_size} and {config.spacing}."
         )
     if (total := settings["stone_fraction"] + settings["lookalike_fraction"]) > 1:
         raise ValueError(f"stone_fraction and lookalike_fraction must sum to at most 1, got {total:g}.")
@@ -52,6 +57,7 @@ def _checked_number(name: str, value: Any) -> int | float:
         **dict.fromkeys(_COUNTS, (1, 2**62, "a whole number of at least 1")),
         "seed": (0, 2**63 - 1, "a whole number from 0 up"),
         "minutes": (1e-9, 1e9, "a positive number"),
+        "spacing": (1e-9, 1e9, "a positive number of millimetres"),
         "learning_rate": (1e-30, 1e9, "a positive number"),
         "max_gradient_norm": (1e-30, math.inf, "a positive number"),
         "weight_decay": (0, 1e9, "a number from 0 up"),
@@ -69,6 +75,7 @@ def clashes(saved: TrainConfig, wanted: TrainConfig) -> list[str]:
     """
     there, here = asdict(saved), asdict(wanted)
     differing = [name for name in there if name not in (*_LENGTHS, *_CHOICES) and there[name] != here[name]]
+    differing = [name for name in differing if name not in SCALE or here[name] is not None]
     found = [f"{name} {there[name]} there, {here[name]} here" for name in differing]
     (kind, old), (other, new) = saved.length, wanted.length
     if kind != other:

@@ -35,13 +35,13 @@ def hero_case(test_pairs: Sequence[Pair]) -> Pair:
         if len(stones) == 1
     ]
     for _, _, pair in sorted(single, key=lambda one: one[:2]):
-        if label_stones(load_mask(pair.mask_path))[1] == 1:
+        if label_stones(load_mask(pair))[1] == 1:
             return pair
     return _median_section(test_pairs)
 
 
 def _median_section(pairs: Sequence[Pair]) -> Pair:
-    masks = ((pair, load_mask(pair.mask_path)) for pair in pairs)
+    masks = ((pair, load_mask(pair)) for pair in pairs)
     sizes = [
         (label_stones(mask)[1], int(mask.sum()), pair.image_path.name, pair)
         for pair, mask in masks

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from unet_helpers.data import Pair, brightest_channel, image_hash, load_image, load_mask, load_pair
+from unet_helpers.data import Pair, image_hash, load_image, load_mask, load_pair
 from unet_helpers.engine.progress import progress_bar
-from unet_helpers.folders.finding import FolderScan, scan_folder
+from unet_helpers.folders.audit import MaskAudit, audit_masks
+from unet_helpers.folders.finding import given_rule, mask_files, scan_folder
+from unet_helpers.folders.mask_rules import MaskRule
+from unet_helpers.folders.scan import TABLES, FolderScan, how_found, in_kinds
 
 __all__ = ["check_folder"]
 
 
 def check_folder(
-    root: str | os.PathLike[str], progress: bool = True, group_by: str | None = None
+    root: str | os.PathLike[str],
+    progress: bool = True,
+    group_by: str | None = None,
+    masks: str | MaskRule | None = None,
+    window: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
     """Open every file of a data set and report what a student should know before training.
 
@@ -26,19 +35,28 @@ def check_folder(
         root: Folder or zip, see `scan_folder`.
         progress: Whether to show a progress bar on standard output.
         group_by: As in `scan_folder`.
+        masks: As in `find_pairs`.
+        window: Level and width, for images with more than 8 bits.
 
     Returns:
-        Dict that json can write: counts, unpaired files by name, rows of groups.csv that do not fit,
-        `mask_values` (number of masks by the values found in them), `foreground_share` (median, smallest,
-        largest; of the stone-bearing images), `sizes` and `broken` (file and reason).
+        Dict that json can write: counts, unpaired files by their paths, rows of groups.csv that do not fit,
+        `mask_styles` (how masks were recognised), `mask_values` (number of masks by the values found in
+        them), `masks_mean` (what these were found to mean, a sentence each), `mask_doubt` (what is not
+        certain, or ""), `n_positive` and `foreground_share` (median, smallest, largest; of the stone-bearing
+        images; both None if there is a doubt), `sizes` and `broken` (file and reason).
 
     Raises:
-        FileNotFoundError, ValueError: As `scan_folder`.
+        FileNotFoundError, ValueError: As `scan_folder`, and if `masks` names what the masks do not hold.
     """
     scan = scan_folder(root, group_by)
-    report = {"folder": str(root)} | _names(scan) | _contents(scan.pairs, progress)
-    report["broken"] += _unreadable(scan)
+    audit = audit_masks(mask_files(scan.pairs), given_rule(masks), progress)
+    report = {"folder": str(root)} | _names(scan) | _meaning(audit) | _contents(scan, audit, window, progress)
+    report["broken"] += _unreadable(scan, window)
     return report
+
+
+def _place(path: Path, scan: FolderScan) -> str:
+    return path.relative_to(scan.root).as_posix()
 
 
 def _names(scan: FolderScan) -> dict[str, Any]:
@@ -53,55 +71,72 @@ def _names(scan: FolderScan) -> dict[str, Any]:
         "group_rows_without_image": scan.group_rows.without_image,
         "images_in_two_groups": scan.group_rows.in_two_groups,
         "group_rows_in_other_case": scan.group_rows.in_other_case,
-        "images_without_mask": [path.name for path in scan.images_without_mask],
-        "masks_without_image": [path.name for path in scan.masks_without_image],
+        "images_without_mask": [_place(path, scan) for path in scan.images_without_mask],
+        "masks_without_image": [_place(path, scan) for path in scan.masks_without_image],
+        "mask_styles": dict(scan.styles),
+        "masks_found": how_found(scan),
+        "paired_by_number": [f"{_place(a, scan)} with {_place(b, scan)}" for a, b in scan.by_number],
+        "joined_masks": {
+            _place(path, scan): [_place(one, scan) for one in parts] for path, parts in scan.joined.items()
+        },
+        "counted_once": [f"{_place(a, scan)} = {_place(b, scan)}" for a, b in scan.same_file.items()],
+        "not_read": in_kinds(path for path in scan.others if path.name not in TABLES),
+        "files_not_read": [_place(path, scan) for path in scan.others],
+        "n_hidden": scan.n_hidden,
+        "given_split": scan.given_split,
     }
 
 
-def _contents(pairs: Sequence[Pair], progress: bool) -> dict[str, Any]:
+def _meaning(audit: MaskAudit) -> dict[str, Any]:
+    return {"mask_values": audit.values, "masks_mean": audit.sentences, "mask_doubt": audit.doubt}
+
+
+def _contents(
+    scan: FolderScan, audit: MaskAudit, window: tuple[float, float] | None, progress: bool
+) -> dict[str, Any]:
     """What the pixels of the pairs tell."""
-    values: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     shares: list[float] = []
     repeated: list[str] = []
     broken: list[dict[str, str]] = []
     first: dict[str, Pair] = {}  # by content
-    for pair in progress_bar(pairs, desc="reading pairs", unit="pair", disable=not progress):
+    for pair in progress_bar(scan.pairs, desc="reading pairs", unit="pair", disable=not progress):
         try:
-            image, mask = load_pair(pair)
+            image, mask = load_pair(replace(pair, code=audit.codes.get(pair.mask_path), window=window))
         except ValueError as error:
-            broken.append({"file": pair.image_path.name, "reason": str(error)})
+            broken.append({"file": _place(pair.image_path, scan), "reason": str(error)})
             continue
-        values[_in_words(np.unique(brightest_channel(pair.mask_path)))] += 1
         sizes[f"{image.shape[1]}x{image.shape[0]}"] += 1
         shares += [float(mask.mean())] if mask.any() else []
+        if image.min() == image.max():  # empty slices of two patients are alike
+            continue
         other = first.setdefault(image_hash(image), pair)
         if other.group != pair.group:
-            repeated.append(f"{pair.image_path.name} = {other.image_path.name}")
+            repeated.append(f"{_place(pair.image_path, scan)} = {_place(other.image_path, scan)}")
     return {
-        "n_positive": len(shares),
-        "mask_values": dict(values.most_common()),
+        "n_positive": None if audit.doubt else len(shares),
         "sizes": dict(sizes.most_common()),
-        "foreground_share": {"median": float(np.median(shares)), "min": min(shares), "max": max(shares)}
-        if shares
-        else None,
+        "foreground_share": None if audit.doubt or not shares else _range(shares),
         "identical_images_in_two_groups": repeated,
         "broken": broken,
     }
 
 
-def _in_words(values: NDArray[Any]) -> str:
-    if len(values) <= 4:
-        return ", ".join(map(str, values))
-    return f"{values[0]} to {values[-1]} ({len(values)} values)"
+def _range(shares: list[float]) -> dict[str, float]:
+    return {"median": float(np.median(shares)), "min": min(shares), "max": max(shares)}
 
 
-def _unreadable(scan: FolderScan) -> list[dict[str, str]]:
+def _unreadable(scan: FolderScan, window: tuple[float, float] | None) -> list[dict[str, str]]:
     """Broken files among those without a partner."""
-    broken = []
-    for path in scan.images_without_mask + scan.masks_without_image:
+    named: Mapping[Path, str] = {path: f"{path}: {why}" for path, why in scan.unreadable.items()}
+    broken = [{"file": _place(path, scan), "reason": reason} for path, reason in named.items()]
+    readers: Iterable[tuple[Path, Any]] = [
+        *((path, partial(load_image, window=window)) for path in scan.images_without_mask),
+        *((path, load_mask) for path in scan.masks_without_image),
+    ]
+    for path, read in readers:
         try:
-            load_image(path) if path in scan.images_without_mask else load_mask(path)
+            read(path)
         except ValueError as error:
-            broken.append({"file": path.name, "reason": str(error)})
+            broken.append({"file": _place(path, scan), "reason": str(error)})
     return broken

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from unet_helpers.data import SUFFIXES, Pair
+from unet_helpers.data import Pair
+from unet_helpers.folders.audit import audit_masks
+from unet_helpers.folders.contents import with_contents
 from unet_helpers.folders.groups import (
     GroupRows,
     Rows,
@@ -20,99 +22,99 @@ from unet_helpers.folders.groups import (
     read_groups_csv,
     spellings,
 )
+from unet_helpers.folders.listing import Listing, list_files, same_files
+from unet_helpers.folders.mask_rules import MaskRule, parse_rule
+from unet_helpers.folders.naming import Named, given_part
+from unet_helpers.folders.pairing import Pairing, pair_up
+from unet_helpers.folders.scan import FolderScan, counted, doubts, in_kinds, some
 from unet_helpers.folders.sources import unpack
+from unet_helpers.formats.kinds import convert_hint
 
-__all__ = ["GROUP_BY", "FolderScan", "counted", "find_pairs", "scan_folder"]
+__all__ = [
+    "GROUP_BY",
+    "FolderScan",
+    "counted",
+    "find_pairs",
+    "given_rule",
+    "mask_files",
+    "scan_folder",
+]
 
-IMAGE_FOLDERS, MASK_FOLDERS = ("images", "image"), ("masks", "mask", "labels", "label")
 GROUP_BY = ("folder", "name")
 
 
-@dataclass(frozen=True)
-class FolderScan:
-    """What `scan_folder` found.
+def find_pairs(
+    root: str | os.PathLike[str], group_by: str | None = None, masks: str | MaskRule | None = None
+) -> list[Pair]:
+    """Find the image-mask pairs of a folder or zip, ready to train on; `scan_folder` has layouts and groups.
 
-    Attributes:
-        pairs: The pairs in order of their paths.
-        images_without_mask: What has no partner.
-        masks_without_image: What has no partner.
-        n_ungrouped: Pairs of which no exam, source or patient is known: each is its own group.
-        n_grouped_by_folder: Pairs whose group is the folder that they lie in.
-        group_rows: What the rows of groups.csv say.
-    """
+    Every mask is read once to establish what its values mean, see `audit.audit_masks`, and every image to
+    find those that are in two groups under two names: their groups are joined. Pairs of which a file cannot
+    be read are left out.
 
-    pairs: list[Pair]
-    images_without_mask: list[Path]
-    masks_without_image: list[Path]
-    n_ungrouped: int
-    n_grouped_by_folder: int
-    group_rows: GroupRows
+    Warns (UserWarning), with names and counts, of all that is left out, inferred, joined or unknown.
 
-
-def find_pairs(root: str | os.PathLike[str], group_by: str | None = None) -> list[Pair]:
-    """Find the image-mask pairs of a folder or zip; see `scan_folder` for layouts, groups and errors.
-
-    Warns (UserWarning), with names and counts, of images without a mask, of masks without an image, of rows
-    of groups.csv that do not fit, and of images whose exam or patient is unknown.
+    Args:
+        root: Folder, or a zip of one.
+        group_by: As in `scan_folder`.
+        masks: What the values of the masks mean, where these do not say it themselves, in the words of the
+            command line: "--mask-values 1", "--foreground '#ff0000'", "--invert", "--ignore 255". None takes
+            the environment variable `UNET_MASKS`.
 
     Returns:
         Pairs in order of their paths.
+
+    Raises:
+        FileNotFoundError: If `root` does not exist.
+        ValueError: As `scan_folder`, and if it is not certain what the values of the masks mean; the message
+            names them, with an example and the option that decides.
     """
     scan = scan_folder(root, group_by)
-    for text in _doubts(scan):
+    audit = audit_masks(mask_files(scan.pairs), given_rule(masks))
+    if audit.doubt:
+        raise ValueError(
+            f"{audit.doubt} (In Python such an option is a text: find_pairs(folder, masks='--invert'); for "
+            "the lessons, set the environment variable UNET_MASKS to it.)"
+        )
+    n_found = len(scan.pairs)
+    scan, told = with_contents(scan, audit)
+    if not scan.pairs:
+        names = [path.name for path in scan.unreadable]
+        raise ValueError(
+            f"{root} must hold image-mask pairs that can be read, got none of {n_found}: {some(names)} "
+            "cannot be opened. Copy the files again from where they are whole."
+        )
+    for text in (*doubts(scan), *told):
         warnings.warn(text, stacklevel=2)
     return scan.pairs
 
 
-def _doubts(scan: FolderScan) -> Iterator[str]:
-    """What is left out or unknown, a sentence each."""
-    for paths, one, many in (
-        (scan.images_without_mask, "image without a mask is", "images without a mask are"),
-        (scan.masks_without_image, "mask without an image is", "masks without an image are"),
-    ):
-        if paths:
-            names = _some([path.name for path in paths], 20)
-            found = counted(len(paths), one, many)
-            yield f"{found} left out: {names}. `python -m unet_helpers check` lists all that is left out."
-    rows = scan.group_rows
-    for texts, one, many in (
-        (rows.without_image, "row that matches no image", "rows that match no image"),
-        (
-            rows.in_two_groups,
-            "image in two groups, which are joined",
-            "images in two groups, which are joined",
-        ),
-        (rows.in_other_case, "row that matches only in another case", "rows that match only in another case"),
-    ):
-        if texts:
-            yield f"groups.csv has {counted(len(texts), one, many)}: {_some(texts, 3)}."
-    if scan.n_ungrouped:
-        names = "names" if scan.n_ungrouped == 1 else "name"
-        yield (
-            f"{scan.n_ungrouped} of {len(scan.pairs)} images {names} no exam or source, so each is its own "
-            "group and leakage between training and test cannot be excluded. Add a groups.csv with the "
-            "columns stem,group, or group by folder if each folder is one patient."
-        )
+def given_rule(masks: str | MaskRule | None) -> MaskRule:
+    """What was said about the masks: here, or in the environment variable `UNET_MASKS`.
+
+    Raises:
+        ValueError: If it says nothing that is known.
+    """
+    return parse_rule(os.environ.get("UNET_MASKS") if masks is None else masks)
 
 
-def counted(n: int, one: str, many: str = "") -> str:
-    """A number and what is counted: "1 image", "2 images"; `many` where an s makes no plural."""
-    return f"{n} {one if n == 1 else many or one + 's'}"
-
-
-def _some(names: list[str], n_shown: int) -> str:
-    return ", ".join(names[:n_shown]) + (f" and {len(names) - n_shown} more" if len(names) > n_shown else "")
+def mask_files(pairs: Sequence[Pair]) -> list[Path]:
+    """All mask files of pairs."""
+    return [path for pair in pairs for path in (pair.mask_path, *pair.more_masks)]
 
 
 def scan_folder(root: str | os.PathLike[str], group_by: str | None = None) -> FolderScan:
     """Find the pairs of a data set and everything that has no partner, without opening an image.
 
-    Two layouts are recognised, in `root` and at any depth below it: flat (`<stem>.jpg` beside
-    `<stem>_mask.png`), and `images/` + `masks/` (or `image/` + `label/`) with the same stems. Other files are
-    ignored. A `groups.csv` (columns `stem,group`) beside the images or above names the patient or exam of
-    each; a row may name a stem, a path seen from the folder of groups.csv, or a folder (`p1/`). Where neither
-    it nor the name tells, and the same stems repeat from folder to folder (`p1/001.png`, `p2/001.png`), the
-    folder is the group.
+    At any depth below `root`: a mask beside its image, called by a word more (`a_mask.png`, `a-seg.png`,
+    `label_a.png`, `a.mask.png`, ...), or in a folder of masks beside one of images (`masks/`, `labels/`,
+    `SegmentationClass/`, `annotations/`, `gt/`, ...; `images/`, `imgs/`, `JPEGImages/`, or one of any name).
+    Capitals do not count. Numbered masks of an image (`a_mask_1`, `a_mask_2`) are parts of one.
+
+    A `groups.csv` (columns `stem,group`) beside the images or above names the patient or exam of each; a row
+    may name a stem, a path seen from the folder of groups.csv, or a folder (`p1/`). Where neither it nor the
+    name tells, and the same stems repeat from folder to folder (`p1/001.png`, `p2/001.png`), the folder is
+    the group.
 
     Args:
         root: Folder, or a zip of one.
@@ -121,8 +123,8 @@ def scan_folder(root: str | os.PathLike[str], group_by: str | None = None) -> Fo
 
     Raises:
         FileNotFoundError: If `root` does not exist.
-        ValueError: If no pair is found, a stem occurs twice, groups.csv has other columns, or there is no
-            folder to group by.
+        ValueError: If no pair is found, it is not certain which mask or image is meant, groups.csv has other
+            columns, or there is no folder to group by.
     """
     root = Path(root).expanduser()
     if group_by not in (None, *GROUP_BY):
@@ -132,116 +134,118 @@ def scan_folder(root: str | os.PathLike[str], group_by: str | None = None) -> Fo
             f"data folder must exist, got {root}. Check the spelling and the working folder."
         )
     folder = root if root.is_dir() else unpack(root)
-    layouts = list(_walk(folder))
-    if not any(layout.images.keys() & layout.masks.keys() for layout in layouts):
-        raise ValueError(
-            f"{root} must hold image-mask pairs, got none. Name them <stem>.jpg and "
-            "<stem>_mask.png in one folder, or put the same stems into images/ and masks/."
-        )
-    return _pair_up(layouts, folder, group_by)
+    listing = list_files(folder)
+    again = same_files(listing.images)
+    pairing = pair_up(listing.images, folder)
+    if not pairing.masks:
+        raise ValueError(_nothing(root, folder, listing, pairing))
+    return _assemble(listing, pairing, again, folder, group_by)
 
 
-# ------------------------------------------------------------------------------------------- files
-@dataclass(frozen=True)
-class _Layout:
-    """Images and masks of one folder by stem; a stem holds the folders below `images/`."""
-
-    folder: Path
-    images: dict[str, Path]
-    masks: dict[str, Path]
-
-
-def _walk(folder: Path) -> Iterator[_Layout]:
-    """Layouts of a folder and of everything below it."""
-    images, masks = _subfolder(folder, IMAGE_FOLDERS), _subfolder(folder, MASK_FOLDERS)
-    two = images is not None and masks is not None
-    layout = _two_folders(folder, images, masks) if images and masks else _flat(folder)
-    if layout.masks:
-        yield layout
-    for child in sorted(folder.iterdir()):
-        if child.is_dir() and _visible(Path(child.name)) and not (two and child in (images, masks)):
-            yield from _walk(child)
-
-
-def _subfolder(folder: Path, names: Sequence[str]) -> Path | None:
-    by_name = {child.name.lower(): child for child in folder.iterdir() if child.is_dir()}
-    return next((by_name[name] for name in names if name in by_name), None)
-
-
-def _two_folders(folder: Path, images_folder: Path, masks_folder: Path) -> _Layout:
-    images = _files_by_stem(images_folder, images_folder.rglob("*"))
-    masks: dict[str, Path] = {}
-    for stem, path in _files_by_stem(masks_folder, masks_folder.rglob("*")).items():
-        _keep(masks, stem if stem in images else stem.removesuffix("_mask"), path)
-    return _Layout(folder, images, masks)
-
-
-def _flat(folder: Path) -> _Layout:
-    files = _files_by_stem(folder, folder.iterdir())
-    masks = {stem.removesuffix("_mask"): path for stem, path in files.items() if stem.endswith("_mask")}
-    return _Layout(folder, {stem: path for stem, path in files.items() if not stem.endswith("_mask")}, masks)
-
-
-def _files_by_stem(folder: Path, files: Iterable[Path]) -> dict[str, Path]:
-    by_stem: dict[str, Path] = {}
-    for path in sorted(files):
-        inside = path.relative_to(folder)
-        if path.suffix.lower() in SUFFIXES and _visible(inside) and path.is_file():
-            # macOS spells accents in two characters where other systems use one
-            _keep(by_stem, unicodedata.normalize("NFC", inside.with_suffix("").as_posix()), path)
-    return by_stem
-
-
-def _keep(by_stem: dict[str, Path], stem: str, path: Path) -> None:
-    if stem in by_stem:
-        raise ValueError(
-            f"{path.parent} must hold one file a stem, got {by_stem[stem].name} and {path.name}. Delete one."
-        )
-    by_stem[stem] = path
-
-
-def _visible(path: Path) -> bool:
-    return not any(part.startswith((".", "__MACOSX")) for part in path.parts)
+def _nothing(root: Path, folder: Path, listing: Listing, pairing: Pairing) -> str:
+    """What was found where no pair was."""
+    names = [file.path.name for file in pairing.images]
+    lonely = [file.path.name for file in pairing.lonely_masks]
+    found = [f"{counted(len(names), 'image')} without a mask ({some(names)})"] if names else []
+    found += [f"{counted(len(lonely), 'mask')} without an image ({some(lonely)})"] if lonely else []
+    found += (
+        [f"{counted(len(listing.unreadable), 'file')} that cannot be opened"] if listing.unreadable else []
+    )
+    found += [in_kinds(listing.others)] if listing.others else []
+    return f"{root} must hold image-mask pairs, got none{': ' * bool(found)}{'; '.join(found)}. " + (
+        convert_hint(folder)
+        or "Name them <stem>.jpg and <stem>_mask.png in one folder, or put the same stems into images/ and "
+        "masks/."
+    )
 
 
 # ------------------------------------------------------------------------------------------ groups
 @dataclass(frozen=True)
 class _Image:
-    """An image; its mask, if it has one; its stem with all folders below the one that all images share."""
+    """An image; its stem with all folders below the one that all pairs share."""
 
     path: Path
-    mask: Path | None
     name: str
     names_in_rows: tuple[Path, str]  # the path without a folder "images", and that from where this lies
 
 
-def _pair_up(layouts: list[_Layout], root: Path, group_by: str | None) -> FolderScan:
-    # names start at the folder that all layouts share, so that a wrapping folder changes no group
-    base = Path(os.path.commonpath([layout.folder for layout in layouts]))
-    images = [
-        _Image(
-            path,
-            layout.masks.get(stem),
-            (layout.folder.relative_to(base) / stem).as_posix(),
-            (layout.folder / (stem + path.suffix), stem + path.suffix),
-        )
-        for layout in layouts
-        for stem, path in layout.images.items()
-    ]
+def _assemble(
+    listing: Listing, pairing: Pairing, again: dict[Path, Path], root: Path, group_by: str | None
+) -> FolderScan:
+    kept, twice = _once(pairing, again)
+    images = _named_images(kept, pairing, root)
     names = {image.name for image in images}
     rows, named = _group_rows(images, root), named_groups(names)
-    folders = _folders(names, rows.groups.keys() | named.keys(), group_by, base)
+    paired = [image for image in images if image.path in pairing.masks]
+    base = root / PurePosixPath(
+        *(Path(os.path.commonpath([i.path.parent for i in paired])).relative_to(root).parts)
+    )
+    folders = _folders({i.name for i in images}, rows.groups.keys() | named.keys(), group_by, base)
     groups = join_groups(names, rows.groups, folders, named)
-    paired = [(image.name, image.path, image.mask) for image in images if image.mask]
-    pairs = [Pair(path, mask, groups.get(name, name)) for name, path, mask in paired]
+    pairs = []
+    for image in paired:
+        first, *more = (mask.path for mask in pairing.masks[image.path])
+        pairs.append(Pair(image.path, first, groups.get(image.name, image.name), more_masks=tuple(more)))
     return FolderScan(
         pairs=sorted(pairs, key=lambda pair: pair.image_path),
-        images_without_mask=[image.path for image in images if not image.mask],
-        masks_without_image=[p for one in layouts for s, p in one.masks.items() if s not in one.images],
-        n_ungrouped=sum(name not in groups for name, *_ in paired),
-        n_grouped_by_folder=sum(name in folders for name, *_ in paired),
+        images_without_mask=[image.path for image in images if image.path not in pairing.masks],
+        masks_without_image=[mask.path for mask in pairing.lonely_masks],
+        n_ungrouped=sum(image.name not in groups for image in paired),
+        n_grouped_by_folder=sum(image.name in folders for image in paired),
         group_rows=rows,
+        styles=dict(pairing.styles),
+        by_number=pairing.by_number,
+        joined={pair.image_path: (pair.mask_path, *pair.more_masks) for pair in pairs if pair.more_masks},
+        same_file=twice,
+        unreadable=listing.unreadable,
+        others=listing.others,
+        n_hidden=listing.n_hidden,
+        given_split=_given(pairs, root),
+        root=root,
     )
+
+
+def _once(pairing: Pairing, again: dict[Path, Path]) -> tuple[list[Named], dict[Path, Path]]:
+    """Images of which every file is there once, and the paths that lead to one of these again."""
+    files: dict[Path, list[Named]] = {}
+    for image in pairing.images:
+        files.setdefault(again.get(image.path, image.path), []).append(image)
+    kept: list[Named] = []
+    twice: dict[Path, Path] = {}
+    for some_paths in files.values():
+        best = next((image for image in some_paths if image.path in pairing.masks), some_paths[0])
+        kept.append(best)
+        for other in some_paths:
+            if other is not best:
+                masks = pairing.masks.pop(other.path, [])
+                twice |= dict.fromkeys((other.path, *(mask.path for mask in masks)), best.path)
+    return sorted(kept, key=lambda image: image.path), twice
+
+
+def _named_images(kept: list[Named], pairing: Pairing, root: Path) -> list[_Image]:
+    """Names start at the folder that all pairs share, so that a wrapping folder changes no group."""
+    with_folder = {mask.place for masks in pairing.masks.values() for mask in masks if mask.role == "mask"}
+    layouts: dict[Path, tuple[Path, str]] = {}
+    for image in kept:
+        two = image.place in with_folder and image.role == "image"
+        layouts[image.path] = (image.above, image.inside) if two else (image.path.parent, image.stem)
+    base = Path(os.path.commonpath([above for path, (above, _) in layouts.items() if path in pairing.masks]))
+    images: list[_Image] = []
+    taken: set[str] = set()
+    for image in kept:
+        above, inside = layouts[image.path]
+        name = (above.relative_to(base) / inside).as_posix() if above.is_relative_to(base) else ""
+        if not name or name in taken:
+            name = "/" + image.path.relative_to(root).as_posix()
+        taken.add(name)
+        suffix = image.path.suffix
+        images.append(_Image(image.path, name, (above / (inside + suffix), inside + suffix)))
+    return images
+
+
+def _given(pairs: list[Pair], root: Path) -> dict[str, int]:
+    parts = Counter(given_part(pair.image_path.relative_to(root).parts[:-1]) for pair in pairs)
+    return {part: parts[part] for part in ("train", "val", "test") if parts[part]}
 
 
 def _group_rows(images: list[_Image], root: Path) -> GroupRows:

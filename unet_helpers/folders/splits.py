@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +16,9 @@ from numpy.typing import NDArray
 
 from unet_helpers.data import Pair
 from unet_helpers.engine.calm import CalmError
+from unet_helpers.folders.naming import given_part
 
-__all__ = ["divide", "folds_by_group", "warn_of_shares", "warn_of_stones"]
+__all__ = ["divide", "folds_by_group", "given_split", "warn_of_shares", "warn_of_stones"]
 
 Parts = dict[str, list[Pair]]
 Strata = Sequence[Hashable] | None
@@ -55,6 +58,52 @@ def folds_by_group(pairs: Sequence[Pair], n_folds: int, seed: int = 0, strata: S
         folds.append(divide(rest, {"train": 7 / 8, "val": 1 / 8}, f"{seed}/{name}", inner) | {"test": test})
         warn_of_stones(pairs, strata, folds[-1], f"Fold {len(folds)}: ")
     return folds
+
+
+def given_split(pairs: Sequence[Pair], root: str | os.PathLike[str]) -> Parts:
+    """Keep the split that folders name: train (or training), val (valid, validation, dev), test (testing).
+
+    Warns (UserWarning), with numbers, if a group is in two parts: then the scores are too good.
+
+    Args:
+        pairs: Pairs of one data set.
+        root: Its folder; of nested folders that name a part, the one nearest to it counts.
+
+    Returns:
+        Dict with the keys "train", "val" and "test", each in the order of `pairs`; "test" may be empty.
+
+    Raises:
+        ValueError: If an image is in no such folder, or there is none to train or to validate on.
+    """
+    parts: Parts = {name: [] for name in ("train", "val", "test")}
+    outside: list[str] = []
+    for pair in pairs:
+        name = given_part(pair.image_path.relative_to(Path(root)).parts[:-1])
+        if name:
+            parts[name].append(pair)
+        else:
+            outside.append(pair.image_path.name)
+    sizes = ", ".join(f"{name} {len(part)}" for name, part in parts.items())
+    if outside or not parts["train"] or not parts["val"]:
+        others = f" and {len(outside)} outside of these ({', '.join(outside[:3])})" if outside else ""
+        raise ValueError(
+            f"{root} must hold all its images in folders called train, val and test to keep a given split, "
+            f"got {sizes} images{others}. Without --given-split it is split by group."
+        )
+    of_group: dict[str, set[str]] = {}
+    for name, part in parts.items():
+        for pair in part:
+            of_group.setdefault(pair.group, set()).add(name)
+    torn = sorted(group for group, names in of_group.items() if len(names) > 1)
+    if torn:
+        n_images = sum(pair.group in set(torn) for pair in pairs)
+        warnings.warn(
+            f"the given split tears {len(torn)} of {len(of_group)} groups apart, with {n_images} of "
+            f"{len(pairs)} images: {', '.join(torn[:3])}. Scores of its test part "
+            "are too good; those of a split by group are not.",
+            stacklevel=2,
+        )
+    return parts
 
 
 def divide(pairs: Sequence[Pair], shares: Mapping[str, float], seed: str, strata: Strata) -> Parts:

@@ -9,17 +9,19 @@ from pathlib import Path
 
 from unet_helpers.data import KnownStone, Pair
 
-__all__ = ["known_stones", "spacings"]
+__all__ = ["known_spacings", "known_stones", "spacings"]
 
 Row = dict[str, str]
+SPACINGS = ("spacing_mm", "row_spacing_mm", "column_spacing_mm")  # in slices.csv: the first, or the others
 
 
 def spacings(pairs: Sequence[Pair]) -> list[tuple[float, float]] | None:
     """Pixel size of each image file in millimetres, as far as the data set knows it.
 
-    It is read from a `slices.csv` (columns `stem` and `spacing_mm`) beside the images or in the folder above.
-    Plain PNG and JPEG files do not know their pixel size. Of an image that is shrunk to half its size, the
-    pixels are twice as large.
+    It is read from a `slices.csv` beside the images or in the folder above, with the columns `stem` and
+    `spacing_mm`, or `row_spacing_mm` and `column_spacing_mm` where pixels are no squares. Plain PNG and JPEG
+    files do not know their pixel size. Of an image that is shrunk to half its size, the pixels are twice as
+    large.
 
     Returns:
         Height and width of a pixel of each image, in the order of `pairs`; None if it is unknown for any.
@@ -27,11 +29,24 @@ def spacings(pairs: Sequence[Pair]) -> list[tuple[float, float]] | None:
     Raises:
         ValueError: If a spacing is no positive number.
     """
+    each = known_spacings(pairs)
+    known = [sides for sides in each if sides is not None]
+    return known if len(known) == len(each) else None
+
+
+def known_spacings(pairs: Sequence[Pair]) -> list[tuple[float, float] | None]:
+    """As `spacings`, with None for each image whose pixel size is not known."""
     last = [(path, rows[-1] if rows else {}) for path, rows in _rows_beside(pairs, "slices.csv")]
-    if not all(row.get("spacing_mm") for _, row in last):
+    return [_sides(path, row) for path, row in last]
+
+
+def _sides(path: Path, row: Row) -> tuple[float, float] | None:
+    """Height and width of a pixel, if the row names both, or one for both."""
+    names = [name for name in SPACINGS if row.get(name)]
+    if names not in (["spacing_mm"], ["row_spacing_mm", "column_spacing_mm"]):
         return None
-    sides = [_number(path, row, "spacing_mm") for path, row in last]
-    return [(side, side) for side in sides]
+    sides = [_number(path, row, name) for name in names]
+    return sides[0], sides[-1]
 
 
 def known_stones(pairs: Sequence[Pair]) -> list[list[KnownStone]] | None:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from unet_helpers.engine.figures import plain_figure
+from unet_helpers.engine.figures import plain_figure, set_title
 
 __all__ = ["LABELS", "Label", "body_map", "place_labels", "spread"]
 
@@ -110,7 +110,8 @@ def body_map(
         divide = _spine_column(masks) + 0.06 * width  # the spine itself is named on the left
         _write_names(ax, place_labels(masks), divide, (height, width))
     margin = MARGIN_SHARE * width
-    ax.set(xlim=(-margin, width + margin), ylim=(height, 0), title=title)
+    ax.set(xlim=(-margin, width + margin), ylim=(height, 0))
+    set_title(ax, title)
     for x, text in ((-8, "R"), (width + 8, "L")):  # as radiologists mark it
         ax.text(x, 8, text, ha="center", va="center", fontsize=11, weight="bold")
     ax.set_axis_off()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from unet_helpers.engine.figures import plain_figure
+from unet_helpers.engine.figures import plain_figure, set_title
 from unet_helpers.metrics import dice, pooled_dice
 from unet_helpers.plotting import overlay
 
@@ -48,7 +48,7 @@ def plain(ax: Axes, values: NDArray[np.generic], title: str, limit: float | None
     else:
         ax.imshow(values, cmap="PuOr", vmin=-limit, vmax=limit, interpolation="nearest")
     ax.set(xticks=[], yticks=[])
-    ax.set_title(title, fontsize=10)
+    set_title(ax, title, fontsize=10)
 
 
 def ring(ax: Axes, mask: NDArray[np.bool_], colour: str, factor: float = 1.0) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from unet_helpers.engine.figures import plain_figure
+from unet_helpers.engine.figures import plain_figure, set_title
 from unet_helpers.pictures.styles import STYLES
 from unet_helpers.plotting import overlay
 from unet_helpers.transforms import shrink_size
@@ -85,7 +85,7 @@ def draw_numbers(
             box = Rectangle((column - 0.45, row - 0.45), 0.9, 0.9, fill=False, linewidth=2)
             box.set_edgecolor(STYLES["miss"].hex)
             ax.add_patch(box)
-    ax.set_title(title, fontsize=10)
+    set_title(ax, title, fontsize=10)
     ax.set_axis_off()
 
 
@@ -118,7 +118,7 @@ def rows_of_pictures(
         outlines = masks[i] if masks is not None else [None] * n_columns
         for ax, (title, picture), mask in zip(axes[i], row.items(), outlines, strict=True):
             overlay(picture, target=mask, ax=ax, legend=False, opacity=0.0)
-            ax.set_title(title, fontsize=10)
+            set_title(ax, title, fontsize=10)
     return figure
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from numpy.typing import ArrayLike, NDArray
 
-from unet_helpers.engine.figures import plain_figure
+from unet_helpers.engine.figures import plain_figure, set_title
 
 __all__ = [
     "concat_sheets",
@@ -66,7 +66,7 @@ def draw_tiles(
             ax.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=12, color=ink)
     ax.set(xlim=(-0.08, numbers.shape[1] + 0.08), ylim=(numbers.shape[0] + 0.08, -0.08), aspect="equal")
     ax.set_axis_off()
-    ax.set_title(title, fontsize=11)
+    set_title(ax, title, fontsize=11)
 
 
 def _frame(ax: Axes, row: float, column: float, side: float) -> None:

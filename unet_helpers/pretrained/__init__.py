@@ -12,13 +12,14 @@ from typing import Any
 import torch
 
 from unet_helpers.checkpoint import Checkpoint, load_checkpoint, load_state
+from unet_helpers.engine.scale import Scale
 
 __all__ = ["WEIGHTS", "Pretrained", "load_pretrained"]
 
 WEIGHTS = Path(__file__).with_name("weights.pt")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pretrained(Checkpoint):
     """A `Checkpoint` that says where it comes from.
 
@@ -30,6 +31,11 @@ class Pretrained(Checkpoint):
 
     max_size: int
     provenance: dict[str, Any]
+
+    @property
+    def scale(self) -> Scale:
+        """Images are shrunk to `max_size`, whatever the training did."""
+        return Scale(self.max_size)
 
 
 def load_pretrained(device: torch.device | str | None = None) -> Pretrained:
