@@ -55,10 +55,9 @@ def look_at(path: Path) -> MaskFacts:
     read = mask_values(path)
     coloured = read.ndim == 3
     pixels: NDArray[Any] = _packed(read) if coloured else read
-    if pixels.dtype.kind == "f" and not np.array_equal(pixels, np.rint(pixels)):
+    if pixels.dtype.kind == "f" and (fault := _not_whole(pixels)):
         raise ValueError(
-            f"{path} must hold whole numbers, got fractions from {pixels.min():g} to {pixels.max():g}. Save "
-            "the mask as 0 and 255 in 8 bits."
+            f"{path} must hold whole numbers, got {fault}. Save the mask as 0 and 255 in 8 bits."
         )
     if pixels.min() < 0:
         raise ValueError(f"{path} must hold values of at least 0, got {pixels.min():g}. Save it in 8 bits.")
@@ -74,6 +73,16 @@ def look_at(path: Path) -> MaskFacts:
 def _packed(colours: NDArray[Any]) -> NDArray[np.int32]:
     red, green, blue = (colours[..., i].astype(np.int32) for i in range(3))
     return (red << 16) | (green << 8) | blue
+
+
+def _not_whole(pixels: NDArray[np.floating[Any]]) -> str:
+    """What a mask of floating point holds that is no whole number, or ""."""
+    known = pixels[np.isfinite(pixels)]
+    if known.size < pixels.size:
+        return "some that are infinite or no numbers (NaN)"
+    if np.array_equal(known, np.rint(known)) and np.abs(known).max(initial=0) < 2**53:
+        return ""
+    return f"fractions from {known.min():g} to {known.max():g}"
 
 
 def _count(pixels: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
