@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 import struct
+import subprocess
+import sys
+import warnings
 import zipfile
+import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFile
 
+from unet_helpers.data import load_image, load_mask
+from unet_helpers.engine.opening import opened
 from unet_helpers.folders import zips
+from unet_helpers.folders.mask_facts import look_at
 from unet_helpers.folders.zips import unpack
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "benchmarks"))
+import fuzz  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -177,3 +193,150 @@ def test_every_tenth_of_a_zip_is_refused(tmp_path: Path, own_folder: Path):
     for tenth in range(10):
         (tmp_path / "a.zip").write_bytes(raw[: len(raw) * tenth // 10])
         assert "must be a whole zip file" in refused(tmp_path / "a.zip", own_folder)
+
+
+# --------------------------------------------------------------------------------------- images and names
+@pytest.mark.filterwarnings("ignore::UserWarning")  # what Pillow thinks of damaged files
+@pytest.mark.parametrize(("kind", "n_cases"), [("damaged", 600), ("cut", 200), ("zipped", 200)])
+def test_damaged_files_are_read_or_named(tmp_path: Path, kind: str, n_cases: int):
+    """The short form of benchmarks/fuzz.py; 100,000 cases stand in benchmarks/README.md."""
+    assert getattr(fuzz, kind)(tmp_path, seed=12345, n=n_cases) == 0
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    "lose",
+    [
+        lambda report: report["sizes"].clear(),
+        lambda report: report["broken"].clear(),
+        lambda report: report["broken"].append({"file": "0.png", "reason": "more memory than there is"}),
+    ],
+)
+def test_the_fuzz_sees_what_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lose):
+    check = fuzz.check_folder
+
+    def careless(*words, **options):
+        report = check(*words, **options)
+        lose(report)
+        return report
+
+    monkeypatch.setattr(fuzz, "check_folder", careless)
+    assert fuzz.damaged(tmp_path, seed=1, n=40) > 0
+
+
+def read_as_written(values: np.ndarray, path: Path) -> None:
+    """Write an array, and read it back as image and as mask."""
+    deep = values.dtype == np.uint16
+    Image.fromarray(values).save(path, **({"lossless": True} if path.suffix == ".webp" else {}))
+    image = load_image(path, (32767.5, 65535) if deep else None)
+    assert image.shape == values.shape and image.dtype == np.uint8
+    assert np.abs(image - values / (257 if deep else 1)).max() <= (0.51 if deep else 0)
+    assert (load_mask(path) == (values > 127)).all()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    shape=st.tuples(st.integers(1, 700), st.integers(1, 700)),
+    kind=st.sampled_from(["u1 png", "u1 tif", "u1 bmp", "u1 webp", "u2 png", "u2 tif"]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_every_size_kind_and_depth_is_read_as_it_was_written(tmp_path: Path, shape, kind: str, seed: int):
+    dtype, ending = kind.split()
+    values = np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+    read_as_written(values, tmp_path / f"a.{ending}")
+
+
+def test_an_image_bomb_is_one_sentence(tmp_path: Path):
+    path = tmp_path / "bomb.png"
+    rows = zlib.compressobj()
+    data = b"".join(rows.compress(bytes(2501)) for _ in range(20_000)) + rows.flush()  # 1 bit a pixel
+    head = (20_000).to_bytes(4) * 2 + bytes([1, 0, 0, 0, 0])
+    chunks = [(b"IHDR", head), (b"IDAT", data), (b"IEND", b"")]
+    parts = [
+        len(body).to_bytes(4) + name + body + zlib.crc32(name + body).to_bytes(4) for name, body in chunks
+    ]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    assert path.stat().st_size < 100_000
+    with pytest.raises(
+        ValueError, match=r"must be a readable image, got: .*400000000 pixels.* in pieces or sm"
+    ):
+        load_image(path)
+
+
+def test_a_large_image_is_legal_and_warns_of_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "large.png"
+    Image.fromarray(np.zeros((60, 50), np.uint8)).save(path)
+    monkeypatch.setattr(
+        Image, "MAX_IMAGE_PIXELS", 2000
+    )  # Pillow warns above it, and refuses above twice that
+    assert load_image(path).shape == (60, 50)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1400)
+    with pytest.raises(ValueError, match="If you trust this file, save it in pieces or smaller"):
+        load_image(path)
+
+
+def test_what_pillow_thinks_of_a_file_is_told_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "a.png"
+    Image.fromarray(np.zeros((6, 5), np.uint8)).save(path)
+    load = Image.Image.load
+
+    def doubtful(self):
+        warnings.warn("Corrupt EXIF data", stacklevel=2)
+        return load(self)
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", doubtful)
+    with pytest.warns(UserWarning, match=r"a\.png: Corrupt EXIF data$"), opened(path) as file:
+        file.load()
+
+
+def test_memory_that_is_not_there_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "a.png"
+    Image.fromarray(np.zeros((6, 5), np.uint8)).save(path)
+
+    def greedy(self):
+        raise MemoryError
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", greedy)
+    with pytest.raises(
+        ValueError, match=r"a\.png must be a readable image, got: one that asks for more memory"
+    ):
+        load_image(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30, 0.5])
+def test_a_mask_without_whole_numbers_is_named_without_a_warning(tmp_path: Path, value: float):
+    Image.fromarray(np.array([[0, value], [1, 1]], np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=r"must hold whole numbers, got .*\. Save the mask as 0 and 255"):
+        look_at(tmp_path / "a.tif")
+
+
+NAMES = [
+    "b_$1_$2",
+    "n" * 240,
+    os.fsdecode(b"caf\xe9"),
+    os.fsdecode(b"\xed\xa0\x80"),
+    "a\nb",
+    "niere \u2603 \u817e",
+]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_check_writes_its_json_where_the_screen_cannot_show_a_name(tmp_path: Path, encoding: str):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    square = np.zeros((16, 16), np.uint8)
+    square[4:8, 4:8] = 255
+    for name in NAMES:
+        Image.fromarray(square).save(folder / f"{name}.png")
+        Image.fromarray(square).save(folder / f"{name}_mask.png")
+        Image.fromarray(square).save(folder / f"{name[:200]} alone.png")
+    ran = subprocess.run(
+        [sys.executable, "-m", "unet_helpers", "check", str(folder), "--json", str(tmp_path / "report.json")],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+    )
+    assert b"Traceback" not in ran.stderr, ran.stderr
+    report = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    assert report["n_pairs"] == len(NAMES) and len(report["images_without_mask"]) == len(NAMES)
+    assert not report["broken"] and ran.returncode == 0
