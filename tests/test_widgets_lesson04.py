@@ -107,7 +107,7 @@ def test_a_stopped_loop_ends_in_a_sentence(shown: list[Any]) -> None:
         _ = 1 / 0
 
 
-@pytest.mark.parametrize("place", ["train_at", "by_heart", "measure", "train"])
+@pytest.mark.parametrize("place", ["train_at", "by_heart", "measure", "training_step", "profile", "train"])
 def test_the_stop_button_is_one_sentence(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def pressed(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
@@ -116,6 +116,8 @@ def test_the_stop_button_is_one_sentence(place: str, monkeypatch: pytest.MonkeyP
         "train_at": (rates, lambda: move.learning_rates(*scans(2))),
         "by_heart": (rates, lambda: move.eight_slices(scans(2), scans(2))),
         "measure": (measuring, lambda: move.batches(CPU)),
+        "training_step": (measuring, lambda: measuring.measure(CPU, 1)),
+        "profile": (measuring, lambda: measuring.slowest(lambda: None, CPU)),
         "train": (bugs, lambda: move.three_bugs(torch.zeros(0), torch.zeros(0))),
     }
     module, call = calls[place]
@@ -213,7 +215,7 @@ def test_a_measured_step_trains() -> None:
 
 def test_the_slowest_operations_and_nothing_on_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
     rows = measuring.slowest(measuring.training_step(CPU, 1), CPU)
-    assert len(rows) == 3 and "convolution" in rows[0][0]
+    assert len(rows) == 3 and any("convolution" in name for name, *_ in rows)  # a busy machine copies longer
     assert rows[0][2] >= rows[1][2] >= rows[2][2] > 0 and 0 < sum(row[3] for row in rows) <= 1
     assert capfd.readouterr().err == ""
 

@@ -35,6 +35,8 @@ def calmly(function: Callable[P, R]) -> Callable[P, R]:
     def until_stopped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
+        except Stopped:
+            raise
         except KeyboardInterrupt:
             raise Stopped("Stopped. Run this cell again, and it begins anew.") from None
 
