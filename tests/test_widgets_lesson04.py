@@ -156,6 +156,7 @@ def test_the_slider_of_rates_adds_a_curve(shown: list[Any], monkeypatch: pytest.
     assert asked == list(move.PRESETS.values())
     widget = shown[0][0]
     (rate,), (box,), (press,) = (controls(widget, k) for k in ("SelectionSlider", "Checkbox", "Button"))
+    assert (rate.value, True) not in move.PRESETS.values()  # the first press draws a line of its own
     before = bytes(controls(widget, "Image")[0].value)
     rate.value, box.value = 2.0, False
     press.click()

@@ -79,10 +79,10 @@ def by_hand(target: Tensor) -> None:
         target: Float tensor (4, 4) with values 0 and 1.
     """
     layout = ipywidgets.Layout(width="95%", max_width="520px")
-    style = {"description_width": "150px"}
+    style = {"description_width": "45px"}  # more would leave a phone no room to move
     stone, rest = (
         ipywidgets.FloatSlider(0, min=-8, max=8, step=0.5, description=words, layout=layout, style=style)
-        for words in ("logit of the stone", "logit of the rest")
+        for words in ("stone", "rest")
     )
     picture = ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="98%"))
     before = {"stone": 0.0, "rest": 0.0, "loss": _both(target, 0, 0)[2]}
@@ -198,7 +198,7 @@ def learning_rates(images: Sequence[Greys], masks: Sequence[Mask]) -> None:
         masks: Their masks, bool (H, W).
     """
     curves = {name: rates.train_at(rate, warm, images, masks) for name, (rate, warm) in PRESETS.items()}
-    rate = steps("highest learning rate", RATES[3], RATES)  # type: ignore[arg-type]
+    rate = steps("highest rate", RATES[2], RATES)  # type: ignore[arg-type]
     warm_up = ipywidgets.Checkbox(True, description="warm-up", indent=False)
     picture = ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="98%"))
 
