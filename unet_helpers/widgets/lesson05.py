@@ -235,8 +235,8 @@ def calibration(test: Judged) -> None:
     show_figure(_figure(ax), f"Share of stone among the pixels of each probability: {told}.", flat=True)
 
 
-def inspect(test: Judged, n_tiles: int = 6) -> None:
-    """The inspector of all slices; without a kernel, the slices that went wrong most."""
+def inspect(test: Judged, n_tiles: int = 6) -> Inspector:
+    """Show the inspector of all slices, and return it; without a kernel, the slices that went wrong most."""
     chosen = _worth_a_look(test, n_tiles)
     scores = test.scores["per_image"]
     titles = [
@@ -256,6 +256,7 @@ def inspect(test: Judged, n_tiles: int = 6) -> None:
     )  # fmt: skip
     sentence = f"Slices of which the network gets least right: {'; '.join(titles)}."
     show(inspector.widget, _jpeg(sheet), sentence)
+    return inspector
 
 
 def _alarms(n: int) -> str:
