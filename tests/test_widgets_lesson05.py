@@ -196,7 +196,7 @@ def test_what_training_showed_is_counted(test_part: Judged, train, monkeypatch, 
     move.training_showed(test_part, test_part.pairs)
     out = capsys.readouterr().out
     assert words in out and "stand in" not in out
-    move.training_showed(test_part, test_part.pairs, own=False)
+    move.training_showed(test_part, test_part.pairs, learned_here=False)
     assert "learned from other patients" in capsys.readouterr().out
 
 

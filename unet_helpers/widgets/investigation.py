@@ -157,13 +157,13 @@ def _missed(judged: Judged, i: int) -> NDArray[np.bool_]:
     return wanted
 
 
-def training_showed(judged: Judged, train: Sequence[Pair], own: bool = True) -> None:
+def training_showed(judged: Judged, train: Sequence[Pair], learned_here: bool = True) -> None:
     """Print how many training sections looked like the one that cost the patient who moves the mean most.
 
     Args:
         judged: The answers of a network.
         train: What it learned from.
-        own: False where it learned from other data, which `train` can only stand for; that is said, too.
+        learned_here: False where it learned from other data, which `train` can only stand for; that is said, too.
     """
     name = suspects.mover(judged.dice_of) or next(iter(judged.dice_of), None)
     if name is None:
@@ -178,7 +178,7 @@ def training_showed(judged: Judged, train: Sequence[Pair], own: bool = True) -> 
     if not others:
         print("The training part holds no stone to compare with.")
         return
-    if not own:
+    if not learned_here:
         print("This network learned from other patients. Those of the training part here stand in for them.")
     _tell(one, others)
     largest = max(look.n_pixels for look in others)
