@@ -80,7 +80,7 @@ def draw_batches(scores: Mapping[int, float], chosen: int) -> Figure:
     ax.set_xscale("log", base=2)
     ax.set_xticks(list(scores), [str(size) for size in scores])
     ax.minorticks_off()
-    ax.set(xlabel="slices a batch", ylabel='"the Dice"')
+    ax.set(xlabel="slices per batch", ylabel='"the Dice"')
     return _tidy(figure, ax)
 
 

@@ -138,10 +138,10 @@ def batch_size(answers: Sequence[Mask], masks: Sequence[Mask]) -> None:
 
     def paint(size: int) -> tuple[Figure, str]:
         figure = draw.draw_batches(found, size)
-        return figure, f"{size} a batch: the project reports a Dice of {found[size]:.3f}."
+        return figure, f"{size} per batch: the project reports a Dice of {found[size]:.3f}."
 
     alt = f"The reported Dice against the batch size: {', '.join(f'{s}: {d:.3f}' for s, d in found.items())}."
-    _moving(paint, "slices a batch", sizes, alt)
+    _moving(paint, "slices per batch", sizes, alt)
 
 
 def company(network: nn.Module, image: Grey, mask: Mask, threshold: float) -> None:
