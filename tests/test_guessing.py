@@ -276,6 +276,8 @@ def test_a_figure_is_named_in_words_without_a_notebook(capsys: pytest.CaptureFix
 def test_the_strip_says_where_we_are(page: Page) -> None:
     still.you_are_here("slice", "answer")
     assert page[0][0]["text/plain"].endswith("You are here: slice and 4.5 mm, lower calyx.")
+    still.you_are_here(*still.STEPS)
+    assert page[1][0]["text/plain"].endswith("You are here: at every step.")
     with pytest.raises(ValueError, match="steps must be some of slice, .* got voxel"):
         still.you_are_here("slice", "voxel")
 

@@ -22,9 +22,10 @@ __all__ = [
 def check_masks(prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return both as arrays, and refuse all but bool masks (..., H, W) of the same shape."""
     prediction, target = np.asarray(prediction), np.asarray(target)
-    for name, mask in (("prediction", prediction), ("target", target)):
+    remedies = (("prediction", prediction, "probability >= threshold"), ("target", target, "mask > 127"))
+    for name, mask, remedy in remedies:
         if mask.dtype != bool:
-            raise ValueError(f"{name} must be a bool mask, got {mask.dtype}. Use probability >= threshold.")
+            raise ValueError(f"{name} must be a bool mask, got {mask.dtype}. Use {remedy}.")
     if prediction.shape != target.shape or prediction.ndim < 2:
         shapes = f"{prediction.shape} and {target.shape}"
         raise ValueError(f"prediction must have the target's shape (..., H, W), got {shapes}.")
