@@ -24,6 +24,7 @@ from typing import IO, Any
 import torch
 
 from unet_helpers.checkpoint import load_state
+from unet_helpers.engine.calm import CalmError
 from unet_helpers.engine.files import check_writable
 from unet_helpers.engine.progress import say
 from unet_helpers.engine.settings import continued
@@ -190,7 +191,7 @@ def _run_lock(run_dir: Path) -> Iterator[None]:
     that stays behind means nothing. Where a file system cannot lock, a note says so and the block runs.
 
     Raises:
-        ValueError: If another process trains there.
+        CalmError: If another process trains there.
         OSError: If the folder cannot be made or written.
     """
     check_writable(run_dir / "last.pt")
@@ -200,7 +201,7 @@ def _run_lock(run_dir: Path) -> Iterator[None]:
             _lock(file)
         except OSError as error:
             if error.errno in _HELD:
-                raise ValueError(
+                raise CalmError(
                     f"{run_dir} must be trained in by one process at a time, got a second one. "
                     "Wait for the first, stop it, or give another run folder."
                 ) from None

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from unet_helpers.engine.calm import Stopped
+from unet_helpers.engine.calm import Stopped, calmly
 from unet_helpers.engine.figures import figure_png
 from unet_helpers.exercises import bugs, measuring, rates
 from unet_helpers.exercises.ablations import MEASURED
@@ -189,6 +189,7 @@ def learnt(model: nn.Module, patches: Tensor, masks: Tensor) -> float:
     return score
 
 
+@calmly
 def learning_rates(images: Sequence[Greys], masks: Sequence[Mask]) -> None:
     """Four short trainings, A to D, and a slider, a box and a button to add more.
 
@@ -219,6 +220,7 @@ def learning_rates(images: Sequence[Greys], masks: Sequence[Mask]) -> None:
     show(box, _small(redraw(), 64, photo=False), alt)
 
 
+@calmly
 def eight_slices(train: tuple[Sequence[Greys], Sequence[Mask]], val: tuple[Any, Any]) -> None:
     """Learn eight slices by heart, and show the loss there and on slices of other patients."""
     with_stone = [i for i, mask in enumerate(train[1]) if mask.any()]
@@ -235,6 +237,7 @@ def eight_slices(train: tuple[Sequence[Greys], Sequence[Mask]], val: tuple[Any, 
 
 
 # -------------------------------------------------------------------------------------------- the GPU
+@calmly
 def batches(device: torch.device) -> None:
     """Measure a training step with 1, 2, 4, ... patches here, and show it beside an H200."""
     cuda = device.type == "cuda"
@@ -249,6 +252,9 @@ def batches(device: torch.device) -> None:
             f"{n_patches:>3} patches: {here.ms:>7.1f} ms, {here.patches_per_s:>6,.0f} patches/s{memory}"
             f"   (H200: {1000 * n_patches / plain:.0f} ms, recorded {1000 * n_patches / recorded:.1f} ms)"
         )
+    if not cuda:
+        plain, recorded, _ = measuring.H200_BATCHES[128]
+        print(f"128 patches: on the H200 {128_000 / plain:.0f} ms, recorded {128_000 / recorded:.1f} ms")
     words = "Patches a second and memory against patches a step, on logarithmic axes: on the H200 the speed "
     show_figure(
         courses.batch_figure(own, name),
@@ -303,6 +309,7 @@ def ablations() -> None:
     show_figure(courses.ablation_figure(MEASURED), alt, dpi=72)
 
 
+@calmly
 def three_bugs(patches: Tensor, masks: Tensor) -> Mapping[str, Sequence[float]]:
     """Train a healthy loop and two broken ones on the same patches, and show their losses without names.
 
