@@ -147,9 +147,10 @@ class Appearing:
         self.moments: list[tuple[int, NDArray[Any]]] = []
         self.losses: list[Any] = []
         self.page = LiveImage()
-        self._look(0)
 
+    @calmly
     def __enter__(self) -> Appearing:
+        self._look(0)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -272,6 +273,7 @@ class Watching:
         n_steps: Length of the run in steps; None where that is not known.
     """
 
+    @calmly
     def __init__(self, run_dir: str | Path, n_steps: int | None) -> None:
         self.strip, self.n_steps = Path(run_dir) / "snapshots.png", n_steps
         self.page = LiveImage()
