@@ -206,7 +206,7 @@ def test_progress_shows_exercises_and_guesses(capsys: pytest.CaptureFixture[str]
 
 
 def test_progress_is_a_table_in_a_notebook(page: Page) -> None:
-    my_progress(4)
+    my_progress(5)
     ((bundle, _),) = page
     assert bundle["text/html"].count("<tr>") == 4 and "color" not in bundle["text/html"]  # dark pages, too
     assert "0 of 4" in bundle["text/plain"]
