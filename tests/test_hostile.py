@@ -9,7 +9,6 @@ import stat
 import struct
 import subprocess
 import sys
-import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -21,7 +20,6 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from unet_helpers.data import load_image, load_mask
-from unet_helpers.engine.opening import opened
 from unet_helpers.folders import zips
 from unet_helpers.folders.mask_facts import look_at
 from unet_helpers.folders.zips import unpack
@@ -221,7 +219,7 @@ def test_the_fuzz_sees_what_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return report
 
     monkeypatch.setattr(fuzz, "check_folder", careless)
-    assert fuzz.damaged(tmp_path, seed=1, n=40) > 0
+    assert fuzz.damaged(tmp_path, seed=1, n=200) > 0
 
 
 def read_as_written(values: np.ndarray, path: Path) -> None:
@@ -273,20 +271,6 @@ def test_a_large_image_is_legal_and_warns_of_nothing(tmp_path: Path, monkeypatch
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1400)
     with pytest.raises(ValueError, match="If you trust this file, save it in pieces or smaller"):
         load_image(path)
-
-
-def test_what_pillow_thinks_of_a_file_is_told_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    path = tmp_path / "a.png"
-    Image.fromarray(np.zeros((6, 5), np.uint8)).save(path)
-    load = Image.Image.load
-
-    def doubtful(self):
-        warnings.warn("Corrupt EXIF data", stacklevel=2)
-        return load(self)
-
-    monkeypatch.setattr(ImageFile.ImageFile, "load", doubtful)
-    with pytest.warns(UserWarning, match=r"a\.png: Corrupt EXIF data$"), opened(path) as file:
-        file.load()
 
 
 def test_memory_that_is_not_there_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

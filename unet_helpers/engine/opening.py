@@ -1,29 +1,23 @@
-"""Image files opened with Pillow, and what Pillow thinks of them told with their names."""
+"""Image files opened with Pillow, large ones without a warning."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from PIL import Image
 
 __all__ = ["opened"]
 
+_LARGE_IS_LEGAL = ("ignore", None, Image.DecompressionBombWarning, None, 0)
 
-@contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
-    """Open an image file, to be read inside of the block.
 
-    Warnings (of damaged EXIF data, of an end that is missing) are given once the block has ended, with the
-    name of the file. That a file is large is none: up to 179 megapixels are read, above them `Image.open`
-    raises DecompressionBombError.
+def opened(path: str | os.PathLike[str]) -> Image.Image:
+    """Open an image file, to be read inside of a `with` block.
+
+    Pillow warns of files above 89 megapixels: a slide or a scan may have as many, and is read. Above twice
+    that `Image.open` raises DecompressionBombError.
     """
-    with warnings.catch_warnings(record=True) as doubts:
-        warnings.simplefilter("always")
-        with Image.open(path) as file:
-            yield file
-    told = [doubt for doubt in doubts if not issubclass(doubt.category, Image.DecompressionBombWarning)]
-    for text in dict.fromkeys(str(doubt.message) for doubt in told):
-        warnings.warn(f"{path}: {text}", stacklevel=4)
+    if _LARGE_IS_LEGAL not in warnings.filters:  # set once: it makes others forget what they told
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    return Image.open(path)
