@@ -60,7 +60,7 @@ def test_nothing_trained_means_the_packages_network_and_says_so(tmp_path: Path, 
     network = judging.choose_network(run_dir(tmp_path), never)
     out = capsys.readouterr().out
     assert "has trained no network on this data yet" in out and "comes with the package instead" in out
-    assert not network.own and network.whole and (network.threshold, network.max_size) == (0.4, 280)
+    assert not network.own and network.whole and (network.threshold, network.shown_at.max_size) == (0.4, 280)
     assert network.folder == tmp_path / "runs" / "pretrained" / "scans"
     assert not run_dir(tmp_path).exists()
 
