@@ -163,7 +163,7 @@ def training_showed(judged: Judged, train: Sequence[Pair], learned_here: bool = 
     Args:
         judged: The answers of a network.
         train: What it learned from.
-        learned_here: False where it learned from other data, which `train` can only stand for; that is said, too.
+        learned_here: False where it learned from other data, which `train` can only stand for; that is said.
     """
     name = suspects.mover(judged.dice_of) or next(iter(judged.dice_of), None)
     if name is None:
