@@ -374,3 +374,10 @@ def test_interrupted_unpacking_leaves_nothing(
             unpack(path)
     assert visible(own_folder) == []
     assert files_in(unpack(path)) == ["1.png", "2.png"]
+
+
+def test_folders_of_one_name_have_runs_of_their_own(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("UNET_HOME", str(tmp_path))
+    one, other, own = (lesson_run(tmp_path / name / "scans") for name in ("a", "b", "data"))
+    assert len({one, other, own}) == 3 and {one.parent, own.parent} == {tmp_path / "runs" / "lesson"}
+    assert own.name == "scans" and one == lesson_run(tmp_path / "b" / ".." / "a" / "scans")

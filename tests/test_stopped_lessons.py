@@ -15,7 +15,7 @@ import torch
 from lesson_folders import write_folder
 from lesson_runs import Ran, Reader, after, on_file, on_text
 
-from unet_helpers.data import find_pairs, split_by_group, stone_strata
+from unet_helpers.data import find_pairs, lesson_run, split_by_group, stone_strata
 from unet_helpers.training import TrainConfig, fit, run_status
 
 PHANTOM, TRAINING, JUDGING, MUSEUM = (
@@ -72,7 +72,7 @@ def training(scans: Path, tmp_path: Path) -> Iterator[Reader]:
 
 
 def run_of(tmp_path: Path) -> Path:
-    return tmp_path / "runs" / "lesson" / "scans"
+    return tmp_path / "runs" / "lesson" / lesson_run(tmp_path / "scans").name
 
 
 MACHINE = ("gpu.", "move.batches")  # what measures the machine and looks at no data set

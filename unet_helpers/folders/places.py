@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from filelock import FileLock, Timeout
 from unet_helpers.engine.calm import Stopped
 from unet_helpers.engine.progress import say
 
-__all__ = ["alone", "home"]
+__all__ = ["alone", "home", "lesson_run"]
 
 NOTHING_KEPT = "No half of it is kept: run this cell again to prepare it."
 
@@ -29,6 +30,18 @@ def home() -> Path:
         return Path(os.environ["UNET_HOME"]).expanduser()
     checkout = Path(__file__).resolve().parents[2]
     return checkout if (checkout / "notebooks").is_dir() else Path.cwd()
+
+
+def lesson_run(folder: Path) -> Path:
+    """Where the lessons keep their training on a data set, and what they find out about it: `runs/lesson/...`.
+
+    Two folders with one name, `a/scans` and `b/scans`, get two: the name of a folder that does not lie in
+    `data/` of `home` is followed by six digits that stand for its whole path.
+    """
+    name = folder.name
+    if folder.resolve().parent != (home() / "data").resolve():
+        name += "-" + hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:6]
+    return home() / "runs" / "lesson" / name
 
 
 @contextmanager

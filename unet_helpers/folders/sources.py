@@ -7,10 +7,10 @@ from pathlib import Path
 
 from unet_helpers import phantom
 from unet_helpers.folders.kaggle import kaggle_dataset
-from unet_helpers.folders.places import alone, home
+from unet_helpers.folders.places import alone, home, lesson_run
 from unet_helpers.folders.zips import unpack
 
-__all__ = ["home", "kaggle_dataset", "open_dataset", "phantom_dataset", "unpack"]
+__all__ = ["home", "kaggle_dataset", "lesson_run", "open_dataset", "phantom_dataset", "unpack"]
 
 
 def phantom_dataset(n_patients: int = 96, n_slices: int = 8, size: int = 256, seed: int = 0) -> Path:
