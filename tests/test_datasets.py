@@ -18,7 +18,14 @@ from filelock import FileLock
 from unet_helpers.engine.calm import Stopped
 from unet_helpers.folders import kaggle, places, zips
 from unet_helpers.folders import sources as datasets
-from unet_helpers.folders.sources import home, kaggle_dataset, open_dataset, phantom_dataset, unpack
+from unet_helpers.folders.sources import (
+    home,
+    kaggle_dataset,
+    lesson_run,
+    open_dataset,
+    phantom_dataset,
+    unpack,
+)
 
 
 @pytest.fixture(autouse=True)

@@ -33,7 +33,7 @@ def home() -> Path:
 
 
 def lesson_run(folder: Path) -> Path:
-    """Where the lessons keep their training on a data set, and what they find out about it: `runs/lesson/...`.
+    """Where the lessons keep their training on a data set, and what they find out about it.
 
     Two folders with one name, `a/scans` and `b/scans`, get two: the name of a folder that does not lie in
     `data/` of `home` is followed by six digits that stand for its whole path.
