@@ -242,6 +242,18 @@ def test_a_folder_that_is_not_there_or_empty_or_huge_is_refused_calmly(
         messy.lay_out(write_pairs(tmp_path / "cells", 3))
 
 
+def test_images_that_are_all_alike_are_not_joined(
+    at_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_pairs(tmp_path / "alike", 6)
+    same = np.array(Image.open(folder / "cell0.png"))
+    for number in range(6):
+        Image.fromarray(np.roll(same, number % 2, 1) // (1 + number // 2)).save(folder / f"cell{number}.png")
+    desk = messy.lay_out(folder)
+    assert messy.join_twins(desk) is not None and "Not joined" in capsys.readouterr().out
+    assert not (desk.folder / "groups.csv").exists()
+
+
 def test_what_the_masks_mean_can_be_said_at_the_top(at_home: Path, tmp_path: Path) -> None:
     folder = write_pairs(tmp_path / "cells", 6)
     for path in folder.glob("*_mask.png"):

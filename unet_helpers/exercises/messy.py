@@ -187,6 +187,8 @@ def name_patients(desk: Desk, name_of: Callable[[str], str | None] = patient_of)
 def join_twins(desk: Desk) -> bytes | None:
     """Let twins share a group: the groups.csv that `check --twins OUT` proposes, put beside the images.
 
+    Where it would join most groups, the images are alike by nature (discs, say): then a person must look.
+
     Returns:
         The picture of the twins, a JPEG, or None if there are none.
     """
@@ -195,8 +197,16 @@ def join_twins(desk: Desk) -> bytes | None:
         picture = Path(scratch) / "twins.jpg"
         if not report["twins_in_two_groups"]:
             return None
-        with written_whole(desk.folder / "groups.csv") as table:
-            shutil.copy(Path(scratch) / "groups.csv", table)
+        with (Path(scratch) / "groups.csv").open(newline="", encoding="utf-8") as file:
+            n_groups = len({row["group"] for row in csv.DictReader(file)})
+        if n_groups < max(3, report["n_groups"] / 2):
+            print(
+                f"Not joined: of {report['n_groups']} groups this would leave {n_groups}. These images are "
+                "all alike, so look at the pairs, and write groups.csv by hand."
+            )
+        else:
+            with written_whole(desk.folder / "groups.csv") as table:
+                shutil.copy(Path(scratch) / "groups.csv", table)
         return picture.read_bytes()
 
 
@@ -231,7 +241,8 @@ def split_of(pairs: list[Pair]) -> dict[str, list[Pair]]:
     for part in ("train", "val"):
         if not any(load_mask(pair).any() for pair in split[part]):
             raise CalmError(
-                f"the part {part!r} must hold a stone for the lesson to train on, got {len(split[part])} images"
-                " without any. Add patients with one, or take the practice stick: folder = None."
+                f"the part {part!r} must hold a stone for the lesson to train on, got "
+                f"{len(split[part])} images without any. Add patients with one, "
+                "or take the practice stick: folder = None."
             )
     return split
