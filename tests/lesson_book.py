@@ -15,6 +15,7 @@ LESSONS = {  # every lesson that there is, by its number; one may be missing whi
     3: "03_unet_architecture",
     4: "04_training",
     5: "05_evaluation",
+    6: "06_your_own_data",
     7: "07_bug_museum",
 }
 HEADING = re.compile(r"^## +(?:(?P<number>\d+)\. +)?(?P<title>.*?)(?: +\(about (?P<minutes>\d+) min\))?$")
