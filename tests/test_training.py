@@ -21,7 +21,7 @@ from tiny_data import tiny_pairs, write_tiny
 from unet_helpers import training
 from unet_helpers.checkpoint import load_checkpoint, load_state, save_state
 from unet_helpers.data import Pair, image_hash, load_arrays, load_image
-from unet_helpers.engine import cache, compiling, progress, resuming, run_folder
+from unet_helpers.engine import cache, compiling, progress, resuming, run_folder, validating
 from unet_helpers.engine.stopping import Interrupted
 from unet_helpers.folders.finding import scan_folder
 from unet_helpers.losses import bce_dice_loss
@@ -624,7 +624,7 @@ def test_out_of_memory_halves_the_parts_says_so_and_finishes(pairs: Pairs, tmp_p
 
 
 def test_a_long_validation_set_is_scored_in_chunks(whole, pairs: Pairs, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(training, "VALIDATION_CHUNK", 1)
+    monkeypatch.setattr(validating, "VALIDATION_CHUNK", 1)
     assert_same_run(tmp_path, train(pairs, tmp_path), whole)
 
 
@@ -724,7 +724,7 @@ def test_ctrl_c_while_images_are_read_leaves_the_run_as_it_was(
 
 
 def test_ctrl_c_in_the_validation_ends_it_whole(whole, pairs: Pairs, tmp_path: Path, monkeypatch):
-    real, calls = training.predict_all, []
+    real, calls = validating.predict_all, []
 
     def press(*args, **options):
         calls.append(1)
@@ -732,7 +732,7 @@ def test_ctrl_c_in_the_validation_ends_it_whole(whole, pairs: Pairs, tmp_path: P
             signal.raise_signal(signal.SIGINT)
         return real(*args, **options)
 
-    monkeypatch.setattr(training, "predict_all", press)
+    monkeypatch.setattr(validating, "predict_all", press)
     assert [epoch["step"] for epoch in train(pairs, tmp_path)] == [2] and run_status(tmp_path).has_best
     assert_same_run(tmp_path, train(pairs, tmp_path), whole)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from unet_helpers.model import UNet
 
 if TYPE_CHECKING:
     from unet_helpers.engine.scale import Scale
+    from unet_helpers.folders.mask_codes import Value
 
 __all__ = ["Checkpoint", "load_checkpoint", "load_state", "save_state", "store_threshold"]
 
@@ -41,6 +41,7 @@ class Checkpoint:
         val_dice: Validation Dice of these weights at threshold 0.5.
         sides: Shortest and longest of the longer sides of the training images as the network saw them, in
             pixels; empty in files that do not know.
+        classes: Name and mask value of each class the network tells apart; empty for stone and background.
     """
 
     model: nn.Module
@@ -52,6 +53,7 @@ class Checkpoint:
     step: int
     val_dice: float
     sides: tuple[int, ...] = ()
+    classes: tuple[tuple[str, Value], ...] = ()
 
     @property
     def scale(self) -> Scale:
@@ -110,39 +112,6 @@ def load_state(path: str | os.PathLike[str], device: torch.device | str | None =
     return state
 
 
-def load_weights(model: nn.Module, weights: dict[str, torch.Tensor], path: str | os.PathLike[str]) -> None:
-    """Put weights into a network; names may carry the prefixes of torch.compile or of DataParallel.
-
-    Raises:
-        ValueError: If weights are missing, unknown, of another shape, or not finite.
-    """
-    own = {_plain_name(name): name for name in model.state_dict()}
-    weights = {own.get(_plain_name(name), name): values for name, values in weights.items()}
-    shapes = {name: values.shape for name, values in model.state_dict().items()}
-    wrong = {
-        "missing": shapes.keys() - weights.keys(),
-        "unknown": weights.keys() - shapes.keys(),
-        "of another shape": {n for n in shapes.keys() & weights.keys() if weights[n].shape != shapes[n]},
-    }
-    if any(wrong.values()):
-        counts = ", ".join(f"{len(names)} {what}" for what, names in wrong.items() if names)
-        some = ", ".join(sorted(set().union(*wrong.values()))[:3])
-        raise ValueError(
-            f"{path} must hold the {len(shapes)} weights of the {type(model).__name__} it names, got "
-            f"{counts}: {some[:200]}. Train it again, or give the network that it was trained with."
-        )
-    if broken := [name for name, values in weights.items() if not values.isfinite().all()]:
-        raise ValueError(
-            f"{path} must hold finite weights, got NaN or infinity in {len(broken)} of {len(weights)}. "
-            "Train it again, with half the learning rate if need be."
-        )
-    model.load_state_dict(weights)
-
-
-def _plain_name(name: str) -> str:
-    return re.sub(r"^(module\.|_orig_mod\.)+|_orig_mod\.", "", name)
-
-
 def load_checkpoint(
     path: str | os.PathLike[str], device: torch.device | str | None = None, model: nn.Module | None = None
 ) -> Checkpoint:
@@ -158,6 +127,8 @@ def load_checkpoint(
         FileNotFoundError, ValueError: As `load_state` and `load_weights`, and if `model` is not given for the
             weights of another class than `UNet`.
     """
+    from unet_helpers.engine.weights import load_weights
+
     state = load_state(path, device)
     try:
         if model is None:

@@ -21,7 +21,7 @@ from unet_helpers.engine.progress import progress_bar
 
 if TYPE_CHECKING:
     from unet_helpers.folders.finding import find_pairs
-    from unet_helpers.folders.mask_codes import MaskCode
+    from unet_helpers.folders.mask_codes import MaskCode, Value
     from unet_helpers.folders.seen import parts_seen
     from unet_helpers.folders.sources import home, lesson_run, open_dataset
     from unet_helpers.folders.splits import folds_by_group, given_split
@@ -81,6 +81,8 @@ class Pair:
         code: What the values of the mask file mean; None: stone is what is brighter than half of 255.
         window: Level and width in HU, for an image of more than 8 bits; None for one of 8.
         more_masks: Further mask files of the same image, joined with the first.
+        classes: Name and mask value of each class where there are several; their masks are uint8 numbers of
+            classes, 0 for background, instead of bool.
     """
 
     image_path: Path
@@ -89,6 +91,7 @@ class Pair:
     code: MaskCode | None = None
     window: tuple[float, float] | None = None
     more_masks: tuple[Path, ...] = ()
+    classes: tuple[tuple[str, Value], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -144,8 +147,8 @@ def mask_values(path: str | os.PathLike[str]) -> NDArray[Any]:
     return reading.mask_values(reading.decode(Path(path)))
 
 
-def load_mask(source: Pair | str | os.PathLike[str]) -> NDArray[np.bool_]:
-    """Read the mask of a pair, or a mask file, as bool (H, W).
+def load_mask(source: Pair | str | os.PathLike[str]) -> NDArray[Any]:
+    """Read the mask of a pair, or a mask file, as bool (H, W), or as uint8 (H, W) if the pair has classes.
 
     A pixel is stone where the pair's `code` says so; without one where its brightest channel is above 127.
 
@@ -153,27 +156,27 @@ def load_mask(source: Pair | str | os.PathLike[str]) -> NDArray[np.bool_]:
         ValueError: If a file cannot be read, or two mask files of one image differ in size.
     """
     pair = source if isinstance(source, Pair) else Pair(Path(), Path(source), "")
-    masks = [_read_mask(path, pair.code) for path in (pair.mask_path, *pair.more_masks)]
+    masks = [_read_mask(path, pair) for path in (pair.mask_path, *pair.more_masks)]
     for path, mask in zip(pair.more_masks, masks[1:], strict=True):
         if mask.shape != masks[0].shape:
             raise ValueError(
                 f"{path} must have the size of {pair.mask_path.name}, with which it is joined, "
                 f"{masks[0].shape}, got {mask.shape}. Export both at the image's size."
             )
-    joined: NDArray[np.bool_] = np.logical_or.reduce(masks) if pair.more_masks else masks[0]
+    joined: NDArray[Any] = np.maximum.reduce(masks) if pair.more_masks else masks[0]
     return joined
 
 
-def _read_mask(path: Path, code: MaskCode | None) -> NDArray[np.bool_]:
+def _read_mask(path: Path, pair: Pair) -> NDArray[Any]:
     values = mask_values(path)
-    if code is not None:
-        return code.read(values)
+    if pair.code is not None:
+        return pair.code.labels(values) if pair.classes else pair.code.read(values)
     mask: NDArray[np.bool_] = (values.max(-1) if values.ndim == 3 else values) > 127
     return mask
 
 
-def load_pair(pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Read an image and its mask, uint8 (H, W) and bool (H, W).
+def load_pair(pair: Pair) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    """Read an image and its mask, uint8 (H, W) and bool (H, W), or uint8 (H, W) if the pair has classes.
 
     Raises:
         ValueError: If a file cannot be read, the sizes differ, or they do not lie the same way up.
@@ -200,7 +203,7 @@ def load_arrays(
     max_size: int | None = None,
     progress: bool = False,
     factors: Sequence[tuple[float, float] | None] | None = None,
-) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.bool_]]]:
+) -> tuple[list[NDArray[np.uint8]], list[NDArray[Any]]]:
     """Read pairs into memory, at the size of their files unless something else is asked for.
 
     Args:
@@ -210,7 +213,7 @@ def load_arrays(
         factors: For each pair factors of height and width that go before `max_size`; see `Checkpoint.scale`.
 
     Returns:
-        Uint8 images (H, W) and bool masks (H, W), in the order of `pairs`.
+        Uint8 images (H, W) and masks (H, W) as of `load_mask`, in the order of `pairs`.
 
     Raises:
         ValueError: If a file is broken, see `load_pair`.
@@ -224,7 +227,7 @@ def load_hashed(
     max_size: int | None = None,
     progress: bool = False,
     factors: Sequence[tuple[float, float] | None] | None = None,
-) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.bool_]], list[str]]:
+) -> tuple[list[NDArray[np.uint8]], list[NDArray[Any]], list[str]]:
     """As `load_arrays`, and the hash of each image at the size of its file."""
     bar = progress_bar(pairs, desc="reading pairs", unit="pair", disable=not progress)
     rows = [load_scaled(pair, max_size, factors[i] if factors else None) for i, pair in enumerate(bar)]
@@ -233,7 +236,7 @@ def load_hashed(
 
 def load_scaled(
     pair: Pair, max_size: int | None = None, factors: tuple[float, float] | None = None
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_], str]:
+) -> tuple[NDArray[np.uint8], NDArray[Any], str]:
     """Read one pair as `load_arrays` does, and the hash of the image at the size of its file."""
     from unet_helpers import transforms  # here, so that whoever only reads files waits for no torch
 
@@ -268,12 +271,15 @@ def stone_strata(pairs: Sequence[Pair], progress: bool = False) -> list[int]:
 
     Returns:
         One number an image: 0 without a stone; 1, 2 and 3 for the lower half of the stone-bearing images by
-        number of stone pixels, those up to nine in ten, and the tenth with the most.
+        number of stone pixels, those up to nine in ten, and the tenth with the most. Of several classes one
+        number for each combination that an image shows.
 
     Raises:
         ValueError: If a mask cannot be read.
     """
     bar = progress_bar(pairs, desc="looking for stones", unit="mask", disable=not progress)
+    if any(pair.classes for pair in pairs):
+        return [sum(1 << int(number) for number in np.unique(load_mask(pair)) if number) for pair in bar]
     n_pixels = np.array([np.count_nonzero(load_mask(pair)) for pair in bar], int)
     if not n_pixels.any():
         return [0] * len(pairs)

@@ -41,7 +41,8 @@ def predict_all(
     overlapping tiles, see `engine.tiling`: it may be larger than what the memory holds of its features.
 
     Args:
-        model: Network from (B, 1, H, W) to logits (B, 1, H, W), for example `UNet`.
+        model: Network from (B, 1, H, W) to logits (B, 1, H, W), for example `UNet`, or (B, n + 1, H, W) of n
+            classes and their background.
         images: Uint8 arrays (H, W), sizes may differ.
         batch_size: Images a forward pass; of tiles as many as have the pixels of so many 512 x 512 images.
         max_size: Longest side the network sees, in pixels: a larger image is shrunk for it, and its
@@ -53,7 +54,8 @@ def predict_all(
         factors: For each image factors of height and width that go before `max_size`.
 
     Returns:
-        Float32 arrays (H, W) in [0, 1], in the order of `images`.
+        Float32 arrays (H, W) in [0, 1], in the order of `images`. Of several classes (n + 1, H, W), which sum
+        to 1, background first: `classes.masks.predicted_labels` takes the class that is most probable.
 
     Raises:
         ValueError: If an image is not a uint8 array (H, W), or `n_views` is not 1, 2 or 4.
@@ -75,7 +77,7 @@ def predict_all(
         bar(total=sum(steps), disable=not progress) as shown,
     ):
 
-        def forward(batch: np.ndarray) -> np.ndarray:  # uint8 (B, H, W) -> float32 (B, H, W)
+        def forward(batch: np.ndarray) -> np.ndarray:  # uint8 (B, H, W) -> float32 (B, ..., H, W)
             with threads.step(batch.size):
                 found = _probabilities(model, batch, MIRRORINGS[:n_views])
             shown.update()
@@ -103,7 +105,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _probabilities(model: nn.Module, batch: np.ndarray, views: Sequence[tuple[int, ...]]) -> np.ndarray:
-    """Uint8 (B, H, W) -> float32 (B, H, W); where the memory is short in halves, quarters, ..."""
+    """Uint8 (B, H, W) -> float32 (B, ..., H, W); where the memory is short in halves, quarters, ..."""
     try:
         return _forward(model, batch, views)
     except RuntimeError as error:
@@ -120,11 +122,13 @@ def _probabilities(model: nn.Module, batch: np.ndarray, views: Sequence[tuple[in
 def _forward(model: nn.Module, batch: np.ndarray, views: Sequence[tuple[int, ...]]) -> np.ndarray:
     device = next(model.parameters()).device
     images = normalise(torch.from_numpy(batch).to(device))[:, None]  # (B, 1, H, W)
-    total = torch.zeros(batch.shape, device=device)
+    total = torch.zeros((), device=device)
     for axes in views:
         with fast_precision(device):
             logits = model(images.flip(axes).contiguous(memory_format=torch.channels_last))
-        total += logits.float().sigmoid().flip(axes)[:, 0]
+        logits = logits.float()
+        found = logits.sigmoid()[:, 0] if logits.shape[1] == 1 else logits.softmax(1)
+        total = total + found.flip(axes)
     return (total / len(views)).cpu().numpy()
 
 
@@ -132,11 +136,11 @@ def predict(model: nn.Module, image: np.ndarray, max_size: int | None = None) ->
     """Probability of stone for every pixel of one image; see `predict_all`.
 
     Args:
-        model: Network from (1, 1, H, W) to logits of the same size.
+        model: Network, see `predict_all`.
         image: Uint8 array (H, W) of any size.
         max_size: Longest side the network sees, in pixels; None for any.
 
     Returns:
-        Float32 array (H, W) in [0, 1].
+        Float32 array (H, W) in [0, 1]; of several classes (n + 1, H, W).
     """
     return predict_all(model, [image], max_size=max_size)[0]

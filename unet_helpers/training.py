@@ -23,7 +23,6 @@ from unet_helpers.data import Pair
 from unet_helpers.engine.devices import choose_device, fast_precision, sixteen_bit_type
 from unet_helpers.engine.doors import doors
 from unet_helpers.engine.progress import TrainingBar
-from unet_helpers.inference import predict_all
 from unet_helpers.losses import bce_dice_loss
 from unet_helpers.metrics import dice
 from unet_helpers.transforms import PatchSampler, augment, normalise
@@ -31,6 +30,7 @@ from unet_helpers.transforms import PatchSampler, augment, normalise
 if TYPE_CHECKING:
     from unet_helpers.engine.run_folder import run_status
     from unet_helpers.engine.snapshots import Snapshots
+    from unet_helpers.folders.mask_codes import Value
 else:
     __getattr__, __dir__ = doors(__name__, {"engine.run_folder": ["run_status"]})
 
@@ -53,7 +53,6 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 Augment = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 SAVE_EVERY_SECONDS = 60
 AVERAGE_WEIGHT = 0.2  # of the newest validation in the running average that chooses the weights
-VALIDATION_CHUNK = 256  # images whose probabilities are in memory at once
 GPU_BATCH = 48  # patches a step that keep a GPU busy; with fewer it waits for the next step most of the time
 
 
@@ -157,6 +156,7 @@ class Run:
         self.steps_per_epoch = config.steps_per_epoch or 1  # known for certain when the images are read
         self.history: History = []
         self.split: dict[str, list[str]] = {"train": [], "val": []}  # groups
+        self.classes: tuple[tuple[str, Value], ...] = ()  # name and mask value of each; of stones alone: none
         self.hashes: dict[str, list[str]] = {"train": [], "val": []}  # of the images
         self.names: list[str] = []  # files of the training images
         self.sides: tuple[int, ...] = ()  # shortest and longest of their longer sides
@@ -222,16 +222,12 @@ def running_average(history: History) -> list[float]:
 
 
 def validate(run: Run) -> float:
-    """Mean Dice of what `run.val` holds, as far as it bears a stone, at threshold 0.5."""
-    (images, masks), scores = run.val, list[float]()
-    for first in range(0, len(images), VALIDATION_CHUNK):
-        some = range(first, min(first + VALIDATION_CHUNK, len(images)))
-        probabilities = predict_all(run.model, [images[i] for i in some], batch_size=16)  # (H, W) each
-        answers = zip(some, probabilities, strict=True)
-        scores += [float(dice(p >= 0.5, masks[i])) for i, p in answers if masks[i].any()]
-        if run.snapshots:
-            run.snapshots.take(run.step, first, probabilities)
-    return float(np.mean(scores))
+    """Mean Dice of what `run.val` holds, as far as it bears a stone, at threshold 0.5; or over classes."""
+    from unet_helpers.engine.validating import answers, mean_over_classes
+
+    if run.classes:
+        return mean_over_classes(run)
+    return float(np.mean([float(dice(p >= 0.5, mask)) for p, mask in answers(run) if mask.any()]))
 
 
 def fit(
@@ -269,7 +265,9 @@ def fit(
         progress: Whether to show a bar.
         on_epoch: Called with the history after every epoch, in process 0.
         raise_interrupt: Whether a stop ends in `Interrupted`; before the first validation it always does.
-        loss: Logits (B, 1, P, P) in 16 or 32 bits and bool masks of the same shape -> scalar.
+        loss: Logits (B, 1, P, P) in 16 or 32 bits and bool masks of the same shape -> scalar. Where the pairs
+            have n classes, logits (B, n + 1, P, P) and uint8 labels (B, 1, P, P); by itself
+            `classes.losses.cross_entropy_dice_loss`.
         augment: Float images (B, 1, P, P) in [-1, 1], bool masks and a CPU generator -> new ones; None for
             patches as they are. Neither of the two is saved with a run: give them again to continue it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -35,18 +36,25 @@ Greys = TypeVar("Greys", NDArray[Any], Tensor)
 
 # -------------------------------------------------------------------------------- greys and sizes
 def resize_image(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    """Resize a uint8 or float32 image (H, W) to `size` with bilinear interpolation.
+    """Resize a uint8 or float32 image (H, W), or several (C, H, W), to `size` with bilinear interpolation.
 
     A smaller image averages over the pixels that it merges.
     """
+    if image.ndim == 3:
+        return np.stack([resize_image(one, size) for one in image])
     return np.array(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
-def resize_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
+def resize_mask(mask: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """Resize a mask (H, W): a new pixel is stone if at least half of the area that it covers was.
 
     Of a region too small to reach one half anywhere, the pixels that it covers most remain: no stone is lost.
+    Labels, uint8, are resized class by class (`classes.masks.resize_labels`).
     """
+    if mask.dtype != bool:
+        from unet_helpers.classes.masks import resize_labels
+
+        return resize_labels(mask, size)
     cover = np.array(Image.fromarray(mask.astype(np.float32)).resize(size[::-1], Image.Resampling.BOX))
     regions, n_regions = ndimage.label(cover > 0, structure=np.ones((3, 3)))
     peaks = ndimage.maximum(cover, regions, np.arange(n_regions + 1))  # of each region
@@ -100,7 +108,8 @@ class PatchSampler:
 
     Args:
         images: Uint8 arrays (H, W), sizes may differ.
-        masks: Bool arrays of the same shapes.
+        masks: Bool arrays of the same shapes, or uint8 numbers of classes: then each class counts as stone,
+            and all are drawn equally often.
         patch_size: Side P of the square patches in pixels.
         stone_fraction: Share of a batch in [0, 1].
         lookalike_fraction: Share of a batch in [0, 1]; both together at most 1.
@@ -114,7 +123,7 @@ class PatchSampler:
     def __init__(
         self,
         images: Sequence[NDArray[np.uint8]],
-        masks: Sequence[NDArray[np.bool_]],
+        masks: Sequence[NDArray[Any]],
         patch_size: int = 160,
         stone_fraction: float = 0.5,
         lookalike_fraction: float = 0.25,
@@ -215,7 +224,7 @@ def augment(
 
     Args:
         images: Float tensor (B, 1, P, P) in [-1, 1].
-        masks: Bool tensor (B, 1, P, P).
+        masks: Bool tensor (B, 1, P, P), or uint8 numbers of classes.
         generator: CPU generator.
         part: (k, n): the patches are every n-th of a batch of n B, from patch k on, and get the changes that
             they would get in the whole batch.
@@ -247,9 +256,12 @@ def change_patches(images: Tensor, masks: Tensor, changes: Tensor, noise: Tensor
     # geometry: the same for image and mask
     matrix = changes[:, :6].reshape(-1, 2, 3)  # (B, 2, 3)
     grid = affine_grid(matrix, list(images.shape), align_corners=False)  # (B, P, P, 2): x, y in [-1, 1]
-    both = torch.cat([images, masks.float()], 1)  # (B, 2, P, P)
-    both = grid_sample(both, grid, padding_mode="border", align_corners=False)
-    images, masks = both[:, :1], both[:, 1:] > 0.5
+    moved = partial(grid_sample, grid=grid, padding_mode="border", align_corners=False)
+    if masks.dtype == torch.bool:
+        both = moved(torch.cat([images, masks.float()], 1))  # (B, 2, P, P)
+        images, masks = both[:, :1], both[:, 1:] > 0.5
+    else:  # numbers of classes: that of the nearest pixel, for 2 is not between 1 and 3
+        images, masks = moved(images), moved(masks.float(), mode="nearest").to(masks.dtype)
 
     # greys: of the image alone
     factor, offset, strength = changes[:, 6:].T[..., None, None, None]  # (B, 1, 1, 1) each

@@ -15,6 +15,10 @@ from matplotlib.figure import Figure
 
 from unet_helpers import plotting
 from unet_helpers.checkpoint import Checkpoint, load_checkpoint
+from unet_helpers.classes.pictures import class_sheet
+from unet_helpers.classes.prediction import predict_labels
+from unet_helpers.classes.scores import class_table, evaluate_classes
+from unet_helpers.command_line import several_classes
 from unet_helpers.command_line.cross_validation import fold_checkpoints
 from unet_helpers.command_line.hints import window_sentence
 from unet_helpers.data import Pair, find_pairs, known_stones, open_dataset, parts_seen, spacings, with_window
@@ -23,7 +27,7 @@ from unet_helpers.engine.cache import open_images
 from unet_helpers.engine.devices import choose_device
 from unet_helpers.engine.files import check_writable, write_json
 from unet_helpers.evaluation import choose_grey_threshold, evaluate, score_masks
-from unet_helpers.folders.mask_rules import rule_of
+from unet_helpers.folders.mask_rules import Classes
 from unet_helpers.folders.seen import fold_parts
 from unet_helpers.inference import predict_all
 from unet_helpers.metrics import dice, predicted_mask
@@ -52,8 +56,8 @@ class _Cases:
 
     pairs: list[Pair]
     images: Sequence[Array]  # uint8 (H, W), at full size
-    masks: Sequence[Array]  # bool (H, W)
-    probabilities: list[Array]  # float32 (H, W)
+    masks: Sequence[Array]  # bool (H, W), or labels
+    probabilities: list[Array]  # float32 (H, W), or (n + 1, H, W); of several classes the labels instead
     thresholds: list[float]
     min_pixels: list[int]
 
@@ -76,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         OSError: If a file cannot be written; found before anything is computed.
     """
     _check_outputs(args)
-    found_pairs = find_pairs(open_dataset(args.data), args.group_by, rule_of(args))
+    found_pairs = find_pairs(open_dataset(args.data), args.group_by, several_classes.rule_of(args))
     pairs = with_window(found_pairs, args.window)
     if args.window:
         print(window_sentence(args.window))
@@ -84,18 +88,36 @@ def run(args: argparse.Namespace) -> int:
     print(found)
     for sentence in {part.network.scale.sentence(part.scored) for part in parts}:
         print(sentence)
+    several_classes.check_same(args, [part.network for part in parts], pairs)
     cases = _predict(parts, n_views=4 if args.tta else 1)
+    told = {"split": args.split, "n_networks": len(parts), "seen": found, "tta": args.tta}
+    if classes := parts[0].network.classes:
+        return _evaluate_classes(args, classes, cases, told)
     scores, rivals = _score(cases, n_networks=len(parts)), _rivals(parts, cases)
     what = f"{args.split} data" if len(parts) == 1 else f"the test parts of {len(parts)} folds"
     print(f"U-Net on {what}, {len(cases.images)} images" + (", mirrored four ways" if args.tta else ""))
     print(score_table(scores, rivals))
     if args.json:
-        told = {"split": args.split, "n_networks": len(parts), "seen": found, "tta": args.tta}
         write_json(args.json, {**told, **scores, "baselines": rivals, "images": cases.names})
     if args.report:
         _report(args, cases, scores, rivals, n_networks=len(parts))
     if args.figure:
         figures.save_figure(_extremes(cases), args.figure)
+    return 0
+
+
+def _evaluate_classes(args: argparse.Namespace, classes: Classes, cases: _Cases, told: dict[str, Any]) -> int:
+    """The same of several classes, each against all the others."""
+    names = [name for name, _ in classes]
+    groups = [pair.group for pair in cases.pairs]
+    scores = evaluate_classes(cases.probabilities, cases.masks, names, groups, spacings(cases.pairs))
+    print(f"U-Net for {len(names)} classes, {len(cases.images)} images of the {args.split} part")
+    print(class_table(scores))
+    if args.json:
+        write_json(args.json, {**told, **scores, "images": cases.names})
+    if args.figure:
+        sheet = class_sheet(cases.images, cases.masks, cases.probabilities, names, 2 * N_SHOWN)
+        figures.save_figure(sheet, args.figure)
     return 0
 
 
@@ -134,7 +156,8 @@ def _predict(parts: list[_Part], n_views: int) -> _Cases:
     for part in parts:
         first, options = len(probabilities), part.network.scale.options(part.scored)
         some = [whole.images[i] for i in range(first, first + len(part.scored))]
-        probabilities += predict_all(part.network.model, some, progress=True, n_views=n_views, **options)
+        predict = predict_labels if part.network.classes else predict_all
+        probabilities += predict(part.network.model, some, progress=True, n_views=n_views, **options)
         thresholds += [part.network.threshold] * len(some)
         min_pixels += [part.network.min_pixels] * len(some)
     return _Cases(pairs, whole.images, whole.masks, probabilities, thresholds, min_pixels)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import math
 import re
-from collections.abc import Callable
 from pathlib import Path
 
-from unet_helpers.folders.mask_rules import parse_colours, parse_ignored, parse_values
+from unet_helpers.command_line.values import amount, count, folds, level_and_width, n_classes, said
+from unet_helpers.folders.mask_rules import parse_classes, parse_colours, parse_ignored, parse_values
 
 __all__ = ["make_parser"]
 
@@ -54,10 +53,15 @@ def _phantom(sub: argparse.ArgumentParser) -> None:
         ("size", 256, "side of a slice in pixels"),
     ):
         sub.add_argument(
-            f"--{name}", metavar="N", type=_count, default=default, help=f"{text} (default {default})"
+            f"--{name}", metavar="N", type=count, default=default, help=f"{text} (default {default})"
         )
     sub.add_argument(
         "--seed", metavar="S", type=int, default=0, help="another seed gives other patients (default 0)"
+    )
+    sub.add_argument(
+        "--classes",
+        action="store_true",
+        help="masks of three classes, 1 kidney, 2 stone and 3 bone, instead of stones alone",
     )
 
 
@@ -111,7 +115,7 @@ def _train(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--folds",
         metavar="K",
-        type=_folds,
+        type=folds,
         help="cross-validation: train K networks (at least 3) into RUN/fold-1 ... fold-K, so that each group "
         "is tested once; --minutes, --epochs and --steps are for each of them",
     )
@@ -127,50 +131,50 @@ def _length(sub: argparse.ArgumentParser) -> None:
     """How long to train: one of three, or by itself as long as the lessons."""
     length = sub.add_mutually_exclusive_group()
     length.add_argument(
-        "--minutes", metavar="M", type=_amount, help="train for so many minutes, validation included"
+        "--minutes", metavar="M", type=amount, help="train for so many minutes, validation included"
     )
     length.add_argument(
         "--epochs",
         metavar="N",
-        type=_count,
+        type=count,
         help="train for so many epochs, each of as many patches as cut all images once (images above 512 "
         "pixels count as such)",
     )
     length.add_argument(
         "--steps",
         metavar="N",
-        type=_count,
+        type=count,
         help="train for so many steps of one batch (default 5500, or 10000 on a GPU)",
     )
 
 
 def _settings(sub: argparse.ArgumentParser) -> None:
     """What lesson 4 tries out; not given, a run keeps its own settings, and a new one has the defaults."""
-    sub.add_argument("--batch-size", metavar="N", type=_count, help="patches a step (default 6)")
+    sub.add_argument("--batch-size", metavar="N", type=count, help="patches a step (default 6)")
     sub.add_argument(
-        "--patch-size", metavar="N", type=_count, help="side of the square patches in pixels (default 160)"
+        "--patch-size", metavar="N", type=count, help="side of the square patches in pixels (default 160)"
     )
     scale = sub.add_mutually_exclusive_group()
     scale.add_argument(
         "--max-size",
         metavar="N",
-        type=_count,
+        type=count,
         help="shrink longer sides to so many pixels, here and in evaluate and predict; by itself every image "
         "keeps the resolution of its file, and large ones are learnt patch by patch",
     )
     scale.add_argument(
         "--spacing",
         metavar="MM",
-        type=_amount,
+        type=amount,
         help="resize images so that a pixel has so many millimetres, where a slices.csv knows their spacing",
     )
     sub.add_argument(
-        "--learning-rate", metavar="R", type=_amount, help="highest learning rate (default 0.004)"
+        "--learning-rate", metavar="R", type=amount, help="highest learning rate (default 0.004)"
     )
     sub.add_argument(
         "--base-channels",
         metavar="C",
-        type=_count,
+        type=count,
         help="channels at the first resolution; more learn more and cost more (default 16)",
     )
     sub.add_argument("--seed", metavar="S", type=int, help="of split, weights and patches (default 0)")
@@ -233,7 +237,7 @@ def _predict(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--max-size",
         metavar="N",
-        type=_count,
+        type=count,
         help="shrink longer sides to so many pixels for the network; by itself as it was trained",
     )
     _device(sub)
@@ -257,7 +261,7 @@ def _window(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--window",
         metavar="L,W",
-        type=_level_and_width,
+        type=level_and_width,
         help="level and width through which images with more than 8 bits are seen, in their own units: "
         "40,400 for soft tissue in Hounsfield units",
     )
@@ -269,61 +273,25 @@ def _masks(sub: argparse.ArgumentParser) -> None:
         ("--mask-values", "V", parse_values, "values of the masks that are the object: 1, or 1,2, or 1-300"),
         ("--foreground", "#RRGGBB", parse_colours, "colours of the masks that are the object: '#ff0000'"),
         ("--ignore", "V", parse_ignored, "values or colours that are neither object nor background: 255"),
+        (
+            "--classes",
+            "NAME=V,...",
+            parse_classes,
+            "several classes at once, with their mask values: kidney=1,stone=2,bone=3, or colours, "
+            "kidney='#00ff00'; all other values are background",
+        ),
     ):
-        sub.add_argument(option, metavar=metavar, type=_said(kind), default=(), help=text)
+        sub.add_argument(option, metavar=metavar, type=said(kind), default=(), help=text)
     sub.add_argument(
         "--invert", action="store_true", help="the masks are inverted: the object is 0 on a bright background"
+    )
+    sub.add_argument(
+        "--num-classes",
+        metavar="N",
+        type=n_classes,
+        help="as --classes, for the N values that the masks hold beside 0, which are named after them",
     )
 
 
 def _device(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1 or mps; by itself the fastest")
-
-
-# --------------------------------------------------------------------------------------- kinds of values
-def _said(kind: Callable[[str], tuple[object, ...]]) -> Callable[[str], tuple[object, ...]]:
-    """The reader of a value, with its own words for what is wrong."""
-
-    def read(text: str) -> tuple[object, ...]:
-        try:
-            return kind(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-
-    return read
-
-
-def _count(text: str) -> int:
-    if not (text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
-    return int(text)
-
-
-def _amount(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a positive number, got {text!r}")
-    return value
-
-
-def _level_and_width(text: str) -> tuple[float, float]:
-    try:
-        level, width = map(float, text.split(","))
-    except ValueError:
-        level = width = math.nan
-    if not (math.isfinite(level) and 0 < width < math.inf):
-        raise argparse.ArgumentTypeError(
-            f"must be level,width with a positive width, such as 40,400, got {text!r}"
-        )
-    return level, width
-
-
-def _folds(text: str) -> int:
-    if not (text.isdecimal() and int(text) > 2):
-        raise argparse.ArgumentTypeError(
-            f"must be a whole number of at least 3 (to train, validate and test), got {text!r}"
-        )
-    return int(text)

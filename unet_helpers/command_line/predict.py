@@ -17,6 +17,8 @@ from PIL import Image
 
 from unet_helpers import plotting
 from unet_helpers.checkpoint import Checkpoint, load_checkpoint
+from unet_helpers.classes.colours import colour_picture, overlay_labels, save_labels
+from unet_helpers.classes.masks import predicted_labels
 from unet_helpers.command_line.hints import in_options, window_sentence
 from unet_helpers.command_line.inputs import Input, find_inputs
 from unet_helpers.data import Pair, load_image
@@ -53,6 +55,9 @@ def run(args: argparse.Namespace) -> int:
     new, device = [one for one in inputs if not one.mask.exists()], choose_device(args.device)
     network = _network(args.checkpoint, device)
     scale = Scale(args.max_size) if args.max_size else network.scale
+    if network.classes:
+        numbers = ", ".join(f"{i} {name}" for i, (name, _) in enumerate(network.classes, start=1))
+        print(f"The masks hold the numbers of the classes: 0 background, {numbers}.")
     with _told_at_the_end(args.out, inputs, new, failed):
         if new and args.window:
             print(window_sentence(args.window))
@@ -85,13 +90,16 @@ def _predict_all(
                 options, large = scale.options([_pair(one)]), max(image.shape) > MAX_SIZE
                 with threads.step(image.size):
                     (probability,) = predict_all(network.model, [image], progress=large, **options)
-                mask = predicted_mask(probability, network.threshold, network.min_pixels)
+                if network.classes:
+                    mask = predicted_labels(probability)
+                else:
+                    mask = predicted_mask(probability, network.threshold, network.min_pixels)
             except Exception as error:  # a broken file, or one too large for the memory
                 failed.append(str(error) if str(one.path) in str(error) else f"{one.path}: {error}")
                 continue
             del probability  # of a large image, the most that is in memory
             shapes.append(image.shape)
-            if reason := _write(one, image, mask):
+            if reason := _write(one, image, mask, [name for name, _ in network.classes]):
                 failed.append(f"{one.path}: {reason}")
     return shapes
 
@@ -123,18 +131,21 @@ def _network(path: Path | None, device: torch.device) -> Checkpoint:
     return ready
 
 
-def _write(one: Input, image: Array, mask: Array) -> str:
+def _write(one: Input, image: Array, mask: Array, names: list[str]) -> str:
     """Write the mask, and an overlay unless there is one; returns what could not be written and why."""
     try:
         with written_whole(one.mask) as scratch:
-            Image.fromarray(mask.astype(np.uint8) * np.uint8(255)).save(scratch)
+            if names:
+                save_labels(mask, scratch)
+            else:
+                Image.fromarray(mask.astype(np.uint8) * np.uint8(255)).save(scratch)
     except OSError as error:
         if error.errno not in OF_ONE_NAME:  # the disk: the next image would fail as well
             raise
         return str(error)
     try:
         if not one.overlay.exists():
-            _draw(image, mask, one)
+            _draw(image, mask, one, names)
     except Exception as error:  # whatever the drawing cannot do, the mask is what was asked for
         if isinstance(error, OSError) and error.errno not in OF_ONE_NAME:
             raise
@@ -143,18 +154,23 @@ def _write(one: Input, image: Array, mask: Array) -> str:
     return ""
 
 
-def _draw(image: Array, mask: Array, one: Input) -> None:
+def _draw(image: Array, mask: Array, one: Input, names: list[str]) -> None:
     """Write the overlay; of a large image pixel by pixel, without title and legend."""
     if max(image.shape) <= MAX_SIZE:
-        axes = plotting.overlay(image, prediction=mask, title=one.path.stem)
+        if names:
+            axes = overlay_labels(image, mask, names, title=one.path.stem)
+        else:
+            axes = plotting.overlay(image, prediction=mask, title=one.path.stem)
         figures.save_figure(cast(Figure, axes.figure), one.overlay)
         return
     size = shrink_size(image.shape, DRAWN_SIZE)
     if size != image.shape:
         image, mask = resize_image(image, size), resize_mask(mask, size)
-    settings = RenderSettings(show_errors=False, show_prediction=True, size_px=max(size))
-    picture = render(
-        image, target=np.zeros_like(mask), probability=mask.astype(np.float32), settings=settings
-    )
+    if names:
+        picture = colour_picture(image, mask)
+    else:
+        settings = RenderSettings(show_errors=False, show_prediction=True, size_px=max(size))
+        truth, probability = np.zeros_like(mask), mask.astype(np.float32)
+        picture = render(image, target=truth, probability=probability, settings=settings)
     with written_whole(one.overlay) as scratch:
         Image.fromarray(picture).save(scratch)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from unet_helpers import plotting
 from unet_helpers.checkpoint import load_checkpoint, load_state, store_threshold
+from unet_helpers.classes.training import new_network
 from unet_helpers.command_line.cross_validation import fold_folder, is_finished, mark_finished, open_folds
 from unet_helpers.command_line.hints import window_sentence
 from unet_helpers.data import (
@@ -35,9 +36,8 @@ from unet_helpers.engine.scale import Scale
 from unet_helpers.engine.several_gpus import main_first, own_device, process_group, rank_and_world_size
 from unet_helpers.engine.stopping import Interrupted
 from unet_helpers.evaluation import choose_threshold
-from unet_helpers.folders.mask_rules import rule_of
+from unet_helpers.folders.mask_rules import MaskRule, rule_of
 from unet_helpers.inference import predict_all
-from unet_helpers.model import UNet
 from unet_helpers.training import TrainConfig, choose_device, default_config, fit, run_status
 
 __all__ = ["choose_on_validation", "run"]
@@ -56,6 +56,7 @@ class _Plan:
     config: TrainConfig
     network: dict[str, Any]  # settings of the U-Net; empty for the usual one
     device: torch.device
+    masks: MaskRule | None  # what the masks mean, if somebody says so
 
     def folder(self, fold: int) -> Path:
         """Where a fold is trained, counted from 1; RUN itself without folds."""
@@ -77,8 +78,9 @@ def run(args: argparse.Namespace) -> int:
     network = dict(begun.model_settings or {})
     if args.base_channels is not None:
         network["base_channels"] = args.base_channels
+    masks = rule_of(args) or (MaskRule(classes=begun.classes) if begun.classes else None)
     with process_group(device):
-        return _train_all(_Plan(args, config, network, device))
+        return _train_all(_Plan(args, config, network, device, masks))
 
 
 def _folder(args: argparse.Namespace, fold: int) -> Path:
@@ -115,7 +117,7 @@ def _splits(plan: _Plan) -> list[Split]:
     """One split, or one for each fold."""
     n_folds, minutes = plan.args.folds, plan.args.minutes
     folder = open_dataset(plan.args.data)
-    found = find_pairs(folder, plan.args.group_by, rule_of(plan.args))
+    found = find_pairs(folder, plan.args.group_by, plan.masks)
     pairs = with_window(found, plan.args.window)
     if plan.args.window and _is_main():
         print(window_sentence(plan.args.window))
@@ -144,7 +146,7 @@ def _train_one(plan: _Plan, fold: int, split: Split) -> int:
             split["val"],
             folder,
             config=plan.config,
-            model=UNet(**plan.network) if plan.network else None,
+            model=new_network(split["train"][0].classes, **plan.network) if plan.network else None,
             device=plan.device,
             resume=resume,
             raise_interrupt=True,
@@ -187,6 +189,12 @@ def choose_on_validation(path: Path, val_pairs: list[Pair], device: torch.device
         device: Where to predict.
     """
     network, some = load_checkpoint(path, device), _enough(val_pairs)
+    if network.classes:
+        print(
+            f"{path}: mean Dice {network.val_dice:.3f} over {len(network.classes)} classes in validation; a "
+            "pixel has the most probable class, so there is no threshold to choose"
+        )
+        return
     images, masks = load_arrays(some)  # whole files: a mask that is predicted has their size, too
     probabilities = predict_all(network.model, images, **network.scale.options(some))
     threshold, min_pixels = choose_threshold(probabilities, masks)

@@ -26,7 +26,15 @@ from unet_helpers.data import Pair, home, load_hashed, load_scaled
 from unet_helpers.engine import stack as stack_module
 from unet_helpers.engine.opening import opened
 from unet_helpers.engine.progress import progress_bar
-from unet_helpers.engine.stack import Stack, anchors_of, brightness_of_stones, lookalikes_of, places_of
+from unet_helpers.engine.stack import (
+    Stack,
+    anchors_by_class,
+    anchors_of,
+    balanced,
+    brightness_of_stones,
+    lookalikes_of,
+    places_of,
+)
 from unet_helpers.folders import mask_codes
 from unet_helpers.transforms import PatchSampler, shrink_size
 
@@ -46,7 +54,7 @@ Factors = Sequence[tuple[float, float] | None]
 
 @dataclass(frozen=True)
 class InMemory:
-    """Images (uint8), masks (bool) and hashes of pairs, as `Cache` has them for data above the memory."""
+    """Images, masks and hashes of pairs, as `Cache` has them for data above the memory."""
 
     images: list[np.ndarray]
     masks: list[np.ndarray]
@@ -100,14 +108,16 @@ class Cache:
 
     Attributes:
         images: Uint8 arrays (H, W), read when they are asked for.
-        masks: Bool arrays (H, W).
+        masks: Bool arrays (H, W), or uint8 numbers of classes.
         hashes: `data.image_hash` of each file.
     """
 
     def __init__(self, folder: Path) -> None:
         # "c": changes would stay in memory; PyTorch warns of arrays that cannot be written at all
-        kinds = {"images": np.uint8, "masks": np.bool_}
-        self._stacks = [np.memmap(folder / f"{name}.bin", kind, "c") for name, kind in kinds.items()]
+        kinds = {"images": "uint8", "masks": (folder / "mask_kind.txt").read_text("ascii")}
+        self._stacks = [
+            np.memmap(folder / f"{name}.bin", np.dtype(kind), "c") for name, kind in kinds.items()
+        ]
         sizes, self._min_side = np.load(folder / "sizes.npy"), int((folder / "min_side.txt").read_text())
         self._starts, self._padded = places_of(sizes, self._min_side)
         self.hashes = (folder / "hashes.txt").read_text("ascii").split()
@@ -171,7 +181,7 @@ def _fingerprint(pairs: Sequence[Pair], max_size: int | None, min_side: int, fac
     for module in code:
         key.update(Path(module).read_bytes())
     for pair in pairs:
-        key.update(repr((pair.code, pair.window)).encode())
+        key.update(repr((pair.code, pair.window, bool(pair.classes))).encode())
         for path in (pair.image_path, pair.mask_path, *pair.more_masks):
             status = path.stat()
             key.update(os.fsencode(f"{path.resolve()}/{status.st_size}/{status.st_mtime_ns}\n"))
@@ -234,19 +244,19 @@ def _scaled(
 def _write(rows: Iterator[tuple[np.ndarray, np.ndarray, str]], n: int, min_side: int, folder: Path) -> None:
     greys, sizes, hashes = np.zeros(256, np.int64), np.zeros((n, 2), np.int64), []
     paths = [folder / f"{name}.bin" for name in ("images", "masks")]
-    with (
-        paths[0].open("wb") as pixels,
-        paths[1].open("wb") as stone_pixels,
-        (folder / "stones.bin").open("wb") as stones,
-    ):
+    anchors, labels = [], False
+    with paths[0].open("wb") as pixels, paths[1].open("wb") as stone_pixels:
         for i, (image, mask, name) in enumerate(rows):
             sizes[i] = image.shape
             hashes.append(name)
             room = [(0, max(0, min_side - side)) for side in image.shape]
             for file, values in ((pixels, image), (stone_pixels, mask)):
                 file.write(np.ascontiguousarray(np.pad(values, room) if np.any(room) else values).data)
-            greys += np.bincount(image[mask], minlength=256)
-            stones.write(anchors_of(i, mask).astype(np.int32).tobytes())
+            greys += np.bincount(image[mask > 0], minlength=256)
+            anchors.append(anchors_by_class(i, mask))
+            labels = mask.dtype != bool
+    (folder / "stones.bin").write_bytes(balanced(anchors).astype(np.int32).tobytes())
+    (folder / "mask_kind.txt").write_text("uint8" if labels else "bool", "ascii")
     np.save(folder / "sizes.npy", sizes)
     (folder / "min_side.txt").write_text(str(min_side), "ascii")
     (folder / "hashes.txt").write_text("\n".join(hashes), "ascii")

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from unet_helpers.checkpoint import build_network, load_weights, network_name, save_state
+from unet_helpers.checkpoint import build_network, network_name, save_state
+from unet_helpers.classes import training as classes
 from unet_helpers.data import Pair, image_hashes
 from unet_helpers.engine.cache import open_images
 from unet_helpers.engine.calm import CalmError
@@ -21,7 +22,7 @@ from unet_helpers.engine.settings import clashes, continued
 from unet_helpers.engine.several_gpus import agree, main_first, rank_and_world_size, share
 from unet_helpers.engine.snapshots import Snapshots
 from unet_helpers.engine.tiling import validation_windows
-from unet_helpers.model import UNet
+from unet_helpers.engine.weights import load_weights
 from unet_helpers.training import Run, TrainConfig, default_config
 from unet_helpers.transforms import PatchSampler
 
@@ -56,10 +57,11 @@ def open_run(
     rank, world_size = rank_and_world_size()
     found = resume and agree(float(rank == 0 and holds_run(run_dir)))[0]
     state = load_run(run_dir, device) if found else None
+    several = classes.of_pairs([*split["train"], *split["val"]])
     model = getattr(model, "_orig_mod", model)  # unpack what torch.compile made; `config.compile` decides
     if state:
         saved = saved_config(state, run_dir)
-        _check_settings(saved, config, state, model, run_dir)
+        _check_settings(saved, config, {**state, "new_classes": several}, model, run_dir)
         config = continued(saved, config)
     config = config or default_config(device)
     if config.batch_size % world_size:
@@ -68,10 +70,11 @@ def open_run(
         )
     torch.manual_seed(config.seed)
     if model is None:
-        model = build_network(state, run_dir / "last.pt") if state else UNet()
+        model = build_network(state, run_dir / "last.pt") if state else classes.new_network(several)
+    classes.check_network(model, several)
     groups = {part: sorted({pair.group for pair in pairs}) for part, pairs in split.items()}
     run = Run(config, model, device)
-    run.split = groups
+    run.split, run.classes = groups, several
     run.rank, run.world_size = rank, world_size
     if state:
         _restore(run, state, run_dir)
@@ -92,6 +95,11 @@ def _check_settings(
         there = {"network": state["network"], **state["model_settings"]}
         names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
         other += [f"{name} {there.get(name)} there, {here.get(name)} here" for name in names]
+    there_classes, here_classes = (
+        [name for name, _ in some] for some in (state.get("classes", ()), state["new_classes"])
+    )
+    if there_classes != here_classes:
+        other.append(f"classes {there_classes or 'none'} there, {here_classes or 'none'} here")
     if other:
         raise ValueError(
             f"{run_dir} must be continued with its own settings, got {'; '.join(other)}. Leave them away to "
@@ -117,6 +125,8 @@ def save(run: Run, path: Path) -> None:
         "generator": run.generator.get_state(),
         "snapshots": run.moments,
     }
+    if run.classes:  # a checkpoint of one class is what it was before there were several
+        state["classes"] = run.classes
     save_state(path, {**state, **{name: getattr(run, name) for name in names}})
 
 
@@ -178,6 +188,9 @@ def open_data(run: Run, split: Split, run_dir: Path, progress: bool) -> PatchSam
         raise CalmError(
             f"val_pairs must hold at least one stone, got {len(val.masks)} images without any. {hint}"
         )
+    if run.classes:
+        classes.check_masks(run.classes, train.masks)
+        run.loss = classes.loss_of_run(run.loss)
     run.val = validation_windows(val.images, val.masks)
     run.snapshots = Snapshots(*run.val, run.moments)
     return sampler

@@ -30,6 +30,7 @@ from unet_helpers.engine.files import check_writable
 from unet_helpers.engine.progress import say
 from unet_helpers.engine.settings import continued
 from unet_helpers.engine.several_gpus import rank_and_world_size
+from unet_helpers.folders.mask_rules import Classes
 from unet_helpers.training import TrainConfig, default_config
 
 __all__ = ["RunStatus", "holds_run", "how_far", "load_run", "own_folder", "run_status", "saved_config"]
@@ -47,6 +48,7 @@ class RunStatus:
         step: Steps that are done.
         progress: Share of the run that is done, 0 to 1.
         has_best: Whether it was validated, so that `best.pt` holds its best weights so far.
+        classes: Name and mask value of each of its classes; empty for one class.
     """
 
     config: TrainConfig | None = None
@@ -54,6 +56,7 @@ class RunStatus:
     step: int = 0
     progress: float = 0.0
     has_best: bool = False
+    classes: Classes = ()
 
     @property
     def finished(self) -> bool:
@@ -117,7 +120,8 @@ def run_status(run_dir: str | os.PathLike[str]) -> RunStatus:
     config = saved_config(state, run_dir)
     progress = config.progress(state["step"], state["seconds"], state["steps_per_epoch"])
     has_best = state["best"] >= 0 and (run_dir / "best.pt").is_file()
-    return RunStatus(config, state["model_settings"], state["step"], min(1.0, progress), has_best)
+    classes = tuple(state.get("classes", ()))
+    return RunStatus(config, state["model_settings"], state["step"], min(1.0, progress), has_best, classes)
 
 
 def holds_run(run_dir: Path) -> bool:

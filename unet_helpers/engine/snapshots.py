@@ -44,7 +44,7 @@ class Snapshots:
         self.whole = [images[i] for i in self.watched]
         self.corners = [_corner(masks[i]) for i in self.watched]
         self.images = [self._crop(k, images[i]) for k, i in enumerate(self.watched)]
-        self.masks = [self._crop(k, np.uint8(255) * masks[i]) for k, i in enumerate(self.watched)]
+        self.masks = [self._crop(k, np.uint8(255) * (masks[i] > 0)) for k, i in enumerate(self.watched)]
         self.moments = [] if moments is None else moments
 
     def _crop(self, k: int, values: np.ndarray) -> np.ndarray:
@@ -65,14 +65,18 @@ class Snapshots:
         Args:
             step: Training step.
             first: Index of the image that the first probability belongs to.
-            probabilities: Float arrays (H, W); those of images that are not watched are passed over.
+            probabilities: Float arrays (H, W), or (n + 1, H, W) of n classes; those of images that
+                are not watched are passed over.
         """
         if not self.moments or self.moments[-1]["step"] != step:
             empty = torch.zeros(len(self.watched), SIDE, SIDE, dtype=torch.uint8)
             self.moments[:] = [m for m in self.moments if m["step"] < step] + [{"step": step, "crops": empty}]
         for k, i in enumerate(self.watched):
             if first <= i < first + len(probabilities):
-                grey = (255 * probabilities[i - first]).round().astype(np.uint8)
+                probability = probabilities[i - first]
+                if probability.ndim == 3:  # of several classes: of any
+                    probability = 1 - probability[0]
+                grey = (255 * probability).round().astype(np.uint8)
                 self.moments[-1]["crops"][k] = torch.from_numpy(self._crop(k, grey))
         while len(self.moments) > N_MOMENTS:
             steps = [moment["step"] for moment in self.moments]

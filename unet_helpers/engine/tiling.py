@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_helpers.data import MAX_SIZE
-from unet_helpers.engine.stack import anchors_of
+from unet_helpers.engine.stack import spread_anchors
 
 __all__ = [
     "MARGIN",
@@ -34,7 +34,7 @@ __all__ = [
 TILE, OVERLAP, MARGIN = 1024, 192, 64  # pixels; tile minus overlap is a multiple of 64
 MOST_WINDOWS, WINDOWS_AN_IMAGE = 256, 4  # in a validation; at least one for each large image with a stone
 
-Mask = NDArray[np.bool_]
+Mask = NDArray[Any]  # bool, or uint8 numbers of classes
 Greys = NDArray[np.uint8]
 Forward = Callable[[Greys], NDArray[np.float32]]  # uint8 (B, H, W) -> (B, ..., H, W)
 
@@ -153,8 +153,7 @@ def validation_windows(
 
 def _windows(mask: Mask, most: int) -> Iterator[tuple[slice, slice]]:
     """Places of at most so many windows around stones of a mask (H, W)."""
-    stones = anchors_of(0, mask)[:, 1:]  # rows and columns
-    chosen = stones[np.linspace(0, len(stones) - 1, min(most, len(stones))).astype(int)]
+    chosen = spread_anchors(mask, most)[:, 1:]  # rows and columns
     corners = np.clip(chosen - MAX_SIZE // 2, 0, np.maximum(0, np.subtract(mask.shape, MAX_SIZE)))
     for row, column in dict.fromkeys(map(tuple, corners.tolist())):
         yield slice(row, row + MAX_SIZE), slice(column, column + MAX_SIZE)

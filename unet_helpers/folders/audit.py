@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from unet_helpers.engine.progress import progress_bar
+from unet_helpers.folders import class_values
 from unet_helpers.folders.mask_codes import IGNORED, MaskCode
 from unet_helpers.folders.mask_facts import SHIFT, MaskFacts, look_at
 from unet_helpers.folders.mask_levels import Levels, n_masks, name_of, quoted
+from unet_helpers.folders.mask_rules import Classes as NamedClasses
 from unet_helpers.folders.mask_rules import MaskRule
 
 __all__ = ["MaskAudit", "audit_masks"]
@@ -35,6 +37,7 @@ class MaskAudit:
         values: Number of masks by the values found in them.
         unreadable: Masks that cannot be read, with the reason.
         n_objects: Number of masks with an object, as far as the code is known.
+        classes: Name and value of each class, where there are several; the codes number them from 1.
     """
 
     codes: dict[Path, MaskCode | None] = field(default_factory=dict)
@@ -43,6 +46,7 @@ class MaskAudit:
     values: dict[str, int] = field(default_factory=dict)
     unreadable: dict[Path, str] = field(default_factory=dict)
     n_objects: int = 0
+    classes: NamedClasses = ()
 
 
 def audit_masks(paths: Sequence[Path], rule: MaskRule | None = None, progress: bool = False) -> MaskAudit:
@@ -87,8 +91,10 @@ class _Audit:
     """The decision over all masks: levels, their classes, and whether what comes out can be."""
 
     def __init__(self, facts: list[MaskFacts], rule: MaskRule) -> None:
+        if rule.of_classes:
+            facts = [class_values.as_labels(fact) for fact in facts]
         self.facts, self.rule = facts, rule
-        self.levels = Levels(facts)
+        self.levels, self.named_classes = Levels(facts), rule.classes
         self.ignored = [level for one in rule.ignore for level in self.levels.find(one, "--ignore")]
         self.meant = sorted(self.levels.present - set(self.ignored))
 
@@ -100,7 +106,10 @@ class _Audit:
         except _Doubt as doubt:
             return MaskAudit(doubt=str(doubt))
         n_objects = sum(area > 0 for area, _ in covered)
-        return MaskAudit(self._codes(classes), self._told(classes, covered), n_objects=n_objects)
+        several = self.named_classes if len(self.named_classes) > 1 else ()
+        return MaskAudit(
+            self._codes(classes), self._told(classes, covered), n_objects=n_objects, classes=several
+        )
 
     # ------------------------------------------------------------------------------------ classes
     def _classes(self) -> Classes:
@@ -110,6 +119,12 @@ class _Audit:
             _Doubt: If it is not certain.
         """
         ignored = dict.fromkeys(self.ignored, IGNORED)
+        if self.rule.of_classes:
+            try:
+                self.named_classes, found = class_values.numbered(self.rule, self.levels, self.meant)
+            except ValueError as error:
+                raise _Doubt(str(error)) from error
+            return dict.fromkeys(self.meant, 0) | found | ignored
         named = self._named()
         if named:
             return {level: int(level in named) for level in self.meant} | ignored
@@ -206,7 +221,7 @@ class _Audit:
             _Doubt: If the object looks like the background, and nobody has said that it is none.
         """
         covered = self._cover(classes)
-        if self.rule.values or self.rule.foreground:
+        if self.rule.values or self.rule.foreground or self.rule.of_classes:
             return covered
         odd = [i for i, (area, border) in enumerate(covered) if area >= MOST_COVER or border >= FRAME]
         bearing = np.array([pair for pair in covered if pair[0] > 0] or [(0, 0)])
@@ -244,12 +259,18 @@ class _Audit:
             return ["All masks are empty: no image shows a stone."]
         told = [*self._mixed(set(objects))]
         others = [level for level, number in sorted(classes.items()) if number == 0]
-        told.append(f"The object is {self.levels.names(objects)}; background is {self.levels.names(others)}.")
+        background = f"background is {self.levels.names(others)}."
+        if self.rule.of_classes:
+            told += [class_values.sentence(self.named_classes, classes, self.levels) + background]
+        else:
+            told.append(f"The object is {self.levels.names(objects)}; {background}")
         if self.ignored:
             told.append(
                 f"{self.levels.names(self.ignored)} is ignored: such a pixel takes the class of the nearest "
                 "pixel that has one, in training and in scores."
             )
+        if self.rule.of_classes:
+            return told
         largest, border = np.mean([pair for pair in covered if pair[0] > 0] or [(0, 0)], 0)
         if largest >= MOST_COVER or (largest > 0.5 and border > largest):
             told.append(
@@ -260,7 +281,7 @@ class _Audit:
 
     def _mixed(self, objects: set[int]) -> list[str]:
         """Codes that differ from file to file."""
-        if self.rule.values or self.rule.foreground or len(objects) < 2:
+        if self.rule.values or self.rule.foreground or self.rule.of_classes or len(objects) < 2:
             return []
         n_files = Counter(level for some in self.levels.of_files for level in some & objects)
         counts = ", ".join(f"{self.levels.name(v)} in {n_masks(n)}" for v, n in sorted(n_files.items()))
@@ -280,7 +301,7 @@ class _Audit:
     def _codes(self, classes: Classes) -> dict[Path, MaskCode | None]:
         """The code of each mask: one for all, but a 1 means nothing where the object is 255."""
         codes = {}
-        said = self.rule.values or self.rule.foreground
+        said = self.rule.values or self.rule.foreground or self.rule.of_classes
         mixed = not said and sum(n > 0 for n in classes.values()) > 1
         for fact, some in zip(self.facts, self.levels.of_files, strict=True):
             own = {v: n for v, n in classes.items() if v in some or n < 1} if mixed else classes

@@ -37,7 +37,7 @@ def with_contents(
     for pair in scan.pairs:
         of_pair = (pair.mask_path, *pair.more_masks)
         if not any(path in unreadable for path in (pair.image_path, *of_pair)):
-            pairs.append(replace(pair, code=audit.codes.get(pair.mask_path)))
+            pairs.append(replace(pair, code=audit.codes.get(pair.mask_path), classes=audit.classes))
             continue
         images += [pair.image_path] if pair.image_path not in unreadable else []
         masks += [path for path in of_pair if path not in unreadable]

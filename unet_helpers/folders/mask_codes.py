@@ -68,7 +68,12 @@ class MaskCode:
         return classes
 
     def read(self, values: NDArray[Any]) -> NDArray[np.bool_]:
-        """Bool mask (H, W): where there is any object.
+        """Bool mask (H, W): where there is any object; ignored pixels as in `labels`."""
+        mask: NDArray[np.bool_] = self.labels(values) > 0
+        return mask
+
+    def labels(self, values: NDArray[Any]) -> NDArray[np.uint8]:
+        """The class of each pixel, uint8 (H, W), 0 for background.
 
         An ignored pixel takes the class of the nearest pixel that has one, so a rim that an annotator left
         open is shared between the object and its surroundings.
@@ -78,5 +83,4 @@ class MaskCode:
         if open_pixels.any() and not open_pixels.all():
             nearest = ndimage.distance_transform_edt(open_pixels, return_distances=False, return_indices=True)
             numbers = numbers[tuple(nearest)]
-        mask: NDArray[np.bool_] = numbers > 0
-        return mask
+        return np.maximum(numbers, 0).astype(np.uint8)

@@ -77,6 +77,10 @@ class Levels:
             )
         return [level for level in found if level in self.present]
 
+    def by_index(self) -> dict[int, int]:
+        """Level of each index of the palette, if all palettes of the set agree; empty without a palette."""
+        return {index: _pack(colours[0]) for index, colours in self._palette().items() if colours}
+
     def _palette(self) -> dict[int, list[tuple[int, int, int]]]:
         """Colours by index, if all palettes of the set agree."""
         found: dict[int, set[Value]] = {}

@@ -14,11 +14,13 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from unet_helpers.data import window
 from unet_helpers.engine.progress import progress_bar, say
 from unet_helpers.phantom.depths import MOST_SLICES, WHY_NO_MORE, slice_depths
+from unet_helpers.phantom.labels import label_slice
 from unet_helpers.phantom.patient import Patient, make_patient
 from unet_helpers.phantom.scanner import ShownStone, Slice, render
 from unet_helpers.phantom.stones import STAGHORN_EVERY
@@ -53,6 +55,7 @@ class Job(NamedTuple):
     n_slices: int
     size: int
     seed: int
+    classes: bool = False  # whether masks show kidney, stone and bone
 
 
 def staghorn_size(index: int, seed: int) -> float:
@@ -82,11 +85,18 @@ def stem_of(index: int, slice_index: int, seed: int) -> str:
     )
 
 
-def save_slice(folder: Path, stem: str, cut: Slice, patient: Patient) -> None:
-    """Write the picture (JPEG, grey in three equal channels) and the mask (PNG, 0 or 255)."""
+def save_slice(
+    folder: Path, stem: str, cut: Slice, patient: Patient, labels: NDArray[np.uint8] | None = None
+) -> None:
+    """Write the picture (JPEG, grey in three equal channels) and the mask (PNG, 0 or 255, or labels)."""
     grey = Image.fromarray(window(cut.image_hu, patient.traits.level, patient.traits.width))
     grey.convert("RGB").save(folder / f"{stem}.jpg", quality=92)
-    Image.fromarray(cut.mask.astype(np.uint8) * 255).save(folder / f"{stem}_mask.png")
+    if labels is None:
+        Image.fromarray(cut.mask.astype(np.uint8) * 255).save(folder / f"{stem}_mask.png")
+    else:
+        from unet_helpers.classes.colours import save_labels
+
+        save_labels(labels, folder / f"{stem}_mask.png")
 
 
 def write_patient(folder: Path, index: int, job: Job) -> Rows:
@@ -96,7 +106,8 @@ def write_patient(folder: Path, index: int, job: Job) -> Rows:
     shown: list[tuple[str, ShownStone]] = []
     for slice_index, depth_mm in enumerate(slice_depths(patient, job.n_slices)):
         cut, stem = render(patient, depth_mm, job.size), stem_of(index, slice_index, job.seed)
-        save_slice(folder, stem, cut, patient)
+        labels = label_slice(patient, depth_mm, cut) if job.classes else None
+        save_slice(folder, stem, cut, patient, labels)
         slices.append((stem, patient.seed, depth_mm, round(cut.spacing_mm, 4)))
         shown += [(stem, stone) for stone in cut.stones]
     n_sections = Counter(section.stone for _, section in shown)
@@ -258,6 +269,7 @@ def write_dataset(
     seed: int = 0,
     workers: int | None = None,
     progress: bool = True,
+    classes: bool = False,
 ) -> Path:
     """Write `<stem>.jpg`, `<stem>_mask.png` (0 or 255), slices.csv and stones.csv.
 
@@ -272,6 +284,8 @@ def write_dataset(
         seed: Another seed gives other patients.
         workers: Processes that share the work; None takes as many as there are cores.
         progress: Whether to draw a bar.
+        classes: Whether the masks show three classes, 1 kidney, 2 stone and 3 bone (`labels.CLASSES`); the
+            pictures and tables are the same.
 
     Returns:
         The folder.
@@ -285,7 +299,7 @@ def write_dataset(
     check_free(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
-        job = Job(str(Path(scratch).resolve()), n_patients, n_slices, size, seed)
+        job = Job(str(Path(scratch).resolve()), n_patients, n_slices, size, seed, classes)
         write_scratch(job, min(workers, n_patients), progress)
         if target.exists():
             target.rmdir()
