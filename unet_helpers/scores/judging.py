@@ -27,7 +27,7 @@ __all__ = ["Candidate", "Judged", "borrowed", "choose_network", "judge", "keep_s
 Split = dict[str, list[Pair]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Candidate(Checkpoint):
     """A network that is to be judged.
 
