@@ -16,7 +16,7 @@ from unet_helpers.classes.masks import predicted_labels, resize_labels
 from unet_helpers.classes.scores import class_table, evaluate_classes
 from unet_helpers.classes.training import mean_dice, new_network
 from unet_helpers.command_line.main import main
-from unet_helpers.data import find_pairs, load_arrays, load_pair, split_by_group, stone_strata
+from unet_helpers.data import find_pairs, load_arrays, load_pair, stone_strata
 from unet_helpers.engine import cache
 from unet_helpers.engine.devices import fast_precision
 from unet_helpers.engine.stack import anchors_by_class, balanced, spread_anchors
@@ -87,10 +87,9 @@ def test_one_class_is_predicted_as_before():
 def test_a_checkpoint_of_one_class_says_nothing_of_classes(tmp_path: Path):
     write_dataset(tmp_path / "set", 3, 2, 64, workers=1, progress=False)
     pairs = find_pairs(tmp_path / "set")
-    split = split_by_group(pairs, strata=[1] * len(pairs))
-    model = UNet(base_channels=2, depth=2)
-    val = split["val"] + split["test"]
-    fit(split["train"], val, tmp_path / "run", CONFIG, model, CPU, progress=False)
+    train = [pair for pair in pairs if pair.group != pairs[0].group]
+    val = [pair for pair in pairs if pair.group == pairs[0].group]
+    fit(train, val, tmp_path / "run", CONFIG, UNet(base_channels=2, depth=2), CPU, progress=False)
     assert "classes" not in load_state(tmp_path / "run" / "last.pt")
     assert load_checkpoint(tmp_path / "run" / "last.pt").classes == ()
 
@@ -102,6 +101,7 @@ def test_anchors_of_one_class_keep_their_order():
 
 
 # ---------------------------------------------------------------------------------------------------- masks
+@pytest.mark.filterwarnings("ignore:.* exam or source")
 @pytest.mark.parametrize("kind", ["grey", "palette", "sixteen bits"])
 def test_labels_are_read_from_every_kind_of_file(tmp_path: Path, kind: str):
     rng = np.random.default_rng(0)
@@ -127,6 +127,7 @@ def test_labels_are_read_from_every_kind_of_file(tmp_path: Path, kind: str):
             assert read.dtype == np.uint8 and np.array_equal(read, labels)
 
 
+@pytest.mark.filterwarnings("ignore:.* exam or source")
 def test_other_values_are_background_and_told(tmp_path: Path):
     write_labels(tmp_path, [[0, 7, 50, 90]])
     with pytest.warns(UserWarning, match=r"1 stone .value 50, in 1 mask.*background is 0, 7\."):
@@ -235,7 +236,7 @@ def test_each_combination_of_classes_is_a_stratum(split):
     strata = stone_strata(pairs)
     for pair, stratum in zip(pairs, strata, strict=True):
         there = set(np.unique(load_pair(pair)[1]).tolist()) - {0}
-        assert there == {number for number in (1, 2, 3) if stratum >> (number - 1) & 1}
+        assert there == {number for number in (1, 2, 3) if stratum >> number & 1}
 
 
 # ------------------------------------------------------------------------------------------------------ loss
@@ -368,7 +369,7 @@ def test_a_stopped_training_goes_on_as_if_nothing_were(split, tmp_path: Path):
 @pytest.mark.parametrize("n", [1, 3])
 def test_a_network_of_another_number_of_classes_is_refused(split, tmp_path: Path, n: int):
     with pytest.raises(
-        ValueError, match=rf"model must have 4 logits a pixel.*got {n}\. Give UNet.out_channels=4"
+        ValueError, match=rf"model must have 4 logits a pixel.*got {n}\. Give .* UNet.out_channels=4"
     ):
         fit(split["train"], split["val"], tmp_path, CONFIG, UNet(out_channels=n), CPU, progress=False)
 
@@ -386,6 +387,7 @@ def test_a_loss_of_your_own_gets_labels(split, tmp_path: Path):
 
 
 # ------------------------------------------------------------------------------------------ the command line
+@pytest.mark.filterwarnings("default")  # what `main` prints as notes
 def test_the_command_line_goes_round(phantom: Path, tmp_path: Path, capsys):
     run, out = tmp_path / "run", tmp_path / "out"
     train = ["train", str(phantom), "--out", str(run), "--device", "cpu"]

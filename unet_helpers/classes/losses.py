@@ -31,7 +31,8 @@ def cross_entropy_dice_loss(logits: Tensor, labels: Tensor, smooth: float = 1e-5
     if logits.ndim != 4 or logits.shape[1] < 2 or tuple(labels.shape) != expected:
         raise ValueError(
             "logits must have shape (B, n + 1, H, W) and labels (B, 1, H, W), got "
-            f"{tuple(logits.shape)} and {tuple(labels.shape)}. The network needs out_channels=n + 1."
+            f"{tuple(logits.shape)} and {tuple(labels.shape)}. The network needs a logit for each class and "
+            "one for the background: in Python out_channels=n + 1."
         )
     logits, target = logits.float(), labels[:, 0].long()  # (B, H, W)
     probability = logits.softmax(1)

@@ -64,7 +64,9 @@ def check_network(model: nn.Module, classes: Classes) -> None:
     needed = len(classes) + 1 if classes else 1
     if has is not None and has != needed:
         what = f"{len(classes)} classes and their background" if classes else "one class"
-        hint = f"Give UNet(out_channels={needed})" + ("." if classes else ", or pairs that have classes.")
+        hint = f"Give a network of so many, in Python UNet(out_channels={needed})" + (
+            "." if classes else ", or pairs that have classes."
+        )
         raise ValueError(f"model must have {needed} logits a pixel, of {what}, got {has}. {hint}")
 
 

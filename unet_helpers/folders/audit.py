@@ -182,6 +182,7 @@ class _Audit:
         if len(others) > 1:
             ways = [f"{one}, say, if one alone is the object"]
             ways.append(f"{self.levels.option(others)} for all of them together")
+            ways.append(f"--num-classes {len(others)} for each as a class of its own")
         rim = 0xE0E0C0 if self.levels.coloured else 255
         if rim in others and len(others) > 1:
             ways.append(

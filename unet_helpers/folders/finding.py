@@ -59,8 +59,9 @@ def find_pairs(
         root: Folder, or a zip of one.
         group_by: As in `scan_folder`.
         masks: What the values of the masks mean, where these do not say it themselves, in the words of the
-            command line: "--mask-values 1", "--foreground '#ff0000'", "--invert", "--ignore 255". None takes
-            the environment variable `UNET_MASKS`.
+            command line: "--mask-values 1", "--foreground '#ff0000'", "--invert", "--ignore 255"; of several
+            classes "--classes kidney=1,stone=2" or "--num-classes 2". None takes the environment variable
+            `UNET_MASKS`.
 
     Returns:
         Pairs in order of their paths.
