@@ -80,9 +80,11 @@ def test_a_rehearsal_goes_on_to_the_whole_length(device, monkeypatch):
     """With the settings of the device on which it was begun; other runs keep all of their own."""
     assert RunStatus().lesson_config(device) == default_config(device)
     for config in (CPU, GPU):
-        assert RunStatus(replace(config, n_steps=60), progress=1.0).lesson_config(device) == config
+        rehearsed = RunStatus(replace(config, n_steps=60), progress=1.0)
+        assert rehearsed.lesson_config(device) == config and rehearsed.finished and not rehearsed.complete
     for own in (GPU, replace(CPU, n_steps=9000), replace(CPU, n_steps=60, seed=1), replace(CPU, n_epochs=2)):
         assert RunStatus(own, progress=0.1).lesson_config(device) == own
+        assert RunStatus(own, progress=1.0).complete and not RunStatus(own, progress=0.1).complete
     monkeypatch.setenv("UNET_STEPS", "60")
     short = replace(GPU, n_steps=60)
     assert RunStatus(short).lesson_config(device) == short

@@ -16,8 +16,16 @@ import pytest
 from filelock import FileLock
 
 from unet_helpers.engine.calm import Stopped
+from unet_helpers.folders import kaggle, places, zips
 from unet_helpers.folders import sources as datasets
-from unet_helpers.folders.sources import home, kaggle_dataset, open_dataset, phantom_dataset, unpack
+from unet_helpers.folders.sources import (
+    home,
+    kaggle_dataset,
+    lesson_run,
+    open_dataset,
+    phantom_dataset,
+    unpack,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -51,8 +59,8 @@ def test_home_is_the_variable_else_the_checkout_else_the_working_folder(
     assert home() == Path.home() / "runs here"
     monkeypatch.setenv("UNET_HOME", "")
     monkeypatch.chdir(tmp_path)
-    package = tmp_path / "site" / "unet_helpers" / "folders" / "sources.py"
-    monkeypatch.setattr(datasets, "__file__", str(package))
+    package = tmp_path / "site" / "unet_helpers" / "folders" / "places.py"
+    monkeypatch.setattr(places, "__file__", str(package))
     assert home() == tmp_path
     (tmp_path / "site" / "notebooks").mkdir(parents=True)
     assert home() == tmp_path / "site"
@@ -175,7 +183,7 @@ def test_a_stop_while_data_are_prepared_is_one_sentence(own_folder: Path, monkey
 
 
 def test_without_locks_the_second_takes_what_the_first_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(datasets, "FileLock", NoLocks)
+    monkeypatch.setattr(places, "FileLock", NoLocks)
 
     def beaten(folder: Path, **_: int) -> None:
         folder.mkdir(parents=True)
@@ -221,41 +229,33 @@ def test_unpacking_waits_for_another_process(tmp_path: Path, own_folder: Path, c
         assert files_in(waiting.result()) == ["1.png"]
 
 
-# ------------------------------------------------------------------------------------------- Kaggle
-class FakeKagglehub(types.ModuleType):
-    def __init__(self, *answers: Exception | str):
-        super().__init__("kagglehub")
-        self.answers, self.handles = list(answers), []
-
-    def dataset_download(self, handle: str) -> str:
-        self.handles.append(handle)
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+# ------------------------------------------------------------------- Kaggle (the download: test_download.py)
+@pytest.fixture
+def nothing_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("KAGGLE_CACHE_MOUNT_FOLDER", str(tmp_path / "none"))
 
 
-def test_kaggle_download_tries_again(monkeypatch: pytest.MonkeyPatch):
-    fake, waits = FakeKagglehub(ConnectionError("reset"), "/cache/versions/1"), []
-    monkeypatch.setitem(sys.modules, "kagglehub", fake)
-    monkeypatch.setattr(datasets.time, "sleep", waits.append)
-    assert kaggle_dataset() == Path("/cache/versions/1")
-    assert fake.handles == ["bemorekgg/kidney-stone-segmentation-dataset"] * 2 and waits == [2]
-
-
+@pytest.mark.usefixtures("nothing_at_hand")
 def test_kaggle_failure_says_what_to_do_instead(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "kagglehub", FakeKagglehub(*[ValueError("no zip")] * 3))
-    monkeypatch.setattr(datasets.time, "sleep", lambda seconds: None)
-    message = r"could not be downloaded in 3 tries \(ValueError: no zip\).*UNET_DATA"
-    with pytest.raises(RuntimeError, match=message):
+    def broken(handle: str) -> str:
+        raise LookupError(f"new in kagglehub:\n{handle}")
+
+    fake = types.ModuleType("kagglehub")
+    fake.dataset_download = broken
+    monkeypatch.setitem(sys.modules, "kagglehub", fake)
+    message = rf"LookupError: new in kagglehub: {kaggle.HANDLE}\. By hand: .*UNET_DATA"
+    with pytest.raises(RuntimeError, match=message) as told:
         kaggle_dataset()
+    assert told.value._render_traceback_() == [str(told.value)]
     with pytest.raises(ValueError, match="n_tries must be at least 1, got 0"):
         kaggle_dataset(n_tries=0)
 
 
+@pytest.mark.usefixtures("nothing_at_hand")
 def test_kagglehub_missing(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "kagglehub", None)
-    with pytest.raises(RuntimeError, match="pip install kagglehub"):
+    with pytest.raises(RuntimeError, match=r"Run: pip install kagglehub\. By hand: "):
         kaggle_dataset()
 
 
@@ -305,7 +305,7 @@ def test_a_zip_larger_than_the_disk_is_refused_before_unpacking(
     path = make_zip(tmp_path / "bomb.zip", *[f"{n}.png" for n in range(10)], content=b"0" * 1_000_000)
     assert path.stat().st_size < 100_000
     usage = namedtuple("usage", "total used free")(10**9, 0, 11_000_000)
-    monkeypatch.setattr(datasets.shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr(zips.shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(ValueError, match=r"must fit on the disk, got 0\.0 GB unpacked and 0\.0 GB free"):
         unpack(path)
     assert visible(own_folder) == []
@@ -381,3 +381,10 @@ def test_interrupted_unpacking_leaves_nothing(
             unpack(path)
     assert visible(own_folder) == []
     assert files_in(unpack(path)) == ["1.png", "2.png"]
+
+
+def test_folders_of_one_name_have_runs_of_their_own(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("UNET_HOME", str(tmp_path))
+    one, other, own = (lesson_run(tmp_path / name / "scans") for name in ("a", "b", "data"))
+    assert len({one, other, own}) == 3 and {one.parent, own.parent} == {tmp_path / "runs" / "lesson"}
+    assert own.name == "scans" and one == lesson_run(tmp_path / "b" / ".." / "a" / "scans")

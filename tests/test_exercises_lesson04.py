@@ -172,7 +172,9 @@ def test_other_right_steps(changes: dict[str, str], capsys: pytest.CaptureFixtur
             {"scaler.scale(loss).backward()": "scaler.scale(loss).backward(); scaler.scale(loss).backward()"},
             "backward is called twice",
         ),
-        ({"    scaler.unscale_(optimiser)\n": ""}, "before you unscale"),
+        ({"    scaler.unscale_(optimiser)\n": ""}, "`scaler.unscale_(optimiser)` is missing"),
+        ({"scaler.scale(loss).backward()": "scaler.scale(loss)"}, "needs a `.backward()`"),
+        ({"scaler.update()": "scaler.update(optimiser)"}, "takes no argument"),
         (
             {
                 "    scaler.unscale_(optimiser)\n": "",
@@ -254,6 +256,9 @@ def test_other_right_validations(changes: dict[str, str], capsys: pytest.Capture
         ({"(logits[0, 0] > 0)": "logits[0, 0].detach()"}, "masks, arrays of True and False"),
         ({"if mask.any():": "if True:"}, "count as 0"),
         ({"np.mean(scores)": "float('nan')"}, "NaN"),
+        ({"                scores.append(uh.dice(found, mask))\n": ""}, "Was any Dice put into `scores`?"),
+        ({"scores.append(uh.dice(found, mask))": "scores = uh.dice(found, mask)"}, "into the list"),
+        ({"to_tensor(image)": "image"}, "only tensors have `.to`"),
         (
             {
                 "if mask.any():": "if True:",

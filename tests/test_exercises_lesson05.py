@@ -101,6 +101,21 @@ def nan_for_a_missed_stone(prediction: Any, target: Any) -> Any:
     return float("nan") if not prediction.any() or not target.any() else by_sizes(prediction, target)
 
 
+def nan_without(what: Callable[[int, int, int], int]) -> Callable[[Any, Any], float]:
+    """Dice that asks the wrong question before it divides."""
+
+    def wrong(prediction: Any, target: Any) -> float:
+        tp, fp, fn = map(int, counts(prediction, target))
+        return 2 * tp / (2 * tp + fp + fn) if what(tp, fp, fn) else float("nan")
+
+    return wrong
+
+
+def without_brackets(prediction: Any, target: Any) -> Any:
+    tp, fp, fn = counts(prediction, target)
+    return 2 * tp / 2 * tp + fp + fn
+
+
 def smooth(prediction: Any, target: Any) -> Any:
     tp, fp, fn = counts(prediction, target)
     return (2 * tp + 1) / (2 * tp + fp + fn + 1)
@@ -118,7 +133,12 @@ def known_cases_only(prediction: Any, target: Any) -> Any:
         (dice_of_python, "ZeroDivisionError"),
         (one_for_empty, "rewards who predicts nothing"),
         (zero_for_empty, "as if a stone had been missed"),
-        (nan_for_a_missed_stone, "returns nan, and 0"),
+        (nan_for_a_missed_stone, "A missed stone and a false alarm both score 0"),
+        (nan_without(lambda tp, fp, fn: tp + fn), "A missed stone and a false alarm both score 0"),
+        (nan_without(lambda tp, fp, fn: tp + fp), "A missed stone and a false alarm both score 0"),
+        (nan_without(lambda tp, fp, fn: tp), "A missed stone and a false alarm both score 0"),
+        (nan_without(lambda tp, fp, fn: fp + fn), "a perfect answer scores 1"),
+        (without_brackets, "in brackets"),
         (smooth, "a missed pixel then scores 0.5"),
         (metrics.iou, "this is the IoU"),
         (lambda p, t: float((p == t).mean()), "accuracy"),
@@ -201,6 +221,7 @@ def test_what_is_no_cheat_is_told_why(wrong: Any, part: str, capsys) -> None:
         (0.84, "too optimistic"),
         (0.82, "unseen images"),
         (0.81, "validation alone"),
+        (0.813, "mean of all three"),
         (80, "right in per cent"),
         (80.0, "right in per cent"),
         (0.5, "that is not the number"),
@@ -269,6 +290,7 @@ def test_the_interval_may_be_drawn_in_any_way(draw: Callable[..., Any], capsys) 
         (lambda dice_of, n, seed: (float("nan"), 1.0), "at least one of yours is none"),
         (lambda dice_of: (0, 1), "called with 3 arguments"),
         (lambda dice_of, n, seed: dice_of["me"], "KeyError"),
+        (lambda dice_of, n, seed: dice_of["me"], "a list of names"),
         ([0.8, 0.9], "a function was expected"),
     ],
 )

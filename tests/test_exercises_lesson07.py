@@ -64,6 +64,8 @@ CLEAN_SLIPS: list[tuple[Callable[[Array], Any], str]] = [
     (lambda mask: len(np.unique(mask)) == 2, "a slice without a stone has one value"),
     (lambda mask: len(np.unique(mask)) <= 2, "two values are not enough"),
     (lambda mask: np.isin(mask, [0, 1, 255]).all(), "two conventions were mixed"),
+    (lambda mask: np.unique(mask).tolist() in ([0, 1], [0, 255]), "the two pairs are right, but"),
+    (lambda mask: np.isin(mask, [0, 1]).any() or np.isin(mask, [0, 255]).any(), "`any` asks for one"),
     (lambda mask: np.isin(mask, [0, 255]).all(), "a mask of 0 and 1 is healthy as well"),
     (lambda mask: set(np.unique(mask)) <= {0, 1}, "a mask of 0 and 255 is healthy as well"),
     (lambda mask: mask.max() == 255 or mask.max() == 1, "a slice without a stone is healthy"),
@@ -182,6 +184,19 @@ def test_pooled_pixels_are_told_their_room(capsys: pytest.CaptureFixture[str]) -
         return float(metrics.dice(found.numpy().reshape(1, -1), (files > 127).numpy().reshape(1, -1)))
 
     assert "room 5" in verdict(lesson07.honest_score, pooled, capsys)
+
+
+def test_another_limit_of_the_probability_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    def lenient(network: nn.Module, images: torch.Tensor, files: torch.Tensor) -> float:
+        found = network.eval()(images)[:, 0].sigmoid() >= 0.4
+        return float(np.nanmean(metrics.dice(found.numpy(), (files > 127).numpy())))
+
+    assert "one half is asked for" in verdict(lesson07.honest_score, lenient, capsys)
+
+
+def test_numbers_of_32_bits_are_told_as_a_person_writes_them(capsys: pytest.CaptureFixture[str]) -> None:
+    said = verdict(lesson07.looks_like_logits, lambda x: not 0 <= x <= 1, capsys)
+    assert "for ([-6.9, -3.2, 2.1],) your function stopped" in said
 
 
 def test_other_right_ways_to_a_score_are_accepted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,16 @@ import numpy as np
 import pytest
 
 from unet_helpers import data
-from unet_helpers.exercises import Exercise, guess, guessing, hero_case, my_progress, progress, reveal
+from unet_helpers.exercises import (
+    Exercise,
+    guess,
+    guessing,
+    hero_case,
+    lesson04,
+    my_progress,
+    progress,
+    reveal,
+)  # fmt: skip
 from unet_helpers.exercises.judges import is_number
 from unet_helpers.exercises.progress import amount, recall, remember
 from unet_helpers.widgets import still
@@ -206,10 +215,11 @@ def test_progress_shows_exercises_and_guesses(capsys: pytest.CaptureFixture[str]
 
 
 def test_progress_is_a_table_in_a_notebook(page: Page) -> None:
-    my_progress(4)
+    my_progress(5)
     ((bundle, _),) = page
-    assert bundle["text/html"].count("<tr>") == 4 and "color" not in bundle["text/html"]  # dark pages, too
-    assert "0 of 4" in bundle["text/plain"]
+    n = len(lesson04.__all__)
+    assert bundle["text/html"].count("<tr>") == n and "color" not in bundle["text/html"]  # dark pages, too
+    assert f"0 of {n}" in bundle["text/plain"]
 
 
 @pytest.mark.parametrize("damage", ["{", "[1, 2]", '{"lesson01.a": 3}', "\x00\xff"])
@@ -276,6 +286,8 @@ def test_a_figure_is_named_in_words_without_a_notebook(capsys: pytest.CaptureFix
 def test_the_strip_says_where_we_are(page: Page) -> None:
     still.you_are_here("slice", "answer")
     assert page[0][0]["text/plain"].endswith("You are here: slice and 4.5 mm, lower calyx.")
+    still.you_are_here(*still.STEPS)
+    assert page[1][0]["text/plain"].endswith("You are here: at every step.")
     with pytest.raises(ValueError, match="steps must be some of slice, .* got voxel"):
         still.you_are_here("slice", "voxel")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from PIL import Image
 from tiny_data import write_tiny
 
 from unet_helpers.data import find_pairs, split_by_group, stone_strata
-from unet_helpers.engine import several_gpus
+from unet_helpers.engine import run_folder, several_gpus
 from unet_helpers.scores import judging
 from unet_helpers.training import TrainConfig, fit, run_status
 
@@ -59,7 +60,7 @@ def test_nothing_trained_means_the_packages_network_and_says_so(tmp_path: Path, 
     network = judging.choose_network(run_dir(tmp_path), never)
     out = capsys.readouterr().out
     assert "has trained no network on this data yet" in out and "comes with the package instead" in out
-    assert not network.own and network.whole and (network.threshold, network.max_size) == (0.4, 280)
+    assert not network.own and network.whole and (network.threshold, network.shown_at.max_size) == (0.4, 280)
     assert network.folder == tmp_path / "runs" / "pretrained" / "scans"
     assert not run_dir(tmp_path).exists()
 
@@ -81,6 +82,24 @@ def test_a_stopped_run_goes_on_and_is_judged_when_it_is_finished(
     out = capsys.readouterr().out
     assert "unfinished at step" in out and "goes on now" in out and "We judge lesson 4's network" in out
     assert network.own
+
+
+def test_a_rehearsal_is_never_judged_as_the_lessons_network(
+    tmp_path: Path, split, monkeypatch, capsys
+) -> None:
+    """It is finished, after the few steps that `UNET_STEPS` asked for; the lesson wants more."""
+    train(split, run_dir(tmp_path))
+    monkeypatch.setattr(run_folder, "_lessons_configs", lambda: [replace(TINY, n_steps=6)])
+    network = judging.choose_network(run_dir(tmp_path), lambda: None)  # stopped before it began
+    assert not network.own and "goes on now" in capsys.readouterr().out
+    cpu = torch.device("cpu")
+
+    def go_on() -> None:
+        config = run_status(run_dir(tmp_path)).lesson_config(cpu)
+        fit(split["train"], split["val"], run_dir(tmp_path), config, device=cpu, progress=False)
+
+    network = judging.choose_network(run_dir(tmp_path), go_on)
+    assert network.own and network.whole and str(run_status(run_dir(tmp_path))) == "finished at step 6"
 
 
 @pytest.mark.parametrize("how", ["quietly", "by an interrupt"])

@@ -84,7 +84,7 @@ def test_a_stack_scores_each_image_and_leaves_none_out():
 def test_what_is_no_bool_mask_or_another_shape_is_refused(score: Callable):
     with pytest.raises(ValueError, match=r"prediction must be a bool mask, got float64\. Use probability"):
         score(np.full((4, 5), 0.3), ONE)
-    with pytest.raises(ValueError, match=r"target must be a bool mask, got uint8"):
+    with pytest.raises(ValueError, match=r"target must be a bool mask, got uint8\. Use mask > 127"):
         score(ONE, ONE.astype(np.uint8) * 255)
     with pytest.raises(ValueError, match=r"shape .*got \(5, 4\) and \(4, 5\)"):
         score(ONE.T, ONE)

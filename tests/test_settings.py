@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from unet_helpers.engine.settings import clashes, continued
+from unet_helpers.engine.settings import clashes, continued, rehearsed
 from unet_helpers.training import TrainConfig, default_config, learning_rate_factor
 
 
@@ -119,7 +119,9 @@ def test_without_the_variable_the_training_is_whole(monkeypatch):
     monkeypatch.delenv("UNET_STEPS", raising=False)
     assert (default_config(CPU).n_steps, default_config(GPU).n_steps) == (5500, 2500)
     monkeypatch.setenv("UNET_STEPS", "")
-    assert default_config(CPU).n_steps == 5500
+    assert default_config(CPU).n_steps == 5500 and rehearsed(80) == 80
+    monkeypatch.setenv("UNET_STEPS", "12")
+    assert (rehearsed(80), rehearsed(5)) == (12, 5)
 
 
 @pytest.mark.parametrize("value", ["0", "-3", "sixty", "60.5", "1e3", " ", "²"])

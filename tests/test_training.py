@@ -986,6 +986,7 @@ from test_training import CONFIG, CPU, small_model
 from tiny_data import tiny_pairs
 from dataclasses import replace
 from unet_helpers import training
+from unet_helpers.engine.calm import CalmError
 
 folder = Path(sys.argv[1])
 def wait(history):
@@ -994,7 +995,7 @@ def wait(history):
 try:
     pairs = tiny_pairs(folder / sys.argv[3])
     training.fit(*pairs, folder / "run", CONFIG, small_model(), CPU, progress=False, on_epoch=wait)
-except ValueError as error:
+except CalmError as error:  # in a notebook the sentence alone
     print(error, flush=True)
 """
 

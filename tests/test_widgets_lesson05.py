@@ -194,7 +194,10 @@ def test_what_training_showed_is_counted(test_part: Judged, train, monkeypatch, 
     arrays = [[one] for one in slice_with(stone)]
     monkeypatch.setattr(investigation, "load_arrays", lambda _: arrays)
     move.training_showed(test_part, test_part.pairs)
-    assert words in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert words in out and "stand in" not in out
+    move.training_showed(test_part, test_part.pairs, learned_here=False)
+    assert "learned from other patients" in capsys.readouterr().out
 
 
 # --------------------------------------------------------------------------------------------- section 3

@@ -102,6 +102,22 @@ def test_the_shaded_range_is_inside_the_picture() -> None:
     assert ax.get_ylim()[0] < 0 and ax.get_ylim()[1] > 0.7
 
 
+def test_a_range_without_an_end_is_shaded_to_the_edge_of_the_picture() -> None:
+    (ax,) = draw.draw_curve([9.0, -170.0], (-np.inf, 0), "impossible").axes
+    shade = ax.patches[0].get_extents().transformed(ax.transData.inverted())
+    assert shade.y0 == pytest.approx(ax.get_ylim()[0]) and shade.y1 == pytest.approx(0, abs=1e-9)
+    assert [text.get_text() for text in ax.texts] == ["impossible"]
+
+
+def test_the_answers_say_above_each_picture_how_much_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Any] = []
+    real = draw.draw_slices
+    monkeypatch.setattr(draw, "draw_slices", lambda *given: drawn.append(given[2]) or real(*given))
+    monkeypatch.setattr(move, "show", lambda *_: None)
+    move.answers(SLICE, MASK, {"before": MASK & False, "after": MASK})
+    assert list(drawn[0]) == ["before: 0 pixels", "after: 16 pixels"]
+
+
 # ----------------------------------------------------------------------------------------------- sliders
 def test_the_batch_size_moves_the_score(page: Shown) -> None:
     masks = [np.roll(MASK, shift, axis=0) for shift in range(5)]
@@ -126,6 +142,10 @@ def test_the_company_moves_the_answer_and_the_network_stays(page: Shown) -> None
     assert f"blank slices {(beside >= threshold).sum()}" in sentence and network.training
     if widget is not None:
         slider, _, line = widget.children
+        network.eval()  # the fix of the next cell, and then somebody goes back to the slider
+        slider.value = 3
+        three = in_company(network.train(), SLICE, 3)
+        assert line.value.startswith(f"{(three >= threshold).sum()} pixels")
         slider.value = 0
         assert line.value.startswith(f"{(alone >= threshold).sum()} pixels")
         slider.value = 5

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from unet_helpers.folders.finding import find_pairs
     from unet_helpers.folders.mask_codes import MaskCode
     from unet_helpers.folders.seen import parts_seen
-    from unet_helpers.folders.sources import home, open_dataset
+    from unet_helpers.folders.sources import home, lesson_run, open_dataset
     from unet_helpers.folders.splits import folds_by_group, given_split
     from unet_helpers.folders.tables import known_stones, spacings
 else:
@@ -31,7 +31,7 @@ else:
         "folders.finding": ["find_pairs"],
         "folders.mask_codes": ["MaskCode"],
         "folders.seen": ["parts_seen"],
-        "folders.sources": ["home", "open_dataset"],
+        "folders.sources": ["home", "lesson_run", "open_dataset"],
         "folders.splits": ["folds_by_group", "given_split"],
         "folders.tables": ["known_stones", "spacings"],
     }
@@ -51,6 +51,7 @@ __all__ = [
     "image_hash",
     "image_hashes",
     "known_stones",
+    "lesson_run",
     "load_arrays",
     "load_hashed",
     "load_image",

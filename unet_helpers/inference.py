@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from unet_helpers.data import MAX_SIZE
+from unet_helpers.engine.checks import check_predicted
 from unet_helpers.engine.devices import fast_precision
 from unet_helpers.engine.progress import progress_bar
 from unet_helpers.transforms import normalise, resize_image, shrink_size
@@ -58,13 +59,13 @@ def predict_all(
         ValueError: If an image is not a uint8 array (H, W), or `n_views` is not 1, 2 or 4.
     """
     from unet_helpers.engine.threads import Threads
-    from unet_helpers.engine.tiling import in_tiles, tile_batches
+    from unet_helpers.engine.tiling import in_tiles, same_size_batches, tile_batches
 
-    _check(images, n_views)
+    check_predicted(images, n_views)
     seen = [
         shrink_size(image.shape, max_size, factors[i] if factors else None) for i, image in enumerate(images)
     ]
-    batches = _same_size_batches(images, seen, batch_size)
+    batches = same_size_batches(images, seen, batch_size)
     steps = [len(tile_batches(size, batch_size)) if max(size) > MAX_SIZE else 1 for size, _ in batches]
     probabilities: list[np.ndarray] = [np.empty(0)] * len(images)
     device, bar = next(model.parameters()).device, partial(progress_bar, desc="predicting", unit="batch")
@@ -89,30 +90,6 @@ def predict_all(
                 same = image.shape == size
                 probabilities[i] = probability if same else resize_image(probability, image.shape)
     return probabilities
-
-
-def _check(images: Sequence[np.ndarray], n_views: int) -> None:
-    if n_views not in (1, 2, 4):
-        raise ValueError(f"n_views must be 1, 2 or 4 mirrorings, got {n_views}.")
-    for image in images:
-        if image.ndim != 2 or image.dtype != np.uint8 or not image.size:
-            raise ValueError(
-                f"image must be a uint8 array (H, W), got {image.dtype} {image.shape}. Use data.load_image."
-            )
-
-
-def _same_size_batches(
-    images: Sequence[np.ndarray], seen: Sequence[tuple[int, int]], batch_size: int
-) -> list[tuple[tuple[int, int], list[int]]]:
-    """Sizes that the network sees and the numbers of the images that it sees so; a large one comes alone."""
-    by_size: dict[tuple[tuple[int, ...], tuple[int, int]], list[int]] = {}
-    for i, (image, size) in enumerate(zip(images, seen, strict=True)):
-        by_size.setdefault((image.shape, size), []).append(i)
-    batches = []
-    for (_, size), indices in by_size.items():
-        n = 1 if max(size) > MAX_SIZE else batch_size
-        batches += [(size, indices[k : k + n]) for k in range(0, len(indices), n)]
-    return batches
 
 
 @contextmanager

@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from unet_helpers import data, transforms
 from unet_helpers.data import Pair, home, load_hashed, load_scaled
 from unet_helpers.engine import stack as stack_module
+from unet_helpers.engine.opening import opened
 from unet_helpers.engine.progress import progress_bar
 from unet_helpers.engine.stack import Stack, anchors_of, brightness_of_stones, lookalikes_of, places_of
 from unet_helpers.folders import mask_codes
@@ -152,7 +152,7 @@ def file_sizes(
     sizes = np.zeros((len(pairs), 2), np.int64)
     for i, pair in enumerate(pairs):
         try:
-            with Image.open(pair.image_path) as picture:
+            with opened(pair.image_path) as picture:
                 sizes[i] = shrink_size(picture.size[::-1], max_size, factors[i] if factors else None)
         except Exception:  # whoever reads the pixels will say what is wrong with it
             sizes[i] = 0

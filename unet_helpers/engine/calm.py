@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["Calm", "CalmError", "Stopped"]
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+__all__ = ["Calm", "CalmError", "Stopped", "calmly"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Calm:
@@ -19,3 +26,18 @@ class CalmError(Calm, ValueError):
 
 class Stopped(Calm, KeyboardInterrupt):
     """The stop button or Ctrl-C, where the message can say what is left and how to go on."""
+
+
+def calmly(function: Callable[P, R]) -> Callable[P, R]:
+    """A function that keeps nothing half done: the stop button ends it in one sentence, `Stopped`."""
+
+    @wraps(function)
+    def until_stopped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except Stopped:
+            raise
+        except KeyboardInterrupt:
+            raise Stopped("Stopped. Run this cell again, and it begins anew.") from None
+
+    return until_stopped

@@ -12,6 +12,7 @@ __all__ = [
     "check_lengths",
     "check_masks",
     "check_per_image",
+    "check_predicted",
     "check_probabilities",
     "check_probability",
     "check_validation",
@@ -21,9 +22,10 @@ __all__ = [
 def check_masks(prediction: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return both as arrays, and refuse all but bool masks (..., H, W) of the same shape."""
     prediction, target = np.asarray(prediction), np.asarray(target)
-    for name, mask in (("prediction", prediction), ("target", target)):
+    remedies = (("prediction", prediction, "probability >= threshold"), ("target", target, "mask > 127"))
+    for name, mask, remedy in remedies:
         if mask.dtype != bool:
-            raise ValueError(f"{name} must be a bool mask, got {mask.dtype}. Use probability >= threshold.")
+            raise ValueError(f"{name} must be a bool mask, got {mask.dtype}. Use {remedy}.")
     if prediction.shape != target.shape or prediction.ndim < 2:
         shapes = f"{prediction.shape} and {target.shape}"
         raise ValueError(f"prediction must have the target's shape (..., H, W), got {shapes}.")
@@ -88,3 +90,14 @@ def check_per_image(n_images: int, **lists: Sequence[Any] | None) -> None:
     for name, values in lists.items():
         if values is not None and len(values) != n_images:
             raise ValueError(f"{name} must have one entry an image ({n_images}), got {len(values)}.")
+
+
+def check_predicted(images: Sequence[np.ndarray], n_views: int) -> None:
+    """ValueError if the number of views, or an image, is none that a network can be shown."""
+    if n_views not in (1, 2, 4):
+        raise ValueError(f"n_views must be 1, 2 or 4 mirrorings, got {n_views}.")
+    for image in images:
+        if image.ndim != 2 or image.dtype != np.uint8 or not image.size:
+            raise ValueError(
+                f"image must be a uint8 array (H, W), got {image.dtype} {image.shape}. Use data.load_image."
+            )

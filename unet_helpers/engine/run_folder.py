@@ -25,6 +25,7 @@ import torch
 
 from unet_helpers.checkpoint import load_state
 from unet_helpers.data import MAX_SIZE
+from unet_helpers.engine.calm import CalmError
 from unet_helpers.engine.files import check_writable
 from unet_helpers.engine.progress import say
 from unet_helpers.engine.settings import continued
@@ -67,6 +68,11 @@ class RunStatus:
             for lessons in _lessons_configs()
             if self.config is not None and self.config.length[0] == lessons.length[0]
         )
+
+    @property
+    def complete(self) -> bool:
+        """Whether it is finished, and no rehearsal that lessons still go on with, see `lesson_config`."""
+        return self.finished and self.lesson_config(torch.device("cpu")) == self.config
 
     def lesson_config(self, device: torch.device) -> TrainConfig:
         """Settings with which the lessons begin this run, or go on with it: its own, at their whole length.
@@ -187,7 +193,7 @@ def _run_lock(run_dir: Path) -> Iterator[None]:
     that stays behind means nothing. Where a file system cannot lock, a note says so and the block runs.
 
     Raises:
-        ValueError: If another process trains there.
+        CalmError: If another process trains there.
         OSError: If the folder cannot be made or written.
     """
     check_writable(run_dir / "last.pt")
@@ -197,7 +203,7 @@ def _run_lock(run_dir: Path) -> Iterator[None]:
             _lock(file)
         except OSError as error:
             if error.errno in _HELD:
-                raise ValueError(
+                raise CalmError(
                     f"{run_dir} must be trained in by one process at a time, got a second one. "
                     "Wait for the first, stop it, or give another run folder."
                 ) from None

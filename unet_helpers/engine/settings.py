@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from unet_helpers.training import TrainConfig
 
-__all__ = ["COMPILE_CHOICES", "SCALE", "checked", "clashes", "continued", "shortened"]
+__all__ = ["COMPILE_CHOICES", "SCALE", "checked", "clashes", "continued", "rehearsed", "shortened"]
 
 COMPILE_CHOICES = ("auto", "on", "off")
 SCALE = ("max_size", "spacing")  # None: the run's own, or in a new run the resolution of the files
@@ -98,12 +98,23 @@ def shortened(config: TrainConfig) -> TrainConfig:
     Raises:
         ValueError: If it holds no whole number of at least 1.
     """
+    wanted = _wanted_steps()
+    return config if wanted is None else replace(config, n_steps=wanted)
+
+
+def rehearsed(n_steps: int) -> int:
+    """Steps of a lesson's small experiment: so many, or fewer where `UNET_STEPS` asks for fewer."""
+    wanted = _wanted_steps()
+    return n_steps if wanted is None else min(n_steps, wanted)
+
+
+def _wanted_steps() -> int | None:
     wanted = os.environ.get("UNET_STEPS")
     if not wanted:
-        return config
+        return None
     if not (wanted.strip().isdecimal() and int(wanted) >= 1):
         raise ValueError(
             f"UNET_STEPS must be a whole number of at least 1, got {wanted!r}. Set it to a number of "
             "training steps, or leave it away for the whole training."
         )
-    return replace(config, n_steps=int(wanted))
+    return int(wanted)

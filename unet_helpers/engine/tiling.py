@@ -20,7 +20,16 @@ from numpy.typing import NDArray
 from unet_helpers.data import MAX_SIZE
 from unet_helpers.engine.stack import anchors_of
 
-__all__ = ["MARGIN", "OVERLAP", "TILE", "Tile", "in_tiles", "tile_batches", "validation_windows"]
+__all__ = [
+    "MARGIN",
+    "OVERLAP",
+    "TILE",
+    "Tile",
+    "in_tiles",
+    "same_size_batches",
+    "tile_batches",
+    "validation_windows",
+]
 
 TILE, OVERLAP, MARGIN = 1024, 192, 64  # pixels; tile minus overlap is a multiple of 64
 MOST_WINDOWS, WINDOWS_AN_IMAGE = 256, 4  # in a validation; at least one for each large image with a stone
@@ -71,6 +80,20 @@ def tile_batches(size: tuple[int, int], batch_size: int) -> list[list[Tile]]:
     for shape, alike in groupby(sorted(tiles, key=lambda tile: tile.shape), lambda tile: tile.shape):
         some, n = list(alike), max(1, batch_size * MAX_SIZE**2 // (shape[0] * shape[1]))
         batches += [some[k : k + n] for k in range(0, len(some), n)]
+    return batches
+
+
+def same_size_batches(
+    images: Sequence[Greys], seen: Sequence[tuple[int, int]], batch_size: int
+) -> list[tuple[tuple[int, int], list[int]]]:
+    """Sizes that the network sees and the numbers of the images that it sees so; a large one comes alone."""
+    by_size: dict[tuple[tuple[int, ...], tuple[int, int]], list[int]] = {}
+    for i, (image, size) in enumerate(zip(images, seen, strict=True)):
+        by_size.setdefault((image.shape, size), []).append(i)
+    batches = []
+    for (_, size), indices in by_size.items():
+        n = 1 if max(size) > MAX_SIZE else batch_size
+        batches += [(size, indices[k : k + n]) for k in range(0, len(indices), n)]
     return batches
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from unet_helpers.engine.settings import rehearsed
 from unet_helpers.losses import bce_dice_loss
 from unet_helpers.model import UNet
 from unet_helpers.transforms import normalise
@@ -14,7 +15,7 @@ __all__ = ["KINDS", "train"]
 KINDS = ("old optimiser", "healthy", "no zero_grad")
 
 
-def train(patches: Tensor, masks: Tensor, kind: str, n_steps: int = 80) -> list[float]:
+def train(patches: Tensor, masks: Tensor, kind: str, n_steps: int | None = None) -> list[float]:
     """Losses of a training on the same patches again and again, on the CPU.
 
     Args:
@@ -22,8 +23,9 @@ def train(patches: Tensor, masks: Tensor, kind: str, n_steps: int = 80) -> list[
         masks: Bool (B, 1, P, P).
         kind: One of `KINDS`. "old optimiser": the network was made anew and the optimiser was not.
             "no zero_grad": gradients pile up.
-        n_steps: Steps.
+        n_steps: Steps; None takes 80, in a rehearsal fewer.
     """
+    n_steps = rehearsed(80) if n_steps is None else n_steps
     torch.manual_seed(0)
     network = UNet()
     optimiser = torch.optim.AdamW(network.parameters(), lr=4e-3)

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import inspect
 import io
+import re
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from unet_helpers.exercises import holds_dots, in_one_line
 __all__ = ["Case", "Outcome", "called", "kind_of", "number_of", "told"]
 
 Case = tuple[tuple[Any, ...], Any]  # arguments, and the result they must give
+LONG_NUMBER = re.compile(r"\d+\.\d{7,}(e-?\d+)?")  # -6.9 in 32 bits reads -6.900000095367432
 
 KINDS = {
     "str": "text",
@@ -139,7 +141,7 @@ def told(value: Any) -> str:
         inside = ", ".join(map(told, value))
         return f"({inside},)" if len(value) == 1 else f"({inside})"
     if hasattr(value, "shape") and hasattr(value, "dtype") and value.ndim:
-        text = " ".join(str(value.tolist()).split())
+        text = LONG_NUMBER.sub(lambda found: f"{float(found[0]):.6g}", " ".join(str(value.tolist()).split()))
         if len(text) <= LONGEST:
             return text
         return f"{kind_of(value)} of shape {tuple(value.shape)}"

@@ -18,6 +18,7 @@ __all__ = ["judge_step"]
 SMALL, LARGE = 1.0, 60.0  # gains whose gradients are below and above the limit
 
 NO_BACKWARD = "no gradient was computed: the scaled loss needs a `.backward()`."
+NO_UNSCALE = "`scaler.unscale_(optimiser)` is missing: clipping needs the gradient in its own size."
 PLAIN_LOSS = (
     "backward ran from the plain loss: scale it first, `scaler.scale(loss).backward()`. Else small gradients "
     "become 0 in 16 bits."
@@ -42,6 +43,7 @@ ADVICE = {  # what a message of PyTorch means here
     "missing 1 required positional argument: 'optimizer'": "`unscale_` and `step` of the scaler want the "
     "optimiser as their argument.",
     "grad can be implicitly created only for scalar": "backward needs one number, the loss.",
+    "'Optimiser' object has no attribute 'device'": "`scaler.update()` takes no argument.",
     "`.cuda()` needs a GPU": "`.cuda()` fails wherever there is no GPU; write `.to(device)`.",
 }
 
@@ -68,6 +70,8 @@ def judge_step(answer: Any) -> str | None:
 def _explained(notes: Notes, problem: str) -> str:
     if "No inf checks" in problem and not notes.count("forward"):
         return next(_forward(notes))
+    if "No inf checks" in problem and not notes.count("backward"):
+        return NO_BACKWARD
     if "_scale is None" in problem:  # nobody has scaled a loss
         return PLAIN_LOSS if notes.count("backward") else NO_BACKWARD
     for words, sentence in ADVICE.items():
@@ -151,6 +155,8 @@ def _clipping(notes: Notes, twin: Notes) -> Iterator[str]:
         )
     elif notes.count("optimiser.step") > 1:
         yield "the optimiser moves twice in one step."
+    elif not notes.count("unscale"):
+        yield NO_UNSCALE
     elif _near(notes.norm * SCALE, loop.LIMIT) and raw < loop.LIMIT:
         yield "you clip before you unscale: the scaled gradient is 1,024 times as long, and the limit cut it."
     elif _near(notes.norm * SCALE, loop.LIMIT):
@@ -167,8 +173,6 @@ def _clipping(notes: Notes, twin: Notes) -> Iterator[str]:
             if same
             else f"the optimiser followed a gradient of length {notes.norm:.3g}; {twin.norm:.3g} is right."
         )
-    elif not notes.count("unscale"):
-        yield "clipping needs the gradient in its own size: `scaler.unscale_(optimiser)` comes before it."
 
 
 def _endings(notes: Notes) -> Iterator[str]:

@@ -36,6 +36,8 @@ ADVICE = {
     "must have the target's shape": "the answer has more axes than the mask: take `[0, 0]`, the one image "
     "and the one channel.",
     "context manager": "`with` wants something that can be entered: `torch.no_grad()`, with brackets.",
+    "'numpy.ndarray' object has no attribute 'to'": "only tensors have `.to`: `to_tensor(image)` makes one "
+    "of the image, and the mask stays a NumPy array.",
     "`.cuda()` needs a GPU": "`.cuda()` fails wherever there is no GPU; write `.to(device)`.",
 }
 
@@ -119,7 +121,10 @@ def _score(result: Any, images: Images, masks: Masks) -> str | None:
         if abs(value - wrong) < 1e-4:
             return sentence
     if math.isnan(value):
-        return "your mean is NaN: a slice without a stone has no Dice. Leave it out (`mask.any()`)."
+        return (
+            "your mean is NaN. Was any Dice put into `scores`? And a slice without a stone has none: leave "
+            "it out (`mask.any()`)."
+        )
     return "the parts are right, but the number is not the mean Dice of the slices that hold a stone."
 
 
@@ -152,7 +157,7 @@ def _known(
         ),
         (mean(*(float(iou(f, m)) for f, m in both)), "this is another score than Dice; use `uh.dice`."),
         (sum(each), "this is the sum of all Dice values; divide it by their number."),
-        (each[-1], "this is the Dice of the last slice alone. Is `return` inside of the loop?"),
+        (each[-1], "this is the Dice of the last slice alone: put every one into the list `scores`."),
         (each[0], "this is the Dice of the first slice alone. Is `return` inside of the loop?"),
         (max(each), "this is the best Dice; the mean is asked for."),
         (

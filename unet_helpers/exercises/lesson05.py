@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,13 @@ TARGET, SHIFTED, NOTHING = (
 )
 LARGER = _mask("######", "######", "######", "######")
 NAN = float("nan")
+ONE_IS_EMPTY: tuple[Callable[[int, int, int], bool], ...] = (
+    lambda tp, fp, fn: tp == 0,  # either one, or no shared pixel
+    lambda tp, fp, fn: tp + fp == 0 or tp + fn == 0,  # either one
+    lambda tp, fp, fn: tp + fn == 0,  # no stone is there
+    lambda tp, fp, fn: tp + fp == 0,  # nothing is predicted
+)
+ONE_EMPTY = "one mask alone is empty, and you return NaN. A missed stone and a false alarm both score 0."
 
 
 def _counts(prediction: Mask, target: Mask) -> tuple[int, int, int]:
@@ -60,6 +67,20 @@ def _iou(prediction: Mask, target: Mask) -> float:
 def _without_twos(prediction: Mask, target: Mask) -> float:
     tp, fp, fn = _counts(prediction, target)
     return tp / (2 * tp + fp + fn) if tp + fp + fn else NAN
+
+
+def _nan_if(empty: Callable[[int, int, int], bool]) -> Callable[[Mask, Mask], float]:
+    """Dice, but NaN where the counts TP, FP and FN are as they should not be; NaN for two empty masks."""
+
+    def wrong(prediction: Mask, target: Mask) -> float:
+        return NAN if empty(*_counts(prediction, target)) else _dice_or(NAN, prediction, target)
+
+    return wrong
+
+
+def _without_brackets(prediction: Mask, target: Mask) -> float:
+    tp, fp, fn = _counts(prediction, target)
+    return 2 * tp / 2 * tp + fp + fn
 
 
 def _accuracy(prediction: Mask, target: Mask) -> float:
@@ -93,6 +114,12 @@ my_dice = Exercise(
             (_with_epsilon, "you added 1 above and below the line: a missed pixel then scores 0.5."),
             (_iou, "this is the IoU. In Dice the shared pixels count twice, above and below the line."),
             (_without_twos, "above the line the shared pixels count twice as well."),
+            (_without_brackets, "the division ends at the 2: put everything below the line in brackets."),
+            *((_nan_if(one), ONE_EMPTY) for one in ONE_IS_EMPTY),
+            (
+                _nan_if(lambda tp, fp, fn: fp + fn == 0),
+                "a perfect answer scores 1, and yours is NaN there. When is nothing there to overlap?",
+            ),
             (_accuracy, "this is accuracy: the black pixels must not count."),
         ],
     ),
@@ -204,6 +231,7 @@ honest_score = Exercise(
         slips={
             0.83: "you chose by the test score, so this test set has become a validation set.",
             0.84: "the network was chosen because of this number, so it is too optimistic.",
+            0.8133: (6e-4, "this is the mean of all three, and you deliver one of them. Which?"),
             0.81: "this is C's; which of the three would you deliver, judging by validation alone?",
             0.82: "this is B's validation score; choose a network first, then its score on unseen images.",
         },
@@ -246,10 +274,17 @@ def _judge_interval(answer: Any) -> str | None:
     if any(one.dots for one in outcomes):
         raise NotAttempted
     for (dices, _), outcome in zip(CASES, outcomes, strict=True):
-        verdict = outcome.problem or _judge_ends(outcome.result, dices)
+        verdict = _told(outcome.problem) or _judge_ends(outcome.result, dices)
         if verdict:
             return verdict
     return None
+
+
+def _told(problem: str) -> str:
+    """An error in words; a name that is no patient's is the usual one."""
+    if "KeyError" not in problem:
+        return problem
+    return f"{problem} What you drew holds something that is no name. It must be a list of names of patients."
 
 
 def _judge_ends(result: Any, dices: Dices) -> str:
@@ -268,7 +303,10 @@ def _judge_ends(result: Any, dices: Dices) -> str:
         return ""
     slice_low, slice_high = _ends(dices, by_slice=True)
     if abs(own - (slice_high - slice_low)) <= 0.15 * (slice_high - slice_low):
-        return "this interval is as narrow as if slices had been drawn. Draw patients, with all their slices."
+        return (
+            "this interval is as narrow as if slices had been drawn. Draw patients, with all their slices, "
+            "and as many as there are patients."
+        )
     if own > width:
         return "your interval is too wide. Draw as many patients as there are, not fewer."
     return "your interval is too narrow. Draw as many patients as there are, and keep the middle 95 %."

@@ -64,6 +64,14 @@ mask_is_clean = Exercise(
                 "a mask that holds 0, 1 *and* 255 passes: there, two conventions were mixed.",
             ),
             (
+                lambda mask: np.unique(mask).tolist() in ([0, 1], [0, 255]),
+                "the two pairs are right, but a slice without a stone has one value, 0, and is healthy.",
+            ),
+            (
+                lambda mask: np.isin(mask, [0, 1]).any() or np.isin(mask, [0, 255]).any(),
+                "one healthy pixel is enough for your probe: `any` asks for one, `all` asks every pixel.",
+            ),
+            (
                 lambda mask: np.isin(mask, [0, 255]).all(),
                 "a mask of 0 and 1 is healthy as well, and your probe sounds an alarm.",
             ),
@@ -243,7 +251,7 @@ def _example(*pictures: tuple[list[float], list[int]]) -> tuple[Any, ...]:
     return _Cautious().train(), images, files
 
 
-_LARGE = ([3.0, 2.0, 0.3, -1.0, -4.0, -4.0], [255, 255, 255, 255, 0, 0])
+_LARGE = ([3.0, 2.0, 0.3, -0.2, -4.0, -4.0], [255, 255, 255, 255, 0, 0])
 _SMALL = ([-5.0, -5.0, 0.2, 0.4, -6.0, -6.0], [0, 0, 255, 0, 0, 0])
 _EMPTY = ([-7.0, -6.0, -5.0, -7.0, -6.0, -5.0], [0, 0, 0, 0, 0, 0])
 _MISSED = ([-2.0, -2.0, -2.0, -2.0, -2.0, -2.0], [0, 255, 0, 0, 0, 0])
@@ -267,6 +275,10 @@ honest_score = Exercise(
                 _slip(limit=0.5),
                 "room 4: these are logits. A probability of 0.5 is a logit of 0, so where do they change "
                 "sides?",
+            ),
+            (
+                _slip(limit=float(np.log(0.4 / 0.6))),
+                "room 4: this asks for a probability of 0.4, and one half is asked for here.",
             ),
             (
                 _slip(stone=lambda files: files == 1),

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from unet_helpers.engine.calm import calmly
 from unet_helpers.engine.devices import choose_device, fast_precision
 from unet_helpers.losses import bce_dice_loss
 from unet_helpers.model import UNet
@@ -100,6 +101,7 @@ def training_step(
     return step
 
 
+@calmly
 def measure(
     device: torch.device, n_patches: int, read_loss: bool = False, n_steps: int = 0, **choices: bool
 ) -> Measured:
@@ -136,6 +138,7 @@ def _wait(device: torch.device) -> None:
         getattr(torch, device.type).synchronize()
 
 
+@calmly
 def slowest(step: Callable[[], Any], device: torch.device, n: int = 3) -> list[tuple[str, int, float, float]]:
     """The operations of one step that take longest: name, calls, milliseconds, share of all."""
     step()

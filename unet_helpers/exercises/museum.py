@@ -13,6 +13,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from unet_helpers.data import Pair, load_arrays
+from unet_helpers.engine.settings import rehearsed
 from unet_helpers.metrics import dice, label_stones, pooled_dice
 from unet_helpers.model import UNet
 from unet_helpers.transforms import PatchSampler, normalise, to_tensor
@@ -42,15 +43,16 @@ def small_network() -> UNet:
     return UNet(base_channels=8, depth=3)
 
 
-def train_briefly(network: nn.Module, draw: Draw, loss: Loss, n_steps: int = 60) -> list[float]:
+def train_briefly(network: nn.Module, draw: Draw, loss: Loss, n_steps: int | None = None) -> list[float]:
     """Train a network on the batches that `draw` gives, and return the loss of every step.
 
     Args:
         network: Images (B, 1, P, P) -> logits of the same shape; changed in place.
         draw: Gives images, float32 in [-1, 1], and what the loss compares the answer with.
         loss: Takes the network's answer and the target.
-        n_steps: Steps of the optimiser.
+        n_steps: Steps of the optimiser; None takes 60, in a rehearsal fewer.
     """
+    n_steps = rehearsed(60) if n_steps is None else n_steps
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
     curve = []
     for _ in range(n_steps):

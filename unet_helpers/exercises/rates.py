@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unet_helpers.engine.settings import rehearsed
 from unet_helpers.losses import bce_dice_loss
 from unet_helpers.model import UNet
 from unet_helpers.training import learning_rate_factor
@@ -22,7 +23,9 @@ Images = Sequence[NDArray[np.uint8]]
 Masks = Sequence[NDArray[np.bool_]]
 
 
-def train_at(rate: float, warm_up: bool, images: Images, masks: Masks, n_steps: int = N_STEPS) -> list[float]:
+def train_at(
+    rate: float, warm_up: bool, images: Images, masks: Masks, n_steps: int | None = None
+) -> list[float]:
     """Loss of every step of a short training of a new network, always from the same start, on the CPU.
 
     Args:
@@ -30,8 +33,9 @@ def train_at(rate: float, warm_up: bool, images: Images, masks: Masks, n_steps: 
         warm_up: Whether it rises during the first fifth; without, it starts at its highest.
         images: Training slices, uint8 (H, W).
         masks: Their masks, bool (H, W).
-        n_steps: Steps of 6 patches of 64 pixels, each on a stone.
+        n_steps: Steps of 6 patches of 64 pixels, each on a stone; None takes 80, in a rehearsal fewer.
     """
+    n_steps = rehearsed(N_STEPS) if n_steps is None else n_steps
     torch.manual_seed(0)
     network, generator = UNet(), torch.Generator().manual_seed(0)
     sampler = PatchSampler(images, masks, SIDE, stone_fraction=1, lookalike_fraction=0)
@@ -52,19 +56,21 @@ def train_at(rate: float, warm_up: bool, images: Images, masks: Masks, n_steps: 
 
 
 def by_heart(
-    few: tuple[Images, Masks], others: tuple[Images, Masks], n_steps: int = 240, every: int = 20
+    few: tuple[Images, Masks], others: tuple[Images, Masks], n_steps: int | None = None, every: int = 20
 ) -> dict[str, list[float]]:
     """Train on patches of a few slices alone, and watch the loss there and on slices of other patients.
 
     Args:
         few: Slices and masks to learn from.
         others: Slices and masks of other patients.
-        n_steps: Steps of 6 patches of 64 pixels, each on a stone.
-        every: Steps between two looks.
+        n_steps: Steps of 6 patches of 64 pixels, each on a stone; None takes 240, in a rehearsal fewer.
+        every: Steps between two looks, if there are so many.
 
     Returns:
         "step", and the losses of fixed patches, "these slices" and "other patients".
     """
+    n_steps = rehearsed(240) if n_steps is None else n_steps
+    every = min(every, n_steps)
     torch.manual_seed(0)
     network, generator = UNet(), torch.Generator().manual_seed(0)
     samplers = [PatchSampler(*part, SIDE, stone_fraction=1, lookalike_fraction=0) for part in (few, others)]

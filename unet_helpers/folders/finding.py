@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from unet_helpers.data import Pair
+from unet_helpers.engine.calm import CalmError
 from unet_helpers.folders.audit import audit_masks
 from unet_helpers.folders.contents import with_contents
 from unet_helpers.folders.groups import (
@@ -72,14 +73,14 @@ def find_pairs(
     scan = scan_folder(root, group_by)
     audit = audit_masks(mask_files(scan.pairs), given_rule(masks))
     if audit.doubt:
-        raise ValueError(
+        raise CalmError(
             f"{audit.doubt} (In Python such an option is a text: find_pairs(folder, masks='--invert'); for "
             "the lessons, set the environment variable UNET_MASKS to it.)"
         )
     n_found = len(scan.pairs)
     scan, told = with_contents(scan, audit)
     if not scan.pairs:
-        raise ValueError(_none_whole(root, n_found, scan))
+        raise CalmError(_none_whole(root, n_found, scan))
     for text in (*doubts(scan), *told):
         warnings.warn(text, stacklevel=2)
     return scan.pairs
@@ -142,7 +143,7 @@ def scan_folder(root: str | os.PathLike[str], group_by: str | None = None) -> Fo
     again = same_files(listing.images)
     pairing = pair_up(listing.images, folder)
     if not pairing.masks:
-        raise ValueError(_nothing(root, folder, listing, pairing))
+        raise CalmError(_nothing(root, folder, listing, pairing))
     return _assemble(listing, pairing, again, folder, group_by)
 
 
@@ -276,5 +277,5 @@ def _folders(names: set[str], known: set[str], group_by: str | None, base: Path)
         return {}
     folders = folder_names(names if group_by else names - known, always=group_by == "folder")
     if group_by and not folders:
-        raise ValueError(f"{base} must hold a folder for each patient to be grouped by folder, got none.")
+        raise CalmError(f"{base} must hold a folder for each patient to be grouped by folder, got none.")
     return folders

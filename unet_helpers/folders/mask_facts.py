@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy import ndimage
 
 from unet_helpers.data import mask_values
+from unet_helpers.engine.opening import opened
 from unet_helpers.folders.mask_codes import Value
 
 __all__ = ["MaskFacts", "look_at", "palette"]
@@ -55,10 +55,9 @@ def look_at(path: Path) -> MaskFacts:
     read = mask_values(path)
     coloured = read.ndim == 3
     pixels: NDArray[Any] = _packed(read) if coloured else read
-    if pixels.dtype.kind == "f" and not np.array_equal(pixels, np.rint(pixels)):
+    if pixels.dtype.kind == "f" and (fault := _not_whole(pixels)):
         raise ValueError(
-            f"{path} must hold whole numbers, got fractions from {pixels.min():g} to {pixels.max():g}. Save "
-            "the mask as 0 and 255 in 8 bits."
+            f"{path} must hold whole numbers, got {fault}. Save the mask as 0 and 255 in 8 bits."
         )
     if pixels.min() < 0:
         raise ValueError(f"{path} must hold values of at least 0, got {pixels.min():g}. Save it in 8 bits.")
@@ -67,13 +66,25 @@ def look_at(path: Path) -> MaskFacts:
         levels = tuple(values.tolist())
     else:
         lossy = path.suffix.lower() in LOSSY
-        levels = _colour_levels(pixels, values) if coloured else _levels(pixels, values, counts, lossy)
+        levels = (
+            _colour_levels(pixels, values, counts) if coloured else _levels(pixels, values, counts, lossy)
+        )
     return MaskFacts(path, values, counts, border, levels, coloured, len(levels) < len(values))
 
 
 def _packed(colours: NDArray[Any]) -> NDArray[np.int32]:
     red, green, blue = (colours[..., i].astype(np.int32) for i in range(3))
     return (red << 16) | (green << 8) | blue
+
+
+def _not_whole(pixels: NDArray[np.floating[Any]]) -> str:
+    """What a mask of floating point holds that is no whole number, or ""."""
+    known = pixels[np.isfinite(pixels)]
+    if known.size < pixels.size:
+        return "some that are infinite or no numbers (NaN)"
+    if np.array_equal(known, np.rint(known)) and np.abs(known).max(initial=0) < 2**53:
+        return ""
+    return f"fractions from {known.min():g} to {known.max():g}"
 
 
 def _count(pixels: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -122,21 +133,29 @@ def _levels(
     return (int(values[0]), *values[mid & (n_solid >= enough)].tolist(), int(values[-1]))
 
 
-def _colour_levels(pixels: NDArray[Any], values: NDArray[np.int64]) -> tuple[int, ...]:
+def _coarse(colours: NDArray[Any]) -> NDArray[np.uint8]:
+    """One number for all the colours that JPEG makes of one."""
+    red, green, blue = (((colours >> shift & 255) + 32 >> 6).astype(np.uint8) for shift in SHIFT)
+    coarse: NDArray[np.uint8] = red * np.uint8(25) + green * np.uint8(5) + blue
+    return coarse
+
+
+def _colour_levels(
+    pixels: NDArray[Any], values: NDArray[np.int64], counts: NDArray[np.int64]
+) -> tuple[int, ...]:
     """Colours that are meant: of many, those of regions, and the one farthest from the commonest."""
     if len(values) <= FEW:
         return tuple(values.tolist())
-    red, green, blue = pixels >> 16, pixels >> 8 & 255, pixels & 255
-    channels = np.stack([red, green, blue], -1)  # (H, W, 3)
-    coarse = (red + 32 >> 6) * 25 + (green + 32 >> 6) * 5 + (blue + 32 >> 6)  # JPEG makes many of one
+    channels = values[:, None] >> SHIFT & 255  # of each colour (N, 3)
+    coarse, coarse_values = _coarse(pixels), _coarse(values)
     n_solid = np.bincount(coarse[_solid(coarse)], minlength=125)
     order = np.argsort(-n_solid, kind="stable")
     enough = max(1, 0.02 * n_solid[order[1:]].sum())
     large = [one for one in order if n_solid[one] >= enough] or [coarse[0, 0]]
-    levels = [channels[coarse == one].mean(0) for one in large]
+    alike = [coarse_values == one for one in large]
+    levels = [np.average(channels[some], 0, counts[some]) for some in alike]
     if len(levels) == 1:
-        flat = channels.reshape(-1, 3)
-        levels.append(flat[np.abs(flat - levels[0]).sum(1).argmax()])
+        levels.append(channels[np.abs(channels - levels[0]).sum(1).argmax()])
     kept: list[NDArray[Any]] = []
     for level in levels:
         near_end = np.where(level < 25, 0, np.where(level > 230, 255, np.rint(level))).astype(np.int64)
@@ -166,7 +185,7 @@ def _count_where(
 
 def palette(path: Path) -> dict[int, Value]:
     """Colour of each index of a palette file; empty for files without a palette."""
-    with Image.open(path) as picture:
+    with opened(path) as picture:
         flat = picture.getpalette("RGB") if picture.mode == "P" else None
     colours = np.array(flat or [], int).reshape(-1, 3).tolist()
     return {index: (red, green, blue) for index, (red, green, blue) in enumerate(colours)}

@@ -26,6 +26,8 @@ def unreadable(path: Path, error: Exception) -> str:
     """The sentence for an image file that could not be decoded; a remedy only where the cause is known."""
     if isinstance(error, OSError) and error.errno is not None:
         return f"{path} must be a readable image, got: {explain(error).removeprefix(f'{path}: ')}"
+    if isinstance(error, MemoryError):
+        return f"{path} must be a readable image, got: one that asks for more memory than there is."
     told = str(error).replace(str(path), path.name).rstrip(".") or type(error).__name__
     head, tail, size = _ends(path)
     what, remedy = _cause(head, tail, size, error)

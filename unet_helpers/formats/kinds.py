@@ -56,10 +56,10 @@ def _files(source: Path) -> Iterator[Path]:
 
 
 def _has_pages(path: Path) -> bool:
-    from PIL import Image
+    from unet_helpers.engine.opening import opened
 
     try:
-        with Image.open(path) as file:
+        with opened(path) as file:
             return file.format != "MPO" and getattr(file, "n_frames", 1) > 1
     except Exception:  # a broken file is named by whoever reads it
         return False

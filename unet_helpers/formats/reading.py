@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unet_helpers.data import window as apply_window
+from unet_helpers.engine.opening import opened
 from unet_helpers.formats import causes, dicom
 
 __all__ = [
@@ -37,6 +39,7 @@ MAY_TURN = {
     "xmp",
     "XML:com.adobe.xmp",
 }  # where Pillow keeps what may hold it
+BAND_PIXELS = 2**20
 PLAIN = ("1", "L", "RGB", "RGBA")
 # What Pillow keeps of 16 bits a channel is the byte that it takes for the high one; told that the other byte
 # order holds, it keeps the low one. libtiff has the machine's own order, N.
@@ -83,7 +86,7 @@ def decode(path: Path, pages_allowed: bool = False) -> Decoded:
     if dicom.is_dicom(path):
         return _dicom(path)
     try:
-        with Image.open(path) as file:
+        with opened(path) as file:
             n_pages = 1 if file.format == "MPO" else getattr(file, "n_frames", 1)  # MPO: a photo's previews
             decoded = read_page(path, file)
     except Exception as error:  # Pillow's decoders raise more than OSError on damaged bytes
@@ -153,11 +156,9 @@ def _deep_values(path: Path, file: Image.Image) -> NDArray[Any]:
         high_low = _decoded_as(path, file, "RGBA", "RGBA").astype(np.uint16)
         values = high_low[..., ::2] << 8 | high_low[..., 1::2]
     elif rawmode[-3:-1] == "16" and rawmode[-1] in LOW_BYTE:
-        high, low = (
-            _decoded_as(path, file, rawmode[:-1] + order).astype(np.uint16)
-            for order in (rawmode[-1], LOW_BYTE[rawmode[-1]])
-        )
-        values = high << 8 | low
+        values = _decoded_as(path, file, rawmode).astype(np.uint16)  # the high bytes
+        values <<= 8
+        values |= _decoded_as(path, file, rawmode[:-1] + LOW_BYTE[rawmode[-1]])
     else:
         raise ValueError(f"its kind of pixels ({rawmode or file.mode}) cannot be read in its whole depth")
     white_is_zero = tags.get(PHOTOMETRIC) == 0 and values.dtype == np.uint16
@@ -205,9 +206,23 @@ def greys(decoded: Decoded, window: Window | None) -> NDArray[np.uint8]:
 def windowed(values: NDArray[Any], window: Window) -> NDArray[np.uint8]:
     """Values of any depth through a window (level, width); what is not a number becomes black."""
     level, width = window
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        values = np.nan_to_num(values, nan=level - width, posinf=level + width, neginf=level - width)
-    return apply_window(values.astype(np.float64), level, width)
+
+    def shown(band: NDArray[Any]) -> NDArray[Any]:
+        if band.dtype.kind == "f":
+            band = np.nan_to_num(band, nan=level - width, posinf=level + width, neginf=level - width)
+        return apply_window(band.astype(np.float64), level, width)
+
+    return _in_bands(shown, values, np.empty(values.shape, np.uint8))
+
+
+def _in_bands(
+    function: Callable[[NDArray[Any]], NDArray[Any]], values: NDArray[Any], out: NDArray[Any]
+) -> NDArray[Any]:
+    """Fill `out` some rows at a time, so that what is computed on the way takes no memory to speak of."""
+    n_rows = max(1, BAND_PIXELS // max(1, values.shape[1]))
+    for row in range(0, len(values), n_rows):
+        out[row : row + n_rows] = function(values[row : row + n_rows])
+    return out
 
 
 def grey_values(values: NDArray[Any]) -> NDArray[Any]:
@@ -216,8 +231,12 @@ def grey_values(values: NDArray[Any]) -> NDArray[Any]:
         return values
     if values.shape[2] <= 2:
         return values[..., 0]
-    red, green, blue = np.moveaxis(values[..., :3].astype(np.uint64), -1, 0)
-    return np.asarray(((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(values.dtype))
+
+    def weighed(band: NDArray[Any]) -> NDArray[Any]:
+        red, green, blue = np.moveaxis(band[..., :3].astype(np.uint64), -1, 0)
+        return np.asarray((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16)
+
+    return _in_bands(weighed, values, np.empty(values.shape[:2], values.dtype))
 
 
 def mask_values(decoded: Decoded) -> NDArray[Any]:
@@ -231,8 +250,8 @@ def mask_values(decoded: Decoded) -> NDArray[Any]:
     if seen is None:
         seen = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGBA"))
     if seen.shape[2] != 3:
-        product = seen[..., :-1].astype(np.uint32) * seen[..., -1:]
-        seen = (product // np.iinfo(seen.dtype).max).astype(seen.dtype)
+        full, out = np.iinfo(seen.dtype).max, np.empty((*seen.shape[:2], seen.shape[2] - 1), seen.dtype)
+        seen = _in_bands(lambda band: band[..., :-1].astype(np.uint32) * band[..., -1:] // full, seen, out)
     first, *others = np.moveaxis(seen, -1, 0)
     if all(np.array_equal(first, other) for other in others):
         return np.asarray(first)

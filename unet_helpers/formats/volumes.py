@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unet_helpers.data import SUFFIXES
+from unet_helpers.engine.opening import opened
 from unet_helpers.formats import causes, dicom, nifti, reading
 from unet_helpers.formats.labels import label_mask
 from unet_helpers.formats.plan import (
@@ -191,7 +192,7 @@ def _read_pages(path: Path, mask: Path | None, name: str, options: Options) -> I
 
 def _n_pages(path: Path) -> int:
     try:
-        with Image.open(path) as file:
+        with opened(path) as file:
             return 1 if file.format == "MPO" else getattr(file, "n_frames", 1)
     except Exception as error:
         raise ValueError(causes.unreadable(path, error)) from error
@@ -200,7 +201,7 @@ def _n_pages(path: Path) -> int:
 def _pages(path: Path) -> Iterator[reading.Decoded]:
     for i in range(_n_pages(path)):
         try:
-            with Image.open(path) as file:
+            with opened(path) as file:
                 if i:
                     file.seek(i)
                 decoded = reading.read_page(path, file)

@@ -45,7 +45,8 @@ def by_hand(p: NDArray[Any], target: NDArray[Any], losses: Mapping[str, float], 
         if target[row, column]:
             box: dict[str, Any] = {"fill": False, "edgecolor": GREEN, "linewidth": 2.5}
             tiles.add_patch(_square(column, row, box))
-    tiles.set(xticks=[], yticks=[], title="probabilities, stone in green")
+    tiles.set(xticks=[], yticks=[])
+    tiles.set_title("probabilities, stone in green", fontsize=9)
     names = [f"{name} {value:.3f}" for name, value in losses.items()]
     bars.barh(names, list(losses.values()), color=[BLUE, ORANGE, GREY])
     bars.set(xlim=(0, max(2.0, 1.05 * max(losses.values()))), ylim=(2.6, -0.6), xlabel="loss")
@@ -71,16 +72,16 @@ def appearing(
         losses: One a step.
         n: Steps of the whole training.
     """
-    figure = plain_figure(8.4, 3.5)
-    rows: Any = figure.subfigures(2, 1, height_ratios=[1.25, 1])
+    figure = plain_figure(7.2, 5.2)
+    rows: Any = figure.subfigures(2, 1, height_ratios=[1, 1.6])
     curve = rows[0].subplots()
     if losses:
         curve.plot(_smooth(losses), color=ORANGE)
     curve.set(xlim=(0, n), ylim=(0, 1.6), xlabel="step", ylabel="loss")
     pictures = [("slice", crop, 255), *[(f"step {step}", p, 1) for step, p in moments], ("truth", mask, 1)]
-    for ax, (title, picture, white) in zip(rows[1].subplots(1, 9), pictures, strict=False):
+    for ax, (title, picture, white) in zip(rows[1].subplots(2, 5).flat, pictures, strict=False):
         ax.imshow(picture, cmap="gray", vmin=0, vmax=white)
-        ax.set_title(title, fontsize=8)
+        ax.set_title(title, fontsize=10)
     for ax in rows[1].axes:
         ax.set_axis_off()
     return figure

@@ -29,18 +29,18 @@ IMPOSSIBLE: dict[str, Any] = {"color": RED, "alpha": 0.13, "linewidth": 0}
 def draw_curve(
     losses: Sequence[float], forbidden: tuple[float, float] | None = None, words: str = ""
 ) -> Figure:
-    """The loss of every step, and a shaded range that it should not enter, or never reaches."""
+    """The loss of every step, and a shaded range, named in words; an infinite end is the picture's edge."""
     figure = plain_figure(WIDTH, 2.7)
     ax = figure.subplots()
     low, high = min(losses), max(losses)
     room = 0.08 * (high - low) or 0.1
     if forbidden is not None:
-        low, high = min(low, forbidden[0]), max(high, forbidden[1])
-        ax.axhspan(*forbidden, label=words, **IMPOSSIBLE)
+        finite = [end for end in forbidden if np.isfinite(end)]
+        low, high = min([low, *finite]), max([high, *finite])
+        ax.axhspan(*np.clip(forbidden, low - room, high + room), **IMPOSSIBLE)
+        ax.text(0.03, 0.07, words, transform=ax.transAxes, fontsize=10)
     ax.plot(np.arange(1, len(losses) + 1), losses, color=BLUE)
     ax.set(xlabel="step", ylabel="loss", xlim=(1, len(losses)), ylim=(low - room, high + room))
-    if words:
-        ax.legend(loc="upper right", frameon=False)
     return _tidy(figure, ax)
 
 
@@ -80,7 +80,7 @@ def draw_batches(scores: Mapping[int, float], chosen: int) -> Figure:
     ax.set_xscale("log", base=2)
     ax.set_xticks(list(scores), [str(size) for size in scores])
     ax.minorticks_off()
-    ax.set(xlabel="slices a batch", ylabel='"the Dice"')
+    ax.set(xlabel="slices per batch", ylabel='"the Dice"')
     return _tidy(figure, ax)
 
 

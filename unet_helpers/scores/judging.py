@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 
 from unet_helpers import data
 from unet_helpers.checkpoint import Checkpoint, load_checkpoint, store_threshold
-from unet_helpers.data import MAX_SIZE, Pair
+from unet_helpers.data import Pair
+from unet_helpers.engine.scale import Scale
 from unet_helpers.evaluation import choose_threshold, evaluate
 from unet_helpers.inference import predict_all
 from unet_helpers.metrics import predicted_mask
@@ -27,18 +27,18 @@ __all__ = ["Candidate", "Judged", "borrowed", "choose_network", "judge", "keep_s
 Split = dict[str, list[Pair]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Candidate(Checkpoint):
     """A network that is to be judged.
 
     Attributes:
-        max_size: Longest side in pixels that it is shown.
+        shown_at: The scale at which it is shown images.
         own: Whether it was trained on this data by lesson 4; else it is the one that comes with the package.
         whole: Whether its training was the lessons' own, to the end; see `exercises.contract`.
         folder: Where everything that is found out about it is written.
     """
 
-    max_size: int
+    shown_at: Scale
     own: bool
     whole: bool
     folder: Path
@@ -48,7 +48,7 @@ def borrowed(folder: Path) -> Candidate:
     """The network that comes with the package, with its own threshold; results on it go into `folder`."""
     ready = load_pretrained()
     values = {field.name: getattr(ready, field.name) for field in fields(Checkpoint)}
-    return Candidate(**values, max_size=ready.max_size, own=False, whole=True, folder=folder)
+    return Candidate(**values, shown_at=ready.scale, own=False, whole=True, folder=folder)
 
 
 def choose_network(run_dir: Path, go_on: Callable[[], Any]) -> Candidate:
@@ -58,22 +58,23 @@ def choose_network(run_dir: Path, go_on: Callable[[], Any]) -> Candidate:
 
     Args:
         run_dir: Folder of lesson 4's run on this data, ".../runs/lesson/<data set>".
-        go_on: Called without arguments where the run is unfinished; goes on with it and may be stopped again.
+        go_on: Called without arguments where the run is unfinished, or a rehearsal of `$UNET_STEPS` steps;
+            goes on with the settings of `RunStatus.lesson_config`, and may be stopped again.
 
     Raises:
         ValueError: If the saved run is damaged; the message says what can be done.
     """
     status = run_status(run_dir)
-    if status.config is not None and not status.finished:
+    if status.config is not None and not status.complete:
         print(f"Lesson 4's training on this data is {status}. It goes on now.")
         with suppress(KeyboardInterrupt):  # what was done is saved
             go_on()
         status = run_status(run_dir)
-    if status.finished:
+    if status.complete:
         saved = load_checkpoint(run_dir / "best.pt")
         values = {field.name: getattr(saved, field.name) for field in fields(Checkpoint)}
         print(f"We judge lesson 4's network: its training on this data is {status}.")
-        return Candidate(**values, max_size=MAX_SIZE, own=True, whole=status.whole, folder=run_dir)
+        return Candidate(**values, shown_at=saved.scale, own=True, whole=status.whole, folder=run_dir)
     if status.config is None:
         print("Lesson 4 has trained no network on this data yet.")
     else:
@@ -163,8 +164,8 @@ def judge(network: Candidate, pairs: Sequence[Pair], like: Judged | None = None)
         like: Answers whose threshold and smallest region are taken. Without them, these pairs choose both for
             lesson 4's network (so they must be validation pairs); the package's network keeps its own.
     """
-    images, masks = data.load_arrays(pairs, max_size=sys.maxsize)  # sizes in mm need the size of the files
-    probabilities = predict_all(network.model, images, max_size=network.max_size)
+    images, masks = data.load_arrays(pairs)  # at the size of the files: sizes in mm need it
+    probabilities = predict_all(network.model, images, **network.shown_at.options(pairs))
     threshold, min_pixels = network.threshold, network.min_pixels
     if like is not None:
         threshold, min_pixels = like.threshold, like.min_pixels

@@ -62,9 +62,9 @@ def riddle(val: Judged, test: Judged) -> None:
     if abs(change) < 0.005:
         print(f"Mean Dice: the test differs by {change:+.3f} only. Skill, or luck?")
     elif change > 0:
-        print(f"Mean Dice: the test is {change:.3f} higher, on patients whom nobody tried to please.")
+        print(f"Mean Dice: the test is {change:.3f} higher. Why?")
     else:
-        print(f"Mean Dice: the test is {-change:.3f} lower. Tuned to validation, or bad luck?")
+        print(f"Mean Dice: the test is {-change:.3f} lower. Why?")
 
 
 def patients(val: Judged, test: Judged) -> None:
@@ -157,8 +157,14 @@ def _missed(judged: Judged, i: int) -> NDArray[np.bool_]:
     return wanted
 
 
-def training_showed(judged: Judged, train: Sequence[Pair]) -> None:
-    """Print how many training sections looked like the one that cost the patient who moves the mean most."""
+def training_showed(judged: Judged, train: Sequence[Pair], learned_here: bool = True) -> None:
+    """Print how many training sections looked like the one that cost the patient who moves the mean most.
+
+    Args:
+        judged: The answers of a network.
+        train: What it learned from.
+        learned_here: False where it learned from other data than `train`; that is said, too.
+    """
     name = suspects.mover(judged.dice_of) or next(iter(judged.dice_of), None)
     if name is None:
         print(NO_STONE)
@@ -172,6 +178,8 @@ def training_showed(judged: Judged, train: Sequence[Pair]) -> None:
     if not others:
         print("The training part holds no stone to compare with.")
         return
+    if not learned_here:
+        print("This network learned from other patients. Those of the training part here stand in for them.")
     _tell(one, others)
     largest = max(look.n_pixels for look in others)
     areas = [n for mask in judged.masks for n in np.bincount(label_stones(mask)[0].ravel())[1:]]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from unet_helpers.engine.calm import Stopped
+from unet_helpers.engine.calm import Stopped, calmly
 from unet_helpers.engine.figures import figure_png
 from unet_helpers.exercises import bugs, measuring, rates
 from unet_helpers.exercises.ablations import MEASURED
@@ -79,10 +79,10 @@ def by_hand(target: Tensor) -> None:
         target: Float tensor (4, 4) with values 0 and 1.
     """
     layout = ipywidgets.Layout(width="95%", max_width="520px")
-    style = {"description_width": "150px"}
+    style = {"description_width": "45px"}  # more would leave a phone no room to move
     stone, rest = (
         ipywidgets.FloatSlider(0, min=-8, max=8, step=0.5, description=words, layout=layout, style=style)
-        for words in ("logit of the stone", "logit of the rest")
+        for words in ("stone", "rest")
     )
     picture = ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="98%"))
     before = {"stone": 0.0, "rest": 0.0, "loss": _both(target, 0, 0)[2]}
@@ -147,9 +147,10 @@ class Appearing:
         self.moments: list[tuple[int, NDArray[Any]]] = []
         self.losses: list[Any] = []
         self.page = LiveImage()
-        self._look(0)
 
+    @calmly
     def __enter__(self) -> Appearing:
+        self._look(0)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -189,6 +190,7 @@ def learnt(model: nn.Module, patches: Tensor, masks: Tensor) -> float:
     return score
 
 
+@calmly
 def learning_rates(images: Sequence[Greys], masks: Sequence[Mask]) -> None:
     """Four short trainings, A to D, and a slider, a box and a button to add more.
 
@@ -197,7 +199,7 @@ def learning_rates(images: Sequence[Greys], masks: Sequence[Mask]) -> None:
         masks: Their masks, bool (H, W).
     """
     curves = {name: rates.train_at(rate, warm, images, masks) for name, (rate, warm) in PRESETS.items()}
-    rate = steps("highest learning rate", RATES[3], RATES)  # type: ignore[arg-type]
+    rate = steps("highest rate", RATES[2], RATES)  # type: ignore[arg-type]
     warm_up = ipywidgets.Checkbox(True, description="warm-up", indent=False)
     picture = ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="98%"))
 
@@ -219,6 +221,7 @@ def learning_rates(images: Sequence[Greys], masks: Sequence[Mask]) -> None:
     show(box, _small(redraw(), 64, photo=False), alt)
 
 
+@calmly
 def eight_slices(train: tuple[Sequence[Greys], Sequence[Mask]], val: tuple[Any, Any]) -> None:
     """Learn eight slices by heart, and show the loss there and on slices of other patients."""
     with_stone = [i for i, mask in enumerate(train[1]) if mask.any()]
@@ -235,6 +238,7 @@ def eight_slices(train: tuple[Sequence[Greys], Sequence[Mask]], val: tuple[Any, 
 
 
 # -------------------------------------------------------------------------------------------- the GPU
+@calmly
 def batches(device: torch.device) -> None:
     """Measure a training step with 1, 2, 4, ... patches here, and show it beside an H200."""
     cuda = device.type == "cuda"
@@ -249,6 +253,9 @@ def batches(device: torch.device) -> None:
             f"{n_patches:>3} patches: {here.ms:>7.1f} ms, {here.patches_per_s:>6,.0f} patches/s{memory}"
             f"   (H200: {1000 * n_patches / plain:.0f} ms, recorded {1000 * n_patches / recorded:.1f} ms)"
         )
+    if not cuda:
+        plain, recorded, _ = measuring.H200_BATCHES[128]
+        print(f"128 patches: on the H200 {128_000 / plain:.0f} ms, recorded {128_000 / recorded:.1f} ms")
     words = "Patches a second and memory against patches a step, on logarithmic axes: on the H200 the speed "
     show_figure(
         courses.batch_figure(own, name),
@@ -266,6 +273,7 @@ class Watching:
         n_steps: Length of the run in steps; None where that is not known.
     """
 
+    @calmly
     def __init__(self, run_dir: str | Path, n_steps: int | None) -> None:
         self.strip, self.n_steps = Path(run_dir) / "snapshots.png", n_steps
         self.page = LiveImage()
@@ -303,6 +311,7 @@ def ablations() -> None:
     show_figure(courses.ablation_figure(MEASURED), alt, dpi=72)
 
 
+@calmly
 def three_bugs(patches: Tensor, masks: Tensor) -> Mapping[str, Sequence[float]]:
     """Train a healthy loop and two broken ones on the same patches, and show their losses without names.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import html
 import io
 from collections.abc import Mapping, Sequence
@@ -56,7 +57,7 @@ def _bytes(figure: Figure, photo: bool = False) -> bytes:
 def loss_curve(
     losses: Sequence[float], forbidden: tuple[float, float] | None = None, words: str = ""
 ) -> None:
-    """Show the loss of every step; `forbidden` is a range to shade, `words` say what it is."""
+    """Show the loss of every step; `forbidden`: a range to shade (ends may be infinite), named by `words`."""
     sentence = f"The loss of {len(losses)} steps: it begins at {losses[0]:.3g} and ends at {losses[-1]:.3g}."
     show(None, _bytes(draw.draw_curve(losses, forbidden, words)), sentence)
 
@@ -79,11 +80,9 @@ def scores(rows: Mapping[str, Sequence[float]]) -> None:
 def answers(image: Grey, mask: Mask, marked: Mapping[str, Mask]) -> None:
     """Show one slice with several answers to it, its stone in a ring; each has its title."""
     told = "; ".join(f"{title}: {int(answer.sum())} pixels marked" for title, answer in marked.items())
-    show(
-        None,
-        _bytes(draw.draw_slices(image, mask, marked), photo=True),
-        f"One slice, its stone ringed. {told}.",
-    )
+    titles = {f"{title}: {int(answer.sum())} pixels": answer for title, answer in marked.items()}
+    picture = _bytes(draw.draw_slices(image, mask, titles), photo=True)
+    show(None, picture, f"One slice, its stone ringed. {told}.")
 
 
 # ---------------------------------------------------------------------------------------------- where to look
@@ -139,22 +138,22 @@ def batch_size(answers: Sequence[Mask], masks: Sequence[Mask]) -> None:
 
     def paint(size: int) -> tuple[Figure, str]:
         figure = draw.draw_batches(found, size)
-        return figure, f"{size} a batch: the project reports a Dice of {found[size]:.3f}."
+        return figure, f"{size} per batch: the project reports a Dice of {found[size]:.3f}."
 
     alt = f"The reported Dice against the batch size: {', '.join(f'{s}: {d:.3f}' for s, d in found.items())}."
-    _moving(paint, "slices a batch", sizes, alt)
+    _moving(paint, "slices per batch", sizes, alt)
 
 
 def company(network: nn.Module, image: Grey, mask: Mask, threshold: float) -> None:
     """Show a slider of the blank slices beside one slice in a batch, and what the network marks in it.
 
     Args:
-        network: In the mode that it is in; it is not changed.
+        network: In the mode that it is in; it is copied, so that the slider keeps this mode.
         image: Uint8 array (H, W).
         mask: Bool array (H, W), its stone.
         threshold: From which probability on a pixel is marked.
     """
-    cache: dict[int, Mask] = {}
+    network, cache = copy.deepcopy(network), dict[int, Mask]()
 
     def answer(n_blank: int) -> Mask:
         if n_blank not in cache:
@@ -166,7 +165,7 @@ def company(network: nn.Module, image: Grey, mask: Mask, threshold: float) -> No
         titles = {f"alone: {int(answer(0).sum())} pixels": answer(0)}
         titles[f"with {n_blank} blank: {int(now.sum())}"] = now
         figure = draw.draw_slices(image, mask, titles)
-        return figure, f"{int(now.sum())} pixels are marked; the stone, in the green ring, has {n}."
+        return figure, f"{int(now.sum())} pixels are marked (pink); the stone, in the green ring, has {n}."
 
     alt = (
         f"The same slice twice, its stone ringed: alone in its batch {int(answer(0).sum())} pixels are "

@@ -96,6 +96,7 @@ def you_are_here(*steps: str) -> None:
         unknown = ", ".join(sorted(wanted - set(STEPS))) or "none"
         raise ValueError(f'steps must be some of {", ".join(STEPS[:-1])}, "answer", got {unknown}.')
     here = " and ".join(step for step in STEPS if step in wanted)
+    here = "at every step" if len(wanted) == len(STEPS) else here
     show_figure(_strip(wanted), f"The way of a scan: {' → '.join(STEPS)}. You are here: {here}.", dpi=100)
 
 
