@@ -20,6 +20,7 @@ from unet_helpers.data import (
     Pair,
     find_pairs,
     home,
+    lesson_run,
     load_mask,
     mask_values,
     open_dataset,
@@ -98,7 +99,7 @@ def lay_out(folder: str | os.PathLike[str] | None = None, masks: str | None = No
             f"folder must hold at most {MOST_BYTES / 1e9:g} GB to be copied to the desk, got "
             f"{n_bytes / 1e9:.1f} GB. Begin with a part of it: a hundred pairs show most faults."
         )
-    copy = home() / "desk" / source.name
+    copy = home() / "desk" / lesson_run(source).name
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(source, copy)
     return Desk(copy, given == "phantom", source)
@@ -221,7 +222,11 @@ def pairs_of(desk: Desk) -> list[Pair]:
         try:
             return find_pairs(desk.folder)
         except ValueError as error:
-            raise CalmError(f"Not yet: {error}") from error
+            reason = str(error).partition(" (In Python")[0]
+            raise CalmError(
+                f"Not yet: {reason} In this lesson such an option stands in the line `options = ...` of the "
+                "set-up: write it there, and run the cells again from there."
+            ) from error
 
 
 def split_of(pairs: list[Pair]) -> dict[str, list[Pair]]:
