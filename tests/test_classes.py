@@ -20,6 +20,7 @@ from unet_helpers.data import find_pairs, load_arrays, load_pair, stone_strata
 from unet_helpers.engine import cache
 from unet_helpers.engine.devices import fast_precision
 from unet_helpers.engine.stack import anchors_by_class, balanced, spread_anchors
+from unet_helpers.evaluation import evaluate
 from unet_helpers.inference import predict, predict_all
 from unet_helpers.losses import bce_dice_loss
 from unet_helpers.model import UNet
@@ -299,6 +300,14 @@ def test_scores_of_masks_drawn_by_hand():
     lines = class_table(scores).splitlines()
     assert lines[1].split()[:2] == ["kidney", "0.333"] and lines[3].split()[:2] == ["bone", "-"]
     assert lines[4].split()[:4] == ["mean", "over", "classes", "0.667"]
+
+
+def test_what_shows_one_class_says_how_to_give_it_one():
+    probability, labels = np.zeros((4, 8, 8), np.float32), np.zeros((8, 8), np.uint8)
+    with pytest.raises(
+        ValueError, match=r"must be that of one class, got 4 with.*For class k give probability.k"
+    ):
+        evaluate([probability], [labels], 0.5)
 
 
 def test_the_validation_dice_is_a_mean_over_classes():

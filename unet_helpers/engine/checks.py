@@ -46,6 +46,11 @@ def check_probability(probability: np.ndarray, target: np.ndarray, where: str = 
     would read as "no stone". `where` stands behind the argument's name in the message: " 3" for the fourth.
     """
     probability, target, name = np.asarray(probability), np.asarray(target), f"probability{where}"
+    if probability.ndim == 3 and target.ndim == 2:
+        raise ValueError(
+            f"{name} must be that of one class, got {len(probability)} with the background. For class k give "
+            "probability[k] and labels == k; classes.scores has the scores of all."
+        )
     if target.dtype != bool:
         raise ValueError(f"target{where} must be a bool mask, got {target.dtype}. Use mask > 127.")
     if probability.shape != target.shape:
