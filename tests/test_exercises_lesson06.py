@@ -233,6 +233,17 @@ def test_a_folder_of_ones_own_goes_the_same_way(at_home: Path, tmp_path: Path) -
     assert all(messy.split_of(messy.pairs_of(desk)).values())
 
 
+def test_pairs_that_are_all_broken_stay_and_one_sentence_says_why(at_home: Path, tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path / "deep", 3)
+    for number in range(3):
+        Image.fromarray(np.full((40, 40), 900 + number, np.uint16)).save(folder / f"cell{number}.png")
+    desk = messy.lay_out(folder)
+    report = messy.read_report(desk)
+    with pytest.raises(CalmError, match="all 3 pairs are broken.*16 bits"):
+        messy.set_aside(desk, report)
+    assert len(list(desk.folder.iterdir())) == 6
+
+
 def test_without_a_folder_the_stick_is_back_in_the_same_kernel(at_home: Path, tmp_path: Path) -> None:
     messy.lay_out(write_pairs(tmp_path / "cells", 3), "--mask-values 255")
     assert messy.lay_out().practice

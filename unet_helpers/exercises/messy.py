@@ -157,13 +157,22 @@ def read_report(desk: Desk) -> dict[str, Any]:
 
 
 def set_aside(desk: Desk, report: Mapping[str, Any]) -> list[str]:
-    """Move broken files, each with what it is paired with, to a folder beside the desk; say which."""
+    """Move broken files, each with what it is paired with, to a folder beside the desk; say which.
+
+    Raises:
+        CalmError: If no pair would be left, as one cause is then behind them all; nothing is moved.
+    """
     aside = desk.folder.with_name(f"{desk.folder.name}-set-aside")
     wanted = {desk.folder / item["file"] for item in report["broken"]}
     if not wanted:
         return []
-    for pair in scan_folder(desk.folder).pairs:
-        files = {pair.image_path, pair.mask_path, *pair.more_masks}
+    each = [{pair.image_path, pair.mask_path, *pair.more_masks} for pair in scan_folder(desk.folder).pairs]
+    if each and all(files & wanted for files in each):
+        raise CalmError(
+            f"Nothing is set aside: all {len(each)} pairs are broken, so the cause is one for all, and no pair "
+            f"would be left. The first says: {report['broken'][0]['reason']}"
+        )
+    for files in each:
         wanted |= files if files & wanted else set()
     moved = []
     for path in sorted(path for path in wanted if path.is_file()):
