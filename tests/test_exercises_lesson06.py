@@ -55,9 +55,13 @@ WRONG_GUARDS = [
     (lambda mask: np.isin(mask, [1, 255]), "Return None there"),
     (lambda mask: mask > 0 if values(mask) <= {0, 1, 255} else None, "0, 1 *and* 255"),
     (lambda mask: mask > 0 if len(values(mask)) <= 2 else None, "*which* two"),
-    (lambda mask: mask > 0 if values(mask) in ({0, 1}, {0, 255}) else None, "one value alone is refused"),
+    (lambda mask: mask > 0 if values(mask) in ({0, 1}, {0, 255}) else None, "without any stone is refused"),
     (lambda mask: None if other_way(mask) is None else ~other_way(mask), "other way round"),
 ]
+
+
+def test_a_mask_that_is_stone_all_over_may_also_be_refused() -> None:
+    assert judged("mask_to_bool", lambda mask: None if mask.all() else other_way(mask)) is None
 
 
 @pytest.mark.parametrize(("answer", "said"), WRONG_GUARDS)
@@ -73,11 +77,18 @@ def test_a_wrong_guard_is_told_its_mistake(answer: Any, said: str) -> None:
         ("--mask-values 1,2", "joins both"),
         ("--ignore 1", "grow into its kidney"),
         ("--invert", "three values"),
-        (2, "one of"),
+        ("--mask-values 2,1", "one of"),
+        (2, "two dashes"),
+        ("2", "two dashes"),
     ],
 )
 def test_a_wrong_option_is_told_what_it_would_do(answer: Any, said: str) -> None:
     assert said in (judged("which_option", answer) or "")
+
+
+@pytest.mark.parametrize("answer", ["--mask-values=2", " --mask-values  2", '--mask-values "2"'])
+def test_the_right_option_may_be_written_in_each_way_that_the_command_reads(answer: str) -> None:
+    assert judged("which_option", answer) is None
 
 
 def test_the_right_option_trains_on_the_stone_alone(tmp_path: Path) -> None:
@@ -109,6 +120,10 @@ WRONG_PATIENTS = [
     (lambda name: name.split("/")[0], "who outlined it"),
     (lambda name: name.split("/")[-1].split(".")[0], "each *slice*"),
     (lambda name: f"p{int(digits(name) or 0)}", "called p0"),
+    (lambda name: found(name) or "unknown", "without quotation marks"),
+    (lambda name: found(name) or "None", "the *word* None"),
+    (lambda name: found(name) or "", "an empty text"),
+    (lambda name: (m := re.search(r"[pP](\d+)", name)) and f"p{int(m[1])}", "Cut off the folders"),
 ]
 
 
@@ -216,6 +231,31 @@ def test_a_folder_of_ones_own_goes_the_same_way(at_home: Path, tmp_path: Path) -
     assert messy.set_aside(desk, messy.read_report(desk)) == [] and messy.name_patients(desk) == {}
     assert not (desk.folder / "groups.csv").exists() and messy.join_twins(desk) is None
     assert all(messy.split_of(messy.pairs_of(desk)).values())
+
+
+def test_pairs_that_are_all_broken_stay_and_one_sentence_says_why(at_home: Path, tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path / "deep", 3)
+    for number in range(3):
+        Image.fromarray(np.full((40, 40), 900 + number, np.uint16)).save(folder / f"cell{number}.png")
+    desk = messy.lay_out(folder)
+    report = messy.read_report(desk)
+    with pytest.raises(CalmError, match="all 3 pairs are broken.*16 bits"):
+        messy.set_aside(desk, report)
+    assert len(list(desk.folder.iterdir())) == 6
+
+
+def test_without_a_folder_the_stick_is_back_in_the_same_kernel(at_home: Path, tmp_path: Path) -> None:
+    messy.lay_out(write_pairs(tmp_path / "cells", 3), "--mask-values 255")
+    assert messy.lay_out().practice
+    assert not os.environ["UNET_DATA"] and not os.environ["UNET_MASKS"]
+
+
+def test_the_desk_itself_is_not_deleted_to_make_room_for_its_copy(at_home: Path, tmp_path: Path) -> None:
+    desk = messy.lay_out(write_pairs(tmp_path / "cells", 3))
+    for folder in (desk.folder, at_home):
+        with pytest.raises(CalmError, match="apart from the desk"):
+            messy.lay_out(folder)
+    assert len(list(desk.folder.iterdir())) == 6
 
 
 @pytest.mark.parametrize(

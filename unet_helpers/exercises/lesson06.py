@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -40,8 +41,6 @@ mask_to_bool = Exercise(
         cases=[_mask_case(0, 255, 0, 0), _mask_case(0, 1, 1, 0), _mask_case(0, 90, 254, 0)],
         hidden=[
             _mask_case(0, 0, 0, 0),
-            _mask_case(255, 255, 255, 255),
-            _mask_case(1, 1, 1, 1),
             _mask_case(0, 1, 255, 0),
             _mask_case(0, 2, 2, 0),
             _mask_case(0, 254, 254, 0),
@@ -68,7 +67,7 @@ mask_to_bool = Exercise(
             ),
             (
                 lambda mask: mask > 0 if _values(mask) in ({0, 1}, {0, 255}) else None,
-                "a mask of one value alone is refused, and most slices hold no stone.",
+                "a mask without any stone is refused, and most slices hold none.",
             ),
             (
                 lambda mask: mask > mask.max() / 2 if mask.max() in (1, 255) else None,
@@ -94,20 +93,30 @@ mask_to_bool = Exercise(
 
 
 # ----------------------------------------------------------------------------------------------- an option
+_is_option = is_choice(
+    "--mask-values 2",
+    slips={
+        "--mask-values 1": "this trains a network that finds kidneys, and a very good one.",
+        "--mask-values 1,2": "this joins both: a kidney with its stones. Which of them do we look for?",
+        "--mask-values 0": "0 is the background.",
+        "--ignore 1": "then the kidney's pixels take the class of whatever lies nearest, stones among "
+        "it: the stone would grow into its kidney.",
+        "--invert": "that swaps object and background, and here are three values.",
+        "--foreground '#ff0000'": "that is for masks in colours, and these hold numbers.",
+    },
+)
+
+
+def _judge_option(answer: Any) -> str | None:
+    """An option and its value, with `=` or blanks between them, the value in quotation marks or not."""
+    if not isinstance(answer, str) or not answer.strip().startswith("--"):
+        return "an option is text that begins with two dashes, as the report prints it. Which one, with what?"
+    return _is_option(" ".join(answer.replace("=", " ").replace('"', " ").split()))
+
+
 which_option = Exercise(
     name="lesson06.which_option",
-    judge=is_choice(
-        "--mask-values 2",
-        slips={
-            "--mask-values 1": "this trains a network that finds kidneys, and a very good one.",
-            "--mask-values 1,2": "this joins both: a kidney with its stones. Which of them do we look for?",
-            "--mask-values 0": "0 is the background.",
-            "--ignore 1": "then the kidney's pixels take the class of whatever lies nearest, stones among "
-            "it: the stone would grow into its kidney.",
-            "--invert": "that swaps object and background, and here are three values.",
-            "--foreground '#ff0000'": "that is for masks in colours, and these hold numbers.",
-        },
-    ),
+    judge=_judge_option,
     hint_text="The report offers the options itself. Which *number* is the stone, by the letter?",
     solution_text='answer = "--mask-values 2"  # 2 is the stone; 0 and 1 become background\n',
     because="The file cannot say which of its classes you want. You can, with one option; kidney then "
@@ -156,6 +165,23 @@ patient_of = Exercise(
             (
                 lambda name: _if_known(name, "p" + _digits(name).replace("0", "")),
                 "every zero is gone, and patient 10 has become patient 1. Only zeros in front count nothing.",
+            ),
+            (
+                lambda name: _patient_of(name) or "unknown",
+                "the attachment names no patient, and yours has a word for it: all strangers would be one "
+                "person of that name. Return None, without quotation marks.",
+            ),
+            (
+                lambda name: _patient_of(name) or "None",
+                "that is the *word* None, a patient of that name. Return None without quotation marks.",
+            ),
+            (
+                lambda name: _patient_of(name) or "",
+                "the attachment names no patient, and yours is an empty text. Return None.",
+            ),
+            (
+                lambda name: f"p{int(match[1])}" if (match := re.search(r"[pP](\d+)", name)) else None,
+                "the digits of a folder's name were read, as in top9. Cut off the folders first.",
             ),
             (
                 lambda name: f"p{int(_digits(name))}" if _digits(name) else "p0",

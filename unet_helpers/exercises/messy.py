@@ -51,6 +51,7 @@ __all__ = [
 
 DARK = 12  # greys that look black on a screen
 MOST_BYTES = 2_000_000_000  # that are copied to the desk
+_SAID: dict[str, tuple[str, str | None]] = {}  # variable -> what `lay_out` said in it, and what stood there
 
 
 @dataclass(frozen=True)
@@ -73,17 +74,18 @@ def lay_out(folder: str | os.PathLike[str] | None = None, masks: str | None = No
     """Copy a data set to the desk: your own folder or zip, else `UNET_DATA`, else the stick.
 
     From then on, the process takes this data for `UNET_DATA` and these options for `UNET_MASKS`, as the
-    lesson's contracts and `find_pairs` do.
+    lesson's contracts and `find_pairs` do; the next call takes both back first: None is the stick again.
 
     Args:
         folder: Folder or zip of your own; None for the stick.
         masks: Options that say what mask values mean, as in `find_pairs`.
 
     Raises:
-        CalmError: If the folder is not there, or is too large to be copied.
+        CalmError: If the folder is not there, is too large to be copied, or is (or holds) the desk itself.
     """
+    _take_back()
     if masks is not None:
-        os.environ["UNET_MASKS"] = masks
+        _say("UNET_MASKS", masks)
     given = folder or os.environ.get("UNET_DATA") or "phantom"
     if given == "phantom":
         source = stick_folder()
@@ -92,17 +94,41 @@ def lay_out(folder: str | os.PathLike[str] | None = None, masks: str | None = No
             source = open_dataset(given)
         except FileNotFoundError as error:
             raise CalmError(str(error)) from error
-        os.environ["UNET_DATA"] = str(source)
+        _say("UNET_DATA", str(source))
+    copy = home() / "desk" / lesson_run(source).name
+    _must_lie_apart(source, copy)
     n_bytes = sum(path.stat().st_size for path in source.rglob("*") if path.is_file())
     if n_bytes > MOST_BYTES:
         raise CalmError(
             f"folder must hold at most {MOST_BYTES / 1e9:g} GB to be copied to the desk, got "
             f"{n_bytes / 1e9:.1f} GB. Begin with a part of it: a hundred pairs show most faults."
         )
-    copy = home() / "desk" / lesson_run(source).name
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(source, copy)
     return Desk(copy, given == "phantom", source)
+
+
+def _say(variable: str, value: str) -> None:
+    _SAID[variable] = value, os.environ.get(variable)
+    os.environ[variable] = value
+
+
+def _take_back() -> None:
+    for variable, (value, before) in _SAID.items():
+        if os.environ.get(variable) == value:
+            del os.environ[variable]
+            os.environ |= {} if before is None else {variable: before}
+    _SAID.clear()
+
+
+def _must_lie_apart(source: Path, copy: Path) -> None:
+    """Refuse a source that laying out would delete (it is the copy of last time) or copy into itself."""
+    there, here = source.resolve(), copy.resolve()
+    if there.is_relative_to(here) or here.is_relative_to(there):
+        raise CalmError(
+            f"folder must lie apart from the desk {copy}, which is emptied first, got {source}. "
+            "Copy it to a place of its own, and give that."
+        )
 
 
 def letter(desk: Desk) -> None:
@@ -132,13 +158,22 @@ def read_report(desk: Desk) -> dict[str, Any]:
 
 
 def set_aside(desk: Desk, report: Mapping[str, Any]) -> list[str]:
-    """Move broken files, each with what it is paired with, to a folder beside the desk; say which."""
+    """Move broken files, each with what it is paired with, to a folder beside the desk; say which.
+
+    Raises:
+        CalmError: If no pair would be left, as one cause is then behind them all; nothing is moved.
+    """
     aside = desk.folder.with_name(f"{desk.folder.name}-set-aside")
     wanted = {desk.folder / item["file"] for item in report["broken"]}
     if not wanted:
         return []
-    for pair in scan_folder(desk.folder).pairs:
-        files = {pair.image_path, pair.mask_path, *pair.more_masks}
+    each = [{pair.image_path, pair.mask_path, *pair.more_masks} for pair in scan_folder(desk.folder).pairs]
+    if each and all(files & wanted for files in each):
+        raise CalmError(
+            f"Nothing is set aside: all {len(each)} pairs are broken, so the cause is one for all, and no pair "
+            f"would be left. The first says: {report['broken'][0]['reason']}"
+        )
+    for files in each:
         wanted |= files if files & wanted else set()
     moved = []
     for path in sorted(path for path in wanted if path.is_file()):

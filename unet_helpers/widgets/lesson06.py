@@ -145,7 +145,7 @@ def scale(pairs: Sequence[Pair]) -> None:
         f"The smallest object, {area} pixels in its file; and how many of {len(objects)} objects are "
         f"{WIDE_PX} pixels wide or more, for each longer side: {told}."
     )
-    _moving(paint, "longer side", sizes, alt, start=sizes[min(2, len(sizes) - 1)])
+    _moving(paint, "longer side", sizes[::-1], alt, start=sizes[min(2, len(sizes) - 1)])
 
 
 def _smallest(mask: NDArray[np.bool_], area: int) -> NDArray[np.bool_]:
