@@ -170,8 +170,8 @@ def set_aside(desk: Desk, report: Mapping[str, Any]) -> list[str]:
     each = [{pair.image_path, pair.mask_path, *pair.more_masks} for pair in scan_folder(desk.folder).pairs]
     if each and all(files & wanted for files in each):
         raise CalmError(
-            f"Nothing is set aside: all {len(each)} pairs are broken, so the cause is one for all, and no pair "
-            f"would be left. The first says: {report['broken'][0]['reason']}"
+            f"Nothing is set aside: all {len(each)} pairs are broken, so the cause is one for all, and no "
+            f"pair would be left. The first says: {report['broken'][0]['reason']}"
         )
     for files in each:
         wanted |= files if files & wanted else set()
