@@ -242,6 +242,8 @@ def test_pairs_that_are_all_broken_stay_and_one_sentence_says_why(at_home: Path,
     with pytest.raises(CalmError, match="all 3 pairs are broken.*16 bits"):
         messy.set_aside(desk, report)
     assert len(list(desk.folder.iterdir())) == 6
+    with pytest.raises(CalmError, match="Not yet: .*16 bits"):
+        messy.pairs_of(desk)
 
 
 def test_without_a_folder_the_stick_is_back_in_the_same_kernel(at_home: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from unet_helpers.data import (
     home,
     lesson_run,
     load_mask,
+    load_pair,
     mask_values,
     open_dataset,
     split_by_group,
@@ -170,8 +171,8 @@ def set_aside(desk: Desk, report: Mapping[str, Any]) -> list[str]:
     each = [{pair.image_path, pair.mask_path, *pair.more_masks} for pair in scan_folder(desk.folder).pairs]
     if each and all(files & wanted for files in each):
         raise CalmError(
-            f"Nothing is set aside: all {len(each)} pairs are broken, so the cause is one for all, and no "
-            f"pair would be left. The first says: {report['broken'][0]['reason']}"
+            f"Nothing is set aside: all {len(each)} pairs are broken, so look for one cause behind them. "
+            f"The first says: {report['broken'][0]['reason']}"
         )
     for files in each:
         wanted |= files if files & wanted else set()
@@ -255,13 +256,11 @@ def pairs_of(desk: Desk) -> list[Pair]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         try:
-            return find_pairs(desk.folder)
+            pairs = find_pairs(desk.folder)
+            load_pair(pairs[0])
+            return pairs
         except ValueError as error:
-            reason = str(error).partition(" (In Python")[0]
-            raise CalmError(
-                f"Not yet: {reason} In this lesson such an option stands in the line `options = ...` of the "
-                "set-up: write it there, and run the cells again from there."
-            ) from error
+            raise CalmError(f"Not yet: {error}") from error
 
 
 def split_of(pairs: list[Pair]) -> dict[str, list[Pair]]:

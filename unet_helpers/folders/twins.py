@@ -251,4 +251,6 @@ def write_proposal(
         writer.writerows([("stem", "group"), *zip(names, groups, strict=True)])
     if tiles:
         with written_whole(Path(folder) / "twins.jpg") as scratch:
-            scratch.write_bytes(encode_jpeg(slice_sheet(tiles, n_columns=4, side_px=192), quality=80))
+            scratch.write_bytes(
+                encode_jpeg(slice_sheet(tiles, n_columns=min(4, len(tiles)), side_px=192), quality=80)
+            )

@@ -195,7 +195,7 @@ def race(networks: Mapping[str, Checkpoint], pairs: Sequence[Pair]) -> dict[str,
     n = len(next(iter(dices.values()), []))
     told = "; ".join(f"{name} {mean:.2f}" for name, mean in means.items())
     n_groups = len({pair.group for pair in pairs})
-    print(f"test: {n} slices with an object, of {n_groups} patients. Mean Dice: {told}")
+    print(f"test: {n} slices with an object, patients: {n_groups}. Mean Dice: {told}")
     alt = f"A row a network, a dot a test slice, a bar at the mean Dice: {told}."
     show_figure(draw.draw_race(dices), alt, flat=True)
     return means
