@@ -19,7 +19,7 @@ from unet_helpers.exercises import (
     guess,
     guessing,
     hero_case,
-    lesson04,
+    lesson05,
     my_progress,
     progress,
     reveal,
@@ -217,7 +217,7 @@ def test_progress_shows_exercises_and_guesses(capsys: pytest.CaptureFixture[str]
 def test_progress_is_a_table_in_a_notebook(page: Page) -> None:
     my_progress(5)
     ((bundle, _),) = page
-    n = len(lesson04.__all__)
+    n = len(lesson05.__all__)
     assert bundle["text/html"].count("<tr>") == n and "color" not in bundle["text/html"]  # dark pages, too
     assert f"0 of {n}" in bundle["text/plain"]
 

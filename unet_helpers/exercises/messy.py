@@ -123,11 +123,11 @@ def _take_back() -> None:
 
 
 def _must_lie_apart(source: Path, copy: Path) -> None:
-    """Refuse a source that laying out would delete (it is the copy of last time) or copy into itself."""
-    there, here = source.resolve(), copy.resolve()
+    """Refuse a source that is a copy of last time, or that holds the desk and would be copied into itself."""
+    there, here = source.resolve(), copy.parent.resolve()
     if there.is_relative_to(here) or here.is_relative_to(there):
         raise CalmError(
-            f"folder must lie apart from the desk {copy}, which is emptied first, got {source}. "
+            f"folder must lie apart from the desk {copy.parent}, which is emptied first, got {source}. "
             "Copy it to a place of its own, and give that."
         )
 
