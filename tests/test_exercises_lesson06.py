@@ -225,10 +225,13 @@ def write_pairs(folder: Path, n: int, holds: bool = True) -> Path:
     return folder
 
 
-def test_a_folder_of_ones_own_goes_the_same_way(at_home: Path, tmp_path: Path) -> None:
+def test_a_folder_of_ones_own_goes_the_same_way(
+    at_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     desk = messy.lay_out(write_pairs(tmp_path / "cells", 6))
     assert not desk.practice and os.environ["UNET_DATA"] == str(tmp_path / "cells")
     assert messy.set_aside(desk, messy.read_report(desk)) == [] and messy.name_patients(desk) == {}
+    assert "each image counts as a patient" in capsys.readouterr().out
     assert not (desk.folder / "groups.csv").exists() and messy.join_twins(desk) is None
     assert all(messy.split_of(messy.pairs_of(desk)).values())
 
@@ -244,6 +247,15 @@ def test_pairs_that_are_all_broken_stay_and_one_sentence_says_why(at_home: Path,
     assert len(list(desk.folder.iterdir())) == 6
     with pytest.raises(CalmError, match="Not yet: .*16 bits"):
         messy.pairs_of(desk)
+
+
+def test_inverted_masks_are_told_where_this_lesson_says_so(at_home: Path, tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path / "inverted", 3)
+    for path in folder.glob("*_mask.png"):
+        Image.fromarray(255 - np.array(Image.open(path))).save(path)
+    with pytest.raises(CalmError, match="--invert.*options = "):
+        messy.pairs_of(messy.lay_out(folder))
+    assert messy.pairs_of(messy.lay_out(folder, "--invert"))
 
 
 def test_without_a_folder_the_stick_is_back_in_the_same_kernel(at_home: Path, tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_the_better_network_wins_the_race_and_can_be_inspected(
     pairs = write(tmp_path, 3)
     means = move.race({"good": network(1.0), "bad": network(-1.0)}, pairs)
     assert means["good"] == 1 and means["bad"] == 0
-    assert "3 slices with an object, patients: 3" in capsys.readouterr().out
+    assert "3 slices with an object, patients: 3." in capsys.readouterr().out
     assert move.inspect(network(1.0), pairs).threshold.value == 0.5
     assert len(page) == 2
 

@@ -218,6 +218,8 @@ def name_patients(desk: Desk, name_of: Callable[[str], str | None] = patient_of)
     if found and not table.exists():
         with written_whole(table) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("stem", "group"), *found.items()])
+    if not found:
+        print("No name tells its patient; without groups in the report, each image counts as a patient.")
     return found
 
 
@@ -260,7 +262,12 @@ def pairs_of(desk: Desk) -> list[Pair]:
             load_pair(pairs[0])
             return pairs
         except ValueError as error:
-            raise CalmError(f"Not yet: {error}") from error
+            here = (
+                " In this lesson, that is the line options = ... at the top."
+                if "masks=" in str(error)
+                else ""
+            )
+            raise CalmError(f"Not yet: {error}{here}") from error
 
 
 def split_of(pairs: list[Pair]) -> dict[str, list[Pair]]:
