@@ -18,10 +18,11 @@ from lesson_runs import Ran, Reader, after, on_file, on_text
 from unet_helpers.data import find_pairs, lesson_run, split_by_group, stone_strata
 from unet_helpers.training import TrainConfig, fit, run_status
 
-PHANTOM, TRAINING, JUDGING, MUSEUM = (
+PHANTOM, TRAINING, JUDGING, YOUR_DATA, MUSEUM = (
     "01_dataset.ipynb",
     "04_training.ipynb",
     "05_evaluation.ipynb",
+    "06_your_own_data.ipynb",
     "07_bug_museum.ipynb",
 )
 STEPS = 12  # of a rehearsal
@@ -168,10 +169,11 @@ FOLDERS = {
     "stones-in-two": {"stones": [[1, 2], [1, 1], *[[0, 0]] * 5]},  # patients: none in the test part
     "large-and-easy": {"stones": [[1, 1]] * 6, "radius": 14.0},
 }
-ALL, NO_STONE = (TRAINING, JUDGING, MUSEUM), "a stone for the lesson"
+ALL, NO_STONE = (TRAINING, JUDGING, YOUR_DATA, MUSEUM), "a stone for the lesson"
 REFUSALS = {  # the lessons end in these words; on all other folders they run to their end
     **{(lesson, "one-patient"): "at least 3 groups" for lesson in ALL},
     **{(lesson, name): NO_STONE for lesson in (TRAINING, MUSEUM) for name in ("no-stones", "stones-in-two")},
+    (YOUR_DATA, "no-stones"): NO_STONE,
 }
 
 
