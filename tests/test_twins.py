@@ -119,6 +119,18 @@ def test_grey_noise_alone_makes_no_twins() -> None:
     assert find_twins(small(images)) == []
 
 
+def test_one_bright_disc_in_the_middle_makes_no_twins() -> None:
+    """What is brightest is at the same place in all of them, and everything else differs."""
+    random = np.random.default_rng(1)
+    images = []
+    for _ in range(12):
+        greys: NDArray[np.uint8] = random.integers(60, 85, (64, 80), np.uint8)
+        rows, columns = np.ogrid[:64, :80]
+        greys[np.hypot(rows - 32, columns - 40) < 4] = 230
+        images.append(Image.fromarray(greys))
+    assert find_twins(small(images)) == []
+
+
 # ----------------------------------------------------------------------------------- `check` and its proposal
 @pytest.fixture
 def folder(strangers: list[Image.Image], tmp_path: Path) -> Path:

@@ -40,6 +40,7 @@ N_PARTNERS = 3  # the likeliest partners of an image, which get the second look
 TURNS = (0, 5, -5, 10, -10, 15, -15, 20, -20, 90, 180, 270)  # degrees
 CROPS = (1.07, 1.15, 1.25)  # how much a crop was enlarged to fill the picture
 PLACES = (-1, 0, 1)  # of a crop: at one edge, in the middle, at the other edge
+STRONG = 4  # edges are cut at so many times their median strength
 RADIUS = 0.42  # of the disc that is compared, in sides: the corners of a turned picture are empty
 
 
@@ -96,10 +97,11 @@ def find_twins(small: Array, like_enough: float = LIKE_ENOUGH, progress: bool = 
 
 
 def _edges(small: Array) -> Array:
-    """Keep the middle frequencies of each thumbnail (N, side, side)."""
+    """Keep the middle frequencies of each thumbnail (N, side, side); no single bright spot decides alone."""
     edges: Array = ndimage.gaussian_filter(small, (0, 0.9, 0.9))
     edges -= ndimage.gaussian_filter(small, (0, 3.5, 3.5))
-    return edges
+    limit = STRONG * np.median(np.abs(edges), axis=(1, 2), keepdims=True)
+    return np.clip(edges, -limit, limit)
 
 
 def _changes() -> list[_Change]:
