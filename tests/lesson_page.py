@@ -114,10 +114,14 @@ class Lesson:
         self.classic, self.complaints = classic, list[str]()
         self.page = browser.new_page(viewport={"width": 1200, "height": 1000})
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.goto(url)
+        self.page.route(lambda address: "//127.0.0.1" not in address, lambda route: route.abort())
+        self.page.goto(url, wait_until="domcontentloaded", timeout=60_000)
         if classic:
             ready = "window.Jupyter && Jupyter.notebook && Jupyter.notebook.kernel && "
-            self.page.wait_for_function(ready + "Jupyter.notebook.kernel.is_connected()", timeout=60_000)
+            ready += "Jupyter.notebook.kernel.is_connected() && Jupyter.notebook.kernel.widget_manager"
+            self.page.wait_for_function(ready, timeout=60_000)
+            # it asks the kernel for widgets, and then draws all outputs anew: what runs before, stays empty
+            self.page.evaluate("Jupyter.notebook.kernel.widget_manager._loadFromKernel().catch(() => 0)")
         else:
             status = self.page.locator("#jp-main-statusbar")
             wait_until(lambda: "| Idle" in status.inner_text(), "the kernel is idle", 60)

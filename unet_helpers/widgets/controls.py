@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from unet_helpers.engine.figures import in_notebook
 from unet_helpers.widgets.still import show
 
-__all__ = ["beside", "button", "moving", "numbered", "slider", "steps"]
+__all__ = ["beside", "button", "moving", "numbered", "slider", "steps", "wide"]
 
 Painted = tuple[Figure, str]  # a picture, and what it shows in a sentence (HTML)
 
 
-def _wide() -> Any:
+def wide() -> Any:
     """Words, track and number in a row, and below each other where the page is too narrow for that."""
     return ipywidgets.Layout(width="95%", max_width="520px", flex_flow="row wrap", height="auto")
 
@@ -25,7 +25,7 @@ def slider(words: str, value: int, low: int, high: int, live: bool = True) -> An
     """A slider over whole numbers, its words beside it; `live` redraws while it is dragged."""
     return ipywidgets.IntSlider(
         value=value, min=low, max=high, description=words, continuous_update=live,
-        style={"description_width": "initial"}, layout=_wide(),
+        style={"description_width": "initial"}, layout=wide(),
     )  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def steps(words: str, value: Any, options: Sequence[Any], live: bool = True) -> 
     """A slider over given numbers or words."""
     return ipywidgets.SelectionSlider(
         options=list(options), value=value, description=words, continuous_update=live,
-        style={"description_width": "initial"}, layout=_wide(),
+        style={"description_width": "initial"}, layout=wide(),
     )  # fmt: skip
 
 
