@@ -157,6 +157,9 @@ class Lesson:
         )
         return [Control(*one) for one in found]
 
+    def enabled(self, control: Control) -> bool:
+        return self._element(control).is_enabled()
+
     def pictures(self) -> list[int]:
         """How many pictures there are in each output of the page."""
         count = f"[...document.querySelectorAll('{OUTPUT}')].map(one => one.querySelectorAll('img').length)"
