@@ -151,10 +151,6 @@ class Lesson:
             before, since = now, since if now == before else time.monotonic()
             time.sleep(0.1)
 
-    def close(self) -> None:
-        """Close the page; its kernel stays, idle, until the server ends."""
-        self.page.close()
-
     def stderr(self) -> list[str]:
         """What cells have written to standard error."""
         return self.page.locator(STDERR).all_inner_texts()

@@ -15,7 +15,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from browsers import ROOT, Address, chromium, classic_notebook, jupyterlab
+from browsers import ROOT, Address, chromium, classic_notebook, end_kernels, jupyterlab
 from lesson_page import Lesson
 
 from unet_helpers.data import open_dataset
@@ -121,4 +121,5 @@ def test_every_control_lives_after_run_all(places: list[Place], browser: Any, nu
     for place in places:
         move_all(lessons[place.name], place.name)
         assert "Traceback" not in place.log[n_logged[place.name] :], place.name
-        lessons[place.name].close()
+        lessons[place.name].page.close()
+        end_kernels(place.address)
