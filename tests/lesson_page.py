@@ -68,6 +68,8 @@ window.lesson = {
             const [kind, words] = window.lesson.describe(element);
             const box = (kind === 'slider' ? window.lesson.track(element) : element).getBoundingClientRect();
             return [...(kind === 'slider' && box.width < THUMB ? [`${words}: ${box.width} px to move`] : []),
+                ...(kind === 'button' && element.scrollWidth > element.clientWidth + 1
+                    ? [`${words}: cut off`] : []),
                 ...(box.right > innerWidth || box.left < 0
                     ? [`${words}: from ${box.left} to ${box.right} px, outside of the page`] : [])];
         })]),
