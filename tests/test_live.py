@@ -297,3 +297,16 @@ def test_durations_in_words(seconds: float, words: str) -> None:
 def test_a_score_that_is_no_number_is_told_in_words() -> None:
     assert progress.score_words(math.nan) == "no validation Dice yet"
     assert progress.score_words(0.8125, 2) == "validation Dice 0.81"
+
+
+def test_a_bar_that_leaves_nothing_leaves_no_output_in_a_lesson() -> None:
+    from unet_helpers.classroom.tidy import tidy
+
+    gone = {"output_type": "display_data", "data": {"text/html": [], "text/plain": ""}, "metadata": {}}
+    kept = [
+        {"output_type": "stream", "name": "stdout", "text": "finished"},
+        {"output_type": "display_data", "data": {"text/html": "<div>", "text/plain": "done"}, "metadata": {}},
+    ]
+    cell = {"cell_type": "code", "metadata": {}, "source": "", "outputs": [gone, *kept]}
+    tidy({"metadata": {}, "cells": [cell, {"cell_type": "markdown", "metadata": {}, "source": ""}]})
+    assert cell["outputs"] == kept

@@ -160,9 +160,9 @@ class _LogBar(WordBar):
         self._told_at = time.perf_counter()
 
     def display(self, *_: object, **__: object) -> None:
-        if time.perf_counter() - self._told_at >= LOG_EVERY_SECONDS:
+        share, words = self.state()
+        if share != 1 and time.perf_counter() - self._told_at >= LOG_EVERY_SECONDS:
             self._told_at = time.perf_counter()
-            share, words = self.state()
             self.over(f"{self.desc}: {words}" if share is None else f"{self.desc}: {percent(share)}, {words}")
 
     def over(self, text: str) -> None:

@@ -18,7 +18,7 @@ from unet_helpers.engine.progress import WordBar, notebook_shell, percent
 __all__ = ["Line", "LiveImage", "PageBar", "reserve_line"]
 
 ROW = "display:flex;flex-wrap:wrap;align-items:center;gap:2px 12px;font-variant-numeric:tabular-nums"
-TRACK = "flex:0 1 200px;min-width:90px;height:8px;border-radius:4px;overflow:hidden;background:#8885"
+TRACK = "flex:1 1 90px;max-width:200px;height:8px;border-radius:4px;overflow:hidden;background:#8885"
 FILLED = "display:block;height:100%;border-radius:4px;background:#3b87c8"
 
 
