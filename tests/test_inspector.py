@@ -172,7 +172,10 @@ def test_zooming_looks_at_the_stone_and_stays_zoomed_in(data):
     inspector.zoom.value = 5
     assert inspector.look_at.value == "section 1" and inspector.row.value == round(100 * 6.5 / 39)
     inspector.index.value = 2
-    assert (inspector.zoom.value, inspector.look_at.value) == (3, "section 1")  # 6 of 30 pixels, with a margin
+    assert (inspector.zoom.value, inspector.look_at.value) == (
+        3,
+        "section 1",
+    )  # 6 of 30 pixels, with a margin
     inspector.index.value = 3
     assert (inspector.zoom.value, inspector.look_at.value) == (1, WHOLE)  # nothing to look at more closely
     inspector.index.value = 1

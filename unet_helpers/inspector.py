@@ -200,7 +200,7 @@ class Inspector(Controls):
         return sorted(range(len(scores)), key=lambda i: (math.isnan(scores[i]), scores[i], clean[i]))
 
     def _open_image(self) -> None:
-        """List the sections of the image; stay zoomed in if that was so before, and there is a place for it."""
+        """List the sections of the image; stay zoomed in if that was so before and there is a place."""
         from unet_helpers.pictures.rendering import find_regions
 
         self._visited, image = None, self.current

@@ -153,6 +153,8 @@ class Controls:
         self.column.value = round(100 * region.column / max(width - 1, 1))
         if self._close == 1:
             low, high = JUMP_ZOOMS
-            self._close = float(round(min(max(max(height, width) / region.side / SECTIONS_IN_VIEW, low), high)))
+            self._close = float(
+                round(min(max(max(height, width) / region.side / SECTIONS_IN_VIEW, low), high))
+            )
         whole = min(height, width) / (region.side * MARGIN)
         self.zoom.value = min(self._close, max(1.0, math.floor(whole / ZOOM_STEP) * ZOOM_STEP))
