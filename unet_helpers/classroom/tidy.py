@@ -26,9 +26,9 @@ def tidy(book: dict[str, Any]) -> None:
         cell["metadata"].pop("execution", None)
         for output in cell.get("outputs", ()):
             data = output.get("data", {})
-            if data.pop(WIDGET, None) is None or set(data) - {"text/plain"}:
+            if data.pop(WIDGET, None) is None:
                 continue
-            if DESCRIPTION.match("".join(data.get("text/plain", "X()")).strip()):
+            if not data or DESCRIPTION.match("".join(data.get("text/plain", "")).strip()):
                 data["text/plain"] = MOVES
 
 
