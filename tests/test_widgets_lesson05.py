@@ -210,7 +210,7 @@ def test_growing_finds_where_the_rules_part(monkeypatch) -> None:
     assert set(moved.tried) == {1, 12} and moved.tried[12] < HIT_IOU < moved.tried[1]
     left, right = drawn(moved.figure()).axes
     assert left.get_title() == "truth and prediction" and right.get_ylabel() == "IoU"
-    assert right.get_xlabel() == "radius of the prediction in pixels"
+    assert right.get_xlabel() == "radius in pixels"
     moved.try_all()
     assert len(moved.tried) == moved.radius.max == SIDE // 2
 
@@ -307,7 +307,7 @@ def test_an_outlier_is_named_with_its_patient(shown, capsys) -> None:
     move.sizes_measured(judged(*rows, ("gaston", ((20, 30, 18),), small)))
     assert "outlier: gaston, slice 13: 20.3 px was measured as 9.0 px" in capsys.readouterr().out
     figure, _ = shown[-1]
-    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "A: gaston, slice 13, -11.3" in labels and "95 % limits by size without outliers" in labels
     low, high = figure.axes[0].get_ylim()
     assert high - low < 1  # the others can be read
