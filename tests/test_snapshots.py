@@ -9,7 +9,7 @@ from tiny_data import write_tiny
 
 from unet_helpers.checkpoint import load_state
 from unet_helpers.data import find_pairs, split_by_group, stone_strata
-from unet_helpers.engine.snapshots import HEADER, EARLY, N_MOMENTS, Snapshots
+from unet_helpers.engine.snapshots import EARLY, HEADER, N_MOMENTS, Snapshots
 from unet_helpers.training import TrainConfig, fit
 
 
