@@ -42,7 +42,9 @@ window.lesson = {
         return [kind, ((words && words.textContent) || element.textContent
             || element.parentElement.textContent || '').trim(), primary];
     },
-    pixels: async image => {
+    pixels: async image => {  // of each address once: a new picture has a new address
+        const src = image.src;
+        if (image.seen && image.seen[0] === src) return image.seen[1];
         try { await image.decode(); } catch { return 'being replaced'; }
         const canvas = document.createElement('canvas');
         [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
@@ -50,7 +52,10 @@ window.lesson = {
         context.drawImage(image, 0, 0);
         const data = context.getImageData(0, 0, canvas.width, canvas.height).data;
         const hash = new Uint8Array(await crypto.subtle.digest('SHA-1', data));
-        return Array.from(hash, byte => byte.toString(16).padStart(2, '0')).join('');
+        const text = Array.from(hash, byte => byte.toString(16).padStart(2, '0')).join('');
+        if (image.src !== src) return 'being replaced';
+        image.seen = [src, text];
+        return text;
     },
     state: async (output, words) => {
         const images = [...output.querySelectorAll('img')];
