@@ -31,7 +31,7 @@ WEIGHTS += "\nprint(ready.model.training, unet_helpers.__file__)"
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `tutorial.py colab` writes, by a Python that has no third-party package."""
     folder = tmp_path_factory.mktemp("colab") / "out"
-    command = [sys.executable, "-I", "-S", str(ROOT / "tutorial.py"), "colab", str(folder)]
+    command = [sys.executable, "-E", "-s", "-S", str(ROOT / "tutorial.py"), "colab", str(folder)]
     ran = subprocess.run(command, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.startswith(f"{len(LESSONS) + 2} files in {folder}, the largest of ")
