@@ -134,7 +134,7 @@ class Reader:
         solving: bool = False,
     ) -> None:
         book = json.loads((NOTEBOOKS / notebook).read_text("utf-8"))
-        self.cells = {
+        self.cells: dict[str, str] = {
             cell["id"]: "".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "code"
         }
         if not solving:

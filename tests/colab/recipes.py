@@ -155,7 +155,7 @@ def found_by_lesson_5(place: Place, book: Path, shared: Path, way: Way, outcome:
 def what_lies_there(shared: Path, outcome: Outcome) -> list[str]:
     """Whatever lies on Drive and is neither a run nor progress."""
     home = shared / "MyDrive"
-    files = [path for path in home.rglob("*") if path.is_file()]
+    files = sorted(path for path in home.rglob("*") if path.is_file())
     megabytes = sum(path.stat().st_size for path in files) / 1e6
     outcome.notes.append(f"{len(files)} files on Drive, {megabytes:.1f} MB")
     found = []
