@@ -65,7 +65,8 @@ class Student(Reader):
     def take_away(self) -> None:
         """The machine is gone from one moment to the next, with every process on it."""
         process = getattr(self.kernel.provisioner, "process", None)
-        assert process is not None, "the kernel runs"
+        if self.taken or process is None:
+            return
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         self.taken = True
