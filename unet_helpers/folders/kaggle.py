@@ -194,7 +194,10 @@ def _told(failure: _Failure) -> str:
 
 def _by_hand() -> str:
     if platform_name() == "kaggle":
-        return f"By hand: press Add Input, search for {HANDLE}, attach it, and run this again."
+        return (
+            f"By hand: press Add Input, search for {HANDLE}, attach it, and run this again; that needs no "
+            "internet. (Settings > Turn on internet switches it on.)"
+        )
     return (
         f"By hand: download it in a browser from {PAGE}, put the zip at {_zip_by_hand()} (or anywhere, and "
         "set UNET_DATA to its path), and run this again."

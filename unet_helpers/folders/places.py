@@ -39,9 +39,9 @@ _DRIVES = {"MyDrive", "My Drive", "Shareddrives"}  # folders that only a Google 
 
 def platform_name() -> Literal["colab", "kaggle", "own"]:
     """Whose machine this is: Google Colab's, Kaggle's, or your own."""
-    if "KAGGLE_KERNEL_RUN_TYPE" in os.environ:  # asked first: Kaggle's image has grown out of Colab's
-        return "kaggle"
-    try:
+    if "KAGGLE_KERNEL_RUN_TYPE" in os.environ or Path("/kaggle/working").is_dir():
+        return "kaggle"  # asked first, for Kaggle's machines are made from Colab's
+    try:  # not sys.modules: a command that a notebook runs has loaded nothing of it
         return "colab" if importlib.util.find_spec("google.colab") else "own"
     except (ImportError, ValueError):  # there is no `google`, or one without a place
         return "own"
