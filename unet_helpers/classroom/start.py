@@ -42,6 +42,7 @@ def set_up(lesson: int | None = None) -> None:
     import torch
 
     from unet_helpers.engine.devices import choose_device
+    from unet_helpers.phantom.dataset import begin_in_background
 
     device = choose_device()
     versions = f"torch {torch.__version__}, ipywidgets {ipywidgets.__version__}"
@@ -50,6 +51,8 @@ def set_up(lesson: int | None = None) -> None:
         print(
             f"There is no GPU here. {SWITCH_ON[place()]} switches one on: then run this lesson from the top."
         )
+    if lesson != 6:  # which brings data of its own
+        begin_in_background()
 
 
 def _load(optimisers: bool) -> None:
