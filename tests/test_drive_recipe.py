@@ -60,13 +60,13 @@ class Session(Reader):
         assert not [ran for ran in done if ran.error], done[-1]
         return done[-1]
 
-    def kill_when(self, path: Path) -> None:
-        """The session is over as soon as a file exists."""
+    def kill_in_the_middle_of(self, run: Path) -> None:
+        """The session is over when the training has saved a step."""
         last = self.cell_with("uh.fit(*parts, run_dir")
         self.run_until("uh.open_dataset()")
 
         def gone(printed: str, seconds: float) -> bool:
-            if path.exists():
+            if run_status(run).step > 0:
                 self.kernel.signal_kernel(signal.SIGKILL)
             return False
 
@@ -86,7 +86,7 @@ def test_a_training_on_the_drive_outlives_its_machine(tmp_path: Path) -> None:
     name = f"phantom-18x2-64px-seed0-v{unet_helpers.phantom.VERSION}"
 
     with Session("04_training.ipynb", site, tmp_path / "first", account) as session:
-        session.kill_when(runs / name / "best.pt")
+        session.kill_in_the_middle_of(runs / name)
     status = run_status(runs / name)
     assert 0 < status.step < STEPS and not status.finished
 
