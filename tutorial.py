@@ -383,15 +383,29 @@ def print_scores(runs: Path, started_at: float) -> None:
 
 
 # ---------------------------------------------------------------------------------------- test the lot
+def shares(python: Path, extra: Sequence[str] = ()) -> list[list[str]]:
+    """Pytest's options for each session of the unit tests.
+
+    With two cores and pytest-xdist: one with a process a core (at most four), then one for the tests that need
+    the machine to themselves, which are marked `alone`. Else, and where `extra` chooses for itself, one in all.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    found = subprocess.run([python, "-c", "import xdist"], capture_output=True).returncode == 0
+    if cores < 2 or not found or {"-m", "-n", "-s", "--pdb"} & set(extra):
+        return [[]]
+    return [["-m", "not alone", "-n", str(min(cores, 4)), "--dist", "loadfile"], ["-m", "alone"]]
+
+
 def test(python: Path, root: Path = ROOT, extra: Sequence[str] = ()) -> int:
-    """Every code cell of every notebook, then the unit tests; 0 only if both pass.
+    """Every code cell of every notebook, then the unit tests; 0 only if all of them pass.
 
     The notebooks come first because the browser test opens lesson 5, which needs the network of lesson 4.
     """
     pytest = [python, "-m", "pytest"]
     lax = ["--nbval-lax", "--nbval-current-env", f"--nbval-cell-timeout={CODE_CELL_TIMEOUT_SECONDS}"]
     lax += [f"--timeout={CODE_CELL_TIMEOUT_SECONDS + 60}", "-v", "-p", "tutorial"]  # -p: the summary below
-    codes = [call([*pytest, *lax, "notebooks", *extra], root), call([*pytest, "tests", *extra], root)]
+    codes = [call([*pytest, *lax, "notebooks", *extra], root)]
+    codes += [call([*pytest, "tests", *share, *extra], root) for share in shares(python, extra)]
     passing = (0, 5) if extra else (0,)  # 5: "no test selected", which an extra -k may bring about
     return next((code for code in codes if code not in passing), 0)
 
