@@ -4,9 +4,10 @@
     python -m venv env && env/bin/python -m pip install -r conda.txt
     env/bin/python tutorial.py test --here
 
-Needs Python alone. Each package gets the version in `ON_CONDA_FORGE`, the newest that was seen on conda-forge
-when this was last tested (28 November 2026); a package that is missing there is an error, so that it is added.
-What these packages bring along is left to pip. Whether conda itself finds a solution only conda can tell.
+Needs Python alone. Each package gets the version in `ON_CONDA_FORGE`, one that conda-forge has, and with
+which the tests were run on 28 November 2026; a package that is missing there is an error, so that somebody
+adds it. What these packages bring along is left to pip. Whether conda itself finds a solution, only conda
+can tell: a job of .github/workflows/tests.yml asks it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 ENVIRONMENT = Path(__file__).resolve().parents[1] / "environment.yml"
 PYPI = {"pytorch": "torch", "matplotlib-base": "matplotlib"}  # conda's name -> PyPI's, where they differ
-ON_CONDA_FORGE = {  # by conda's names; no newer than what conda-forge had in June 2026
+ON_CONDA_FORGE = {  # by conda's names; conda-forge had these, and newer ones of most, in June 2026
     "pytorch": "2.11.0",
     "torchvision": "0.26.0",
     "numpy": "2.3.5",

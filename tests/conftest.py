@@ -1,5 +1,8 @@
-"""What all tests share: no window is opened, nothing of the user's own runs is read or written, and a test that
-needs a package which is not there is skipped and says so, or fails where nothing may be missing."""
+"""What all tests share: no window is opened, and nothing is read from or written to the user's own runs.
+
+A test that needs a package which is not there is skipped and says so; with UNET_TESTS_STRICT=1 it fails.
+Tests marked `alone` run after the others, one by one; those that drive a browser are marked here.
+"""
 
 import importlib
 import os
@@ -31,6 +34,7 @@ if os.environ.get("UNET_TESTS_STRICT") == "1":
     pytest.importorskip = import_or_fail
 
 
+@pytest.hookimpl(tryfirst=True)  # before marks are looked at
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A browser beside another test would be slow at answering: what drives one runs alone."""
     for item in items:

@@ -71,10 +71,9 @@ def test_a_package_of_unknown_version_is_named(change: str) -> None:
 def run_two(folder: Path, module: str, strict: bool) -> subprocess.CompletedProcess[str]:
     """Run two tests of which the first needs a module, with our conftest, in a folder of their own."""
     (folder / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text("utf-8"), "utf-8")
-    (folder / "test_it.py").write_text(
-        f"import pytest\ndef test_needs():\n    pytest.importorskip({module!r}, reason='needs it: pip install it')"
-        "\ndef test_plain(): pass\n"
-    )
+    needs = f"pytest.importorskip({module!r}, reason='needs it: pip install it')"
+    tests = f"import pytest\ndef test_needs(): {needs}\ndef test_plain(): pass\n"
+    (folder / "test_it.py").write_text(tests)
     command = [sys.executable, "-m", "pytest", "-q", "-rsf", "-p", "no:cacheprovider", "-c", os.devnull]
     environment = {**os.environ, "UNET_TESTS_STRICT": "1" if strict else ""}
     environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "200"}

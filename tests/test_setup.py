@@ -503,6 +503,9 @@ def test_test_passes_only_if_all_parts_pass(
     assert tutorial.test(Path("python"), ROOT, extra) == expected
     assert {"notebooks", "--nbval-lax", "-v"} <= set(commands[0])
     assert all("tests" in command for command in commands[1:]) and len(commands) == len(codes)
+    commands.clear()
+    tutorial.test(Path("python"), ROOT, extra, unit=True)
+    assert len(commands) == 2 and not any("notebooks" in command for command in commands)
 
 
 @pytest.mark.parametrize(
