@@ -354,7 +354,9 @@ def run(root: Path = ROOT, names: Sequence[str] = ()) -> int:
     start, started_at = time.monotonic(), time.time()
     for notebook in find_notebooks(root / "notebooks", names):
         try:
-            asyncio.run(execute(notebook, root / "executed" / notebook.name))
+            loop = asyncio.SelectorEventLoop if os.name == "nt" else None  # ZeroMQ cannot use Windows' own
+            with asyncio.Runner(loop_factory=loop) as runner:
+                runner.run(execute(notebook, root / "executed" / notebook.name))
         except (KeyboardInterrupt, asyncio.CancelledError):
             print("Stopped.")
             return 130
