@@ -386,21 +386,20 @@ def print_scores(runs: Path, started_at: float) -> None:
 
 
 # ---------------------------------------------------------------------------------------- test the lot
-def shares(python: Path, extra: Sequence[str] = ()) -> list[list[str]]:
-    """Pytest's options for each session of the unit tests.
+def workers(python: Path, extra: Sequence[str] = ()) -> list[str]:
+    """Pytest's options for the unit tests: a process a core, at most four, where pytest-xdist is installed.
 
-    With two cores and pytest-xdist: one with a process a core (at most four), then one for the tests that are
-    marked `alone`, which need the machine to themselves. Else, or where `extra` chooses, one for all of them.
+    What must not be cut apart, or stand beside another of its kind, is grouped in tests/conftest.py.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     found = subprocess.run([python, "-c", "import xdist"], capture_output=True).returncode == 0
-    if cores < 2 or not found or {"-m", "-n", "-s", "--pdb"} & set(extra):
-        return [[]]
-    return [["-m", "not alone", "-n", str(min(cores, 4)), "--dist", "loadfile"], ["-m", "alone"]]
+    if cores < 2 or not found or {"-n", "-s", "--pdb"} & set(extra):
+        return []
+    return ["-n", str(min(cores, 4)), "--dist", "loadgroup", "--no-loadscope-reorder"]
 
 
 def test(python: Path, root: Path = ROOT, extra: Sequence[str] = (), unit: bool = False) -> int:
-    """Every code cell of every notebook (not with `unit`), then the unit tests; 0 only if all of them pass.
+    """Every code cell of every notebook (not with `unit`), then the unit tests; 0 only if both pass.
 
     The notebooks come first because the browser test opens lesson 5, which needs the network of lesson 4.
     """
@@ -408,7 +407,7 @@ def test(python: Path, root: Path = ROOT, extra: Sequence[str] = (), unit: bool 
     lax = ["--nbval-lax", "--nbval-current-env", f"--nbval-cell-timeout={CODE_CELL_TIMEOUT_SECONDS}"]
     lax += [f"--timeout={CODE_CELL_TIMEOUT_SECONDS + 60}", "-v", "-p", "tutorial"]  # -p: the summary below
     codes = [] if unit else [call([*pytest, *lax, "notebooks", *extra], root)]
-    codes += [call([*pytest, "tests", *share, *extra], root) for share in shares(python, extra)]
+    codes += [call([*pytest, "tests", *workers(python, extra), *extra], root)]
     passing = (0, 5) if extra else (0,)  # 5: "no test selected", which an extra -k may bring about
     return next((code for code in codes if code not in passing), 0)
 

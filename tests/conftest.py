@@ -1,7 +1,7 @@
 """What all tests share: no window is opened, and nothing is read from or written to the user's own runs.
 
 A test that needs a package which is not there is skipped and says so; with UNET_TESTS_STRICT=1 it fails.
-Tests marked `alone` run after the others, one by one; those that drive a browser are marked here.
+Where several processes share the tests (pytest-xdist), those marked `in_turn` never run beside each other.
 """
 
 import importlib
@@ -34,12 +34,27 @@ if os.environ.get("UNET_TESTS_STRICT") == "1":
     pytest.importorskip = import_or_fail
 
 
-@pytest.hookimpl(tryfirst=True)  # before marks are looked at
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A browser beside another test would be slow at answering: what drives one runs alone."""
+LONGEST = ("test_stopped_lessons", "test_training")  # files that nobody should begin last
+
+
+def urgency(item: pytest.Item) -> int:
+    """0 for what begins first: what is `in_turn` takes longest, since only one process works on it."""
+    if item.get_closest_marker("in_turn"):
+        return 0
+    return 1 if item.path.stem in LONGEST else 2
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tells xdist what stays together: a file, whose tests share what they prepare, and what is `in_turn`."""
     for item in items:
         if item.path.stem.endswith("_browser"):
-            item.add_marker("alone")
+            item.add_marker("in_turn")
+    if hasattr(config, "workerinput"):  # this is one of several processes
+        for item in items:
+            group = "in turn" if item.get_closest_marker("in_turn") else item.path.stem
+            item.add_marker(pytest.mark.xdist_group(group))
+        items.sort(key=urgency)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -381,7 +381,7 @@ print("runs", len(runs))
 LONG = replace(CONFIG, n_steps=32, steps_per_epoch=4)
 
 
-@pytest.mark.alone  # kills by the clock
+@pytest.mark.in_turn  # kills by the clock
 @pytest.mark.skipif(sys.platform != "linux", reason="forks with PyTorch loaded, which only Linux endures")
 def test_killed_at_six_random_moments_and_resumed_equals_uninterrupted(pairs: Pairs, tmp_path: Path):
     command = [sys.executable, "-c", RANDOM, str(tmp_path), str(Path(__file__).parent), "0"]
