@@ -7,20 +7,21 @@ time; a finished book is copied beside `site/` and takes its place. So `site/` i
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
+import importlib.metadata
 import importlib.util
-import io
 import json
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 __all__ = ["build", "contents", "gather", "write_example"]
 
+PAGES = Path(__file__).with_name("site_pages.py")
 EXTENSIONS = ("sphinx", "myst_nb", "sphinx_book_theme", "sphinx_copybutton")
 CHAPTERS = {  # captions of the menu, and the files below each; a file that is not there is left out
     "The lessons": ["notebooks/0*.ipynb", "notebooks/glossary.md"],
@@ -33,6 +34,7 @@ CHAPTERS = {  # captions of the menu, and the files below each; a file that is n
 }  # fmt: skip
 BUTTON = '<p><a class="course-button" href="notebooks/{lesson}.html">Begin with lesson 1</a></p>\n\n'
 LINK = re.compile(r"\]\(([^)#\s:]+)(?:#[^)]*)?\)")
+LEFT_OUT = (".buildinfo*", "objects.inv", "*webpack-macros.html")  # of no use to a reader
 N_PATIENTS, SEED = 8, 16  # of the example report; weights and lessons know the seeds 0, 7 and 2028
 
 
@@ -63,7 +65,7 @@ def start_page(root: Path) -> str:
     return "\n\n".join([head + BUTTON.format(lesson=lesson) + mark + rest, *trees]) + "\n"
 
 
-def _entry(root: Path):
+def _entry(root: Path) -> Callable[[Path], str]:
     """Lines of a menu: a lesson goes by its number and name, any other page by its own heading."""
 
     def line(path: Path) -> str:
@@ -161,7 +163,8 @@ def _sphinx(root: Path, work: Path) -> int:
     conf, extra = root / "docs", work / "extra"
     options = ["-b", "html", "-W", "--keep-going", "-q", "-c", conf, "-d", work / "doctrees"]
     options += ["-D", f"html_extra_path={extra}"]
-    return build_main([str(one) for one in (*options, work / "source", work / "html")])
+    code: int = build_main([str(one) for one in (*options, work / "source", work / "html")])
+    return code
 
 
 def build(root: Path, out: Path | None = None) -> int:
@@ -173,33 +176,43 @@ def build(root: Path, out: Path | None = None) -> int:
         root: The repository.
         out: Folder of the book; an older book there is replaced.
     """
-    out, work = out or root / "site", root / "build" / "site"
+    out, work = (out or root / "site").absolute(), root / "build" / "site"
     missing = [name for name in EXTENSIONS if importlib.util.find_spec(name) is None]
     if missing:
         print(f'The book needs {", ".join(missing)}: python -m pip install -e ".[site]"')
         return 1
-    if out.exists() and not (out / "index.html").is_file() and any(out.iterdir()):
+    if out.exists() and not (out / "searchindex.js").is_file() and any(out.iterdir()):
         print(f"{out} holds something that is no book: give another folder.")
         return 1
-    unfinished = work / "unfinished"
-    if unfinished.exists():
-        shutil.rmtree(work)
-    work.mkdir(parents=True, exist_ok=True)
-    unfinished.touch()
     try:
-        gather(root, work / "source")
+        with _work_in(root, work):
+            gather(root, work / "source")
+            _fresh_example(root, work)
+            if _sphinx(root, work) != 0:
+                raise ValueError("The book was not built: the warnings above say what to mend.")
     except ValueError as error:
         print(error)
         return 1
-    _fresh_example(root, work)
-    if _sphinx(root, work) != 0:
-        print("The book was not built: the warnings above say what to mend.")
-        return 1
-    unfinished.unlink()
     _publish(work / "html", out)
-    pages = len(list(out.rglob("*.html")))
-    print(f"{pages} pages in {out}. Open {out / 'index.html'} in a browser, or put the folder on any web server.")
+    n_pages = sum("_static" not in path.parts for path in out.rglob("*.html"))
+    print(f"{n_pages} pages in {out}")
+    print(f"Open {out / 'index.html'} in a browser, or put the folder on any web server.")
     return 0
+
+
+@contextmanager
+def _work_in(root: Path, work: Path) -> Iterator[None]:
+    """Keep what was made the last time, unless that was broken off or made in another way."""
+    unfinished, stamp = work / "unfinished", work / "made-by.txt"
+    made_by = [str(contents(root)), importlib.metadata.version("sphinx")]
+    made_by += [path.read_text("utf-8") for path in (root / "docs/conf.py", Path(__file__), PAGES)]
+    if unfinished.exists() or not stamp.is_file() or stamp.read_text("utf-8") != "\n".join(made_by):
+        shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True, exist_ok=True)
+    unfinished.touch()
+    yield
+    stamp.write_text("\n".join(made_by), "utf-8")
+    unfinished.unlink()
 
 
 def _publish(made: Path, out: Path) -> None:
@@ -207,7 +220,7 @@ def _publish(made: Path, out: Path) -> None:
     fresh, old = (out.with_name(f".{out.name}-{what}") for what in ("new", "old"))
     for folder in (fresh, old):
         shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(made, fresh, ignore=shutil.ignore_patterns(".buildinfo*", "objects.inv"))
+    shutil.copytree(made, fresh, ignore=shutil.ignore_patterns(*LEFT_OUT))
     if out.exists():
         out.rename(old)
     fresh.rename(out)
