@@ -2,7 +2,8 @@
 
 python3 tutorial.py run      the lessons in order, then the scores
 python3 tutorial.py test     unit tests, and every code cell of every lesson
-                             (--colab: the unit tests alone, with the versions that Colab has)
+                             (--unit: without the lessons; --colab: the unit tests alone, with the versions
+                             that Colab has)
 python3 tutorial.py lab      JupyterLab on notebooks/
 python3 tutorial.py lint     ruff on the package, the tests and the lessons; mypy on the package
 python3 tutorial.py site     the texts and the executed lessons as a book, in site/
@@ -384,15 +385,29 @@ def print_scores(runs: Path, started_at: float) -> None:
 
 
 # ---------------------------------------------------------------------------------------- test the lot
-def test(python: Path, root: Path = ROOT, extra: Sequence[str] = ()) -> int:
-    """Every code cell of every notebook, then the unit tests; 0 only if both pass.
+def shares(python: Path, extra: Sequence[str] = ()) -> list[list[str]]:
+    """Pytest's options for each session of the unit tests.
+
+    With two cores and pytest-xdist: one with a process a core (at most four), then one for the tests that are
+    marked `alone`, which need the machine to themselves. Else, or where `extra` chooses, one for all of them.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    found = subprocess.run([python, "-c", "import xdist"], capture_output=True).returncode == 0
+    if cores < 2 or not found or {"-m", "-n", "-s", "--pdb"} & set(extra):
+        return [[]]
+    return [["-m", "not alone", "-n", str(min(cores, 4)), "--dist", "loadfile"], ["-m", "alone"]]
+
+
+def test(python: Path, root: Path = ROOT, extra: Sequence[str] = (), unit: bool = False) -> int:
+    """Every code cell of every notebook (not with `unit`), then the unit tests; 0 only if all of them pass.
 
     The notebooks come first because the browser test opens lesson 5, which needs the network of lesson 4.
     """
     pytest = [python, "-m", "pytest"]
     lax = ["--nbval-lax", "--nbval-current-env", f"--nbval-cell-timeout={CODE_CELL_TIMEOUT_SECONDS}"]
     lax += [f"--timeout={CODE_CELL_TIMEOUT_SECONDS + 60}", "-v", "-p", "tutorial"]  # -p: the summary below
-    codes = [call([*pytest, *lax, "notebooks", *extra], root), call([*pytest, "tests", *extra], root)]
+    codes = [] if unit else [call([*pytest, *lax, "notebooks", *extra], root)]
+    codes += [call([*pytest, "tests", *share, *extra], root) for share in shares(python, extra)]
     passing = (0, 5) if extra else (0,)  # 5: "no test selected", which an extra -k may bring about
     return next((code for code in codes if code not in passing), 0)
 
@@ -512,6 +527,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             name, parents=[here], help=f"start {what}; arguments after -- go to {what.split()[0]}"
         )
     commands.choices["test"].add_argument("--colab", action="store_true", help="with Colab's versions")
+    commands.choices["test"].add_argument("--unit", action="store_true", help="without the lessons")
     copies_parser = commands.add_parser("copies", parents=[here], help="write student and instructor copies")
     copies_parser.add_argument("out", metavar="OUT", help="folder for student/ and instructor/")
     site_parser = commands.add_parser("site", parents=[here], help="build the book of the course into site/")
@@ -555,7 +571,7 @@ def main(arguments: Sequence[str]) -> int:
     if args.command == "test" and args.colab:
         return test_colab(python, extra=args.extra)
     if args.command == "test":
-        return test(python, extra=args.extra)
+        return test(python, extra=args.extra, unit=args.unit)
     if args.command == "lab":
         return call([python, "-m", "jupyterlab", "--ServerApp.root_dir=notebooks", *args.extra])
     return lint(python, extra=args.extra)

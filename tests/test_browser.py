@@ -11,51 +11,21 @@ import html
 import inspect
 import io
 import math
-import os
 import pickle
 import re
-import secrets
-import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import numpy as np
 import pytest
+from browsers import ROOT, chromium, jupyterlab, wait_until
 from PIL import Image
 
 from unet_helpers.inspector import Inspector
 from unet_helpers.widgets.inspector_controls import WHOLE
-
-ROOT = Path(__file__).resolve().parents[1]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-FOLDERS = {
-    "JUPYTER_CONFIG_DIR": "config",
-    "JUPYTER_RUNTIME_DIR": "runtime",
-    "JUPYTERLAB_SETTINGS_DIR": "settings",
-    "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
-    "IPYTHONDIR": "ipython",
-}
-SETTINGS = {  # no news pop-up; every cell in the page, not only those in view
-    "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
-    "notebook-extension/tracker": '{"windowingMode": "none"}',
-}
 
 
 def toy_data() -> dict[str, Any]:
@@ -111,68 +81,6 @@ def write_notebook(path: Path, lesson: Path | None, data: str = "toy_data()") ->
     notebook.cells.append(code(STORE))
     nbformat.write(notebook, path)
     path.with_name("inspector.pickle").unlink(missing_ok=True)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = 20) -> None:
-    """Poll a condition; fail, saying what did not happen."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            pytest.fail(f"After {seconds} s still not: {what}.")
-        time.sleep(0.02)
-
-
-def answers(url: str) -> bool:
-    try:
-        return urllib.request.urlopen(url, timeout=1).status == 200
-    except OSError:
-        return False
-
-
-@contextmanager
-def jupyterlab(home: Path) -> Iterator[Callable[[str], str]]:
-    """Start a JupyterLab of its own in a folder; gives what turns a notebook there into an address."""
-    for name, text in SETTINGS.items():
-        settings = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
-        settings.parent.mkdir(parents=True)
-        settings.write_text(text)
-    folders = {name: str(home / folder) for name, folder in FOLDERS.items()}
-    environment = os.environ | folders | {"PYTHONPATH": str(ROOT)}
-    environment.pop("UNET_HOME", None)  # lesson 5 shows the network that lesson 4 trained in this checkout
-    port, token = free_port(), secrets.token_hex(8)
-    options = ["--no-browser", "--allow-root", f"--ServerApp.root_dir={home}", f"--ServerApp.port={port}"]
-    command = [sys.executable, "-m", "jupyterlab", *options, f"--IdentityProvider.token={token}"]
-    with open(home / "server.log", "w") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=home)
-    try:
-        wait_until(lambda: answers(f"http://127.0.0.1:{port}/lab?token={token}"), "JupyterLab answers", 60)
-        yield lambda name: f"http://127.0.0.1:{port}/lab/tree/{name}?token={token}&reset"
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-@contextmanager
-def chromium() -> Iterator[Any]:
-    """Start a headless Chromium; a laptop without one skips and says so, continuous integration fails."""
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        without = pytest.fail if os.environ.get("CI") else pytest.skip
-        without("needs Chromium or Chrome on the PATH, for example: apt-get install chromium")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        pytest.fail("This test needs playwright: pip install playwright.", pytrace=False)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

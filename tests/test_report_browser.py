@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browsers import chromium, wait_until
 from PIL import Image
-from test_browser import chromium, wait_until
 from test_report import EVIL, make_report, make_set, read_data
 
 from unet_helpers.metrics import dice, match_stones, predicted_mask

@@ -16,7 +16,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -26,8 +25,6 @@ import tutorial
 ROOT = tutorial.ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LESSONS = [book.name for book in tutorial.find_notebooks(ROOT / "notebooks")]
-PYPI_OF_CONDA = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
-NOT_IN_CONDA = {"codespell", "monai", "playwright", "py-rattler", "scikit-learn", "unet-kidney-stones"}
 EXTRAS = ("kaggle", "dicom", "nifti", "coco")  # what a user may add
 PYPI_OF_IMPORT = {"PIL": "pillow", "IPython": "ipywidgets", "yaml": "pyyaml"}  # ipywidgets brings IPython
 
@@ -45,25 +42,6 @@ def read_notebook(name: str) -> dict[str, Any]:
 
 
 # ------------------------------------------------------------------------------------ files that agree
-def conda_specs() -> list[str]:
-    return yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
-
-
-def test_conda_reads_every_spec() -> None:
-    import rattler
-
-    for spec in conda_specs():
-        assert rattler.MatchSpec(spec, strict=True).version is not None, spec
-
-
-def test_conda_and_pip_ask_for_the_same() -> None:
-    conda = dict(spec.split(" ", maxsplit=1) for spec in conda_specs())
-    assert SpecifierSet(conda.pop("python")) == SpecifierSet(PROJECT["requires-python"])
-    ours = {PYPI_OF_CONDA.get(name, name): SpecifierSet(version) for name, version in conda.items()}
-    wanted = requirements(*EXTRAS, "lab", "dev")
-    assert ours == {name: wanted[name] for name in wanted if name not in NOT_IN_CONDA}
-
-
 def test_tutorial_asks_for_the_python_of_the_package() -> None:
     minimum = re.search(r"sys\.version_info < \((\d+), (\d+)\)", (ROOT / "tutorial.py").read_text("utf-8"))
     assert minimum is not None
@@ -502,9 +480,16 @@ def test_mypy_is_strict_about_the_package() -> None:
 
 @pytest.mark.parametrize(
     ("codes", "extra", "expected"),
-    [([0, 0], [], 0), ([1, 0], [], 1), ([0, 1], [], 1), ([0, 5], [], 5), ([0, 5], ["-k", "dice"], 0)],
+    [
+        ([0, 0, 0], [], 0),
+        ([1, 0, 0], [], 1),
+        ([0, 1, 0], [], 1),
+        ([0, 0, 1], [], 1),
+        ([0, 5, 0], [], 5),
+        ([0, 5, 5], ["-k", "dice"], 0),
+    ],
 )
-def test_test_passes_only_if_both_parts_pass(
+def test_test_passes_only_if_all_parts_pass(
     monkeypatch: pytest.MonkeyPatch, codes: list[int], extra: list[str], expected: int
 ) -> None:
     commands: list[list[str]] = []
@@ -514,8 +499,38 @@ def test_test_passes_only_if_both_parts_pass(
         return codes[len(commands) - 1]
 
     monkeypatch.setattr(tutorial, "call", call)
+    monkeypatch.setattr(tutorial, "shares", lambda python, extra: [["-m", "not alone"], ["-m", "alone"]])
     assert tutorial.test(Path("python"), ROOT, extra) == expected
-    assert {"notebooks", "--nbval-lax", "-v"} <= set(commands[0]) and "tests" in commands[1]
+    assert {"notebooks", "--nbval-lax", "-v"} <= set(commands[0])
+    assert all("tests" in command for command in commands[1:]) and len(commands) == len(codes)
+    commands.clear()
+    tutorial.test(Path("python"), ROOT, extra, unit=True)
+    assert len(commands) == 2 and not any("notebooks" in command for command in commands)
+
+
+@pytest.mark.parametrize(
+    ("cores", "xdist", "extra", "workers"),
+    [
+        (2, 0, [], 2),
+        (4, 0, ["-k", "dice"], 4),
+        (16, 0, [], 4),
+        (1, 0, [], None),  # one core gains nothing
+        (2, 1, [], None),  # an environment without pytest-xdist
+        (2, 0, ["-n", "0"], None),
+        (2, 0, ["-m", "gpu"], None),
+    ],
+)
+def test_unit_tests_share_the_cores(
+    monkeypatch: pytest.MonkeyPatch, cores: int, xdist: int, extra: list[str], workers: int | None
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=xdist))
+    shares = tutorial.shares(Path("python"), extra)
+    if workers is None:
+        assert shares == [[]]
+    else:
+        together, alone = shares
+        assert together[:4] == ["-m", "not alone", "-n", str(workers)] and alone == ["-m", "alone"]
 
 
 def test_colab_environment_has_its_versions_and_runs_the_unit_tests(

@@ -42,14 +42,21 @@ def theme_options(address: str | None) -> dict[str, Any]:
     }
 
 
-def text_page(text: str, address: str | None) -> str:
-    """Markdown without what asks another server for a picture, and without a link that is not there yet."""
+def text_page(text: str, address: str | None, depth: int = 0) -> str:
+    """Markdown without what asks another server for a picture, and without a link that is not there yet.
+
+    Args:
+        text: Of a file.
+        address: Of the repository, or None.
+        depth: Number of folders above the file; a link to README.md leads to the first page of the book.
+    """
+    text = text.replace(f"]({'../' * depth}README.md", f"]({'../' * depth}index.md")
     if address is None:
         text = COLAB.sub(lambda found: "" if found[0].startswith("Online") else found["inner"], text)
     return BADGE.sub(r"[\1](\2)", text)
 
 
-def lesson_page(text: str, address: str | None) -> str:
+def lesson_page(text: str, address: str | None, depth: int = 1) -> str:
     """A notebook's JSON text as a page: `text_page` of its texts, and its plumbing folded.
 
     The outputs are those that are kept in the notebook.
@@ -57,7 +64,7 @@ def lesson_page(text: str, address: str | None) -> str:
     book = json.loads(text)
     for cell in book["cells"]:
         if cell["cell_type"] == "markdown":
-            cell["source"] = text_page("".join(cell["source"]), address)
+            cell["source"] = text_page("".join(cell["source"]), address, depth)
         elif "plumbing" in cell["metadata"].get("tags", ()):
             cell["metadata"]["tags"].append("hide-input")
             cell["metadata"]["mystnb"] = FOLDED
@@ -86,11 +93,11 @@ def connect(app: Any, address: str | None) -> None:
     words: dict[str, str] = {}
 
     def read(app: Any, name: str, content: list[str]) -> None:
-        if app.env.doc2path(name).suffix == ".ipynb":
+        page, is_lesson = text_page, app.env.doc2path(name).suffix == ".ipynb"
+        if is_lesson:
             words.update(alternatives(content[0]))
-            content[0] = lesson_page(content[0], address)
-        else:
-            content[0] = text_page(content[0], address)
+            page = lesson_page
+        content[0] = page(content[0], address, name.count("/"))
 
     def describe(app: Any, tree: Any) -> None:
         for node in tree.findall(lambda node: node.tagname == "image"):
