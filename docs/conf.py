@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from unet_helpers.classroom import site_pages
+from unet_helpers.classroom import site_pages  # noqa: E402
 
 address = site_pages.read_address(ROOT)
 
@@ -21,7 +21,7 @@ language = "en"
 root_doc = "index"
 extensions = ["myst_nb", "sphinx_copybutton"]
 
-# ------------------------------------------------------------------------------ lessons, as they were executed
+# --------------------------------------------------------------------------- lessons, as they were executed
 nb_execution_mode = "off"
 nb_merge_streams = True
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # pages ask nobody for a script
@@ -60,5 +60,5 @@ html_theme_options = {
 
 
 def setup(app):
-    """Hooks: what a page says otherwise than its file, and the words of a picture for those who do not see it."""
+    """What a page says otherwise than its file, and words for each picture."""
     site_pages.connect(app, address)

@@ -167,7 +167,7 @@ def _sphinx(root: Path, work: Path) -> int:
     return code
 
 
-def build(root: Path, out: Path | None = None) -> int:
+def build(root: Path, out: Path | None = None, work: Path | None = None) -> int:
     """Build the book into `out` (`site/`), whole or not at all; return an exit code.
 
     Only what has changed since the last time is made anew, unless the last time was broken off.
@@ -175,8 +175,9 @@ def build(root: Path, out: Path | None = None) -> int:
     Args:
         root: The repository.
         out: Folder of the book; an older book there is replaced.
+        work: Folder of what is kept for the next time, `build/site/` without it.
     """
-    out, work = (out or root / "site").absolute(), root / "build" / "site"
+    out, work = (out or root / "site").absolute(), (work or root / "build" / "site").absolute()
     missing = [name for name in EXTENSIONS if importlib.util.find_spec(name) is None]
     if missing:
         print(f'The book needs {", ".join(missing)}: python -m pip install -e ".[site]"')
@@ -231,8 +232,9 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line of `tutorial.py site`."""
     parser = argparse.ArgumentParser(description="Builds the book of the course.")
     parser.add_argument("--out", type=Path, help="folder of the book; site/ without it")
+    parser.add_argument("--work", type=Path, help="folder of what is kept; build/site/ without it")
     args = parser.parse_args(arguments)
-    return build(Path(__file__).resolve().parents[2], args.out)
+    return build(Path(__file__).resolve().parents[2], args.out, args.work)
 
 
 if __name__ == "__main__":
