@@ -6,6 +6,7 @@ python3 tutorial.py test     unit tests, and every code cell of every lesson
                              that Colab has)
 python3 tutorial.py lab      JupyterLab on notebooks/
 python3 tutorial.py lint     ruff on the package, the tests and the lessons; mypy on the package
+python3 tutorial.py site     the texts and the executed lessons as a book, in site/
 python3 tutorial.py copies   the lessons for students (without solutions) and for instructors (with them)
 python3 tutorial.py grade    who of a class solved what, from progress files and executed notebooks
 python3 tutorial.py tidy     widgets, dead without a kernel, out of the outputs of the lessons
@@ -530,6 +531,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     commands.choices["test"].add_argument("--unit", action="store_true", help="without the lessons")
     copies_parser = commands.add_parser("copies", parents=[here], help="write student and instructor copies")
     copies_parser.add_argument("out", metavar="OUT", help="folder for student/ and instructor/")
+    site_parser = commands.add_parser("site", parents=[here], help="build the book of the course into site/")
+    site_parser.add_argument("--out", metavar="OUT", help="another folder for the book")
     grade_parser = commands.add_parser("grade", help="one table of what a class has handed in")
     grade_parser.add_argument("folders", nargs="+", metavar="FOLDER", help="of the class, or one a student")
     grade_parser.add_argument("--csv", metavar="FILE", help="write the table for a spreadsheet, too")
@@ -563,6 +566,9 @@ def main(arguments: Sequence[str]) -> int:
         return run(names=args.names) if args.here else call([python, __file__, "run", "--here", *args.names])
     if args.command == "copies":
         return copies(Path(args.out)) if args.here else call([python, __file__, "copies", args.out, "--here"])
+    if args.command == "site":
+        place = ["--out", Path(args.out).resolve()] if args.out else []
+        return call([python, "-m", "unet_helpers.classroom.site", *place])
     if args.command == "test" and args.colab:
         return test_colab(python, extra=args.extra)
     if args.command == "test":
