@@ -173,7 +173,7 @@ def test_a_changed_colab_is_noticed() -> None:
     pins = ("torch==2.11.0", "ipywidgets==7.7.1", "pillow==11.3.0", "ipython==7.34.0")
     assert colab_today.changes(FREEZE, pins) == []
     assert colab_today.changes(FREEZE.replace("7.7.1", "8.1.0"), pins) == [
-        "ipywidgets: Colab has 8.1.0, tutorial.py tests 7.7.1"
+        "ipywidgets: Colab has 8.1.0, we test 7.7.1"
     ]
     assert colab_today.changes(FREEZE.replace("torch-2.11.0", "torch-2.12.0"), pins)
-    assert colab_today.changes("", pins)[0] == "torch: Colab has none, tutorial.py tests 2.11.0"
+    assert colab_today.changes("", pins)[0] == "torch: Colab has none, we test 2.11.0"

@@ -498,7 +498,7 @@ def test_test_passes_only_if_both_parts_pass(
     assert {"notebooks", "--nbval-lax", "-v"} <= set(commands[0])
     assert {"tests", "-n"} <= set(commands[1]) and "-n" not in commands[0]
     commands.clear()
-    tutorial.test(Path("python"), ROOT, extra, unit=True)
+    tutorial.test(Path("python"), ROOT, extra, units=True)
     assert len(commands) == 1 and "tests" in commands[0]
 
 
@@ -521,30 +521,6 @@ def test_unit_tests_share_the_cores(
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=xdist))
     options = tutorial.workers(Path("python"), extra)
     assert options[:2] == ([] if n_workers is None else ["-n", str(n_workers)])
-
-
-def test_colab_environment_has_its_versions_and_runs_the_unit_tests(
-    monkeypatch: pytest.MonkeyPatch, fake_root: SimpleNamespace
-) -> None:
-    commands: list[list[str]] = []
-    monkeypatch.setattr(tutorial, "call", lambda command, root: commands.append([*map(str, command)]) or 0)
-    assert tutorial.test_colab(Path("python"), fake_root.path, ["-k", "inspector"]) == 0
-    make, install, run = commands
-    assert make[-2] in (tutorial.COLAB_PYTHON, sys.executable) or tutorial.COLAB_PYTHON in make[-2]
-    assert {"ipywidgets==7.7.1", "ipython==7.34.0", "torch==2.11.0", "numpy==2.1.3"} <= set(install)
-    assert ".venv-colab" in run[0] and run[-2:] == ["-k", "inspector"]
-    assert "--ignore-glob=tests/test_*browser.py" in run
-    wanted = requirements()  # the package must accept what Colab has
-    for pin in map(Requirement, tutorial.COLAB):
-        assert next(iter(pin.specifier)).version in wanted.get(pin.name, SpecifierSet())
-
-
-def test_colab_environment_that_cannot_be_built_is_said(
-    monkeypatch: pytest.MonkeyPatch, fake_root: SimpleNamespace
-) -> None:
-    monkeypatch.setattr(tutorial, "call", lambda command, root: 1)
-    with pytest.raises(SystemExit, match=r"Python 3.13 is needed"):
-        tutorial.set_up_colab(Path("python"), fake_root.path)
 
 
 def test_relative_data_folder_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
