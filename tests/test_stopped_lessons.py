@@ -46,7 +46,7 @@ def split(scans: Path):
 
 
 # ------------------------------------------------------------------------------------------- the phantom
-SMALLER = "from unet_helpers.folders import sources\nsources.phantom_dataset.__defaults__ = (6, 2, 64, 0)"
+SMALLER = "from unet_helpers.folders import sources\nsources.PHANTOM = (6, 2, 64, 0)"
 
 
 def test_stopped_while_the_phantom_is_written(tmp_path: Path):
