@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unet_helpers.engine.calm import calmly
-from unet_helpers.engine.figures import figure_png
+from unet_helpers.engine.figures import LIVE_DPI, PAGE_DPI, figure_png
 from unet_helpers.engine.progress import progress_bar
 from unet_helpers.engine.settings import rehearsed
 from unet_helpers.exercises import bugs, measuring, rates
@@ -75,14 +75,14 @@ def by_hand(target: Tensor) -> None:
                 moved = told_change(name, before[name], slider.value, before["loss"], loss)
         before.update(stone=stone.value, rest=rest.value, loss=loss)
         figure = _by_hand_figure(target, stone.value, rest.value, moved)
-        picture.value = figure_png(figure, 92)
+        picture.value = figure_png(figure, LIVE_DPI)
         return figure
 
     first = redraw()
     for slider in (stone, rest):
         slider.observe(redraw, names="value")
     alt = "Sixteen probabilities of 0.50, three of them framed as stone, and bars: BCE 0.69, Dice loss 0.73."
-    show(ipywidgets.VBox([stone, rest, picture]), _small(first, 64, photo=False), alt)
+    show(ipywidgets.VBox([stone, rest, picture]), _small(first, PAGE_DPI, photo=False), alt)
 
 
 def told_change(name: str, old: float, new: float, loss_before: float, loss: float) -> str:
@@ -144,7 +144,7 @@ def learning_rates(images: Sequence[Greys], masks: Sequence[Mask]) -> None:
 
     def redraw() -> Figure:
         figure = courses.loss_curves(curves)
-        picture.value = figure_png(figure, 92)
+        picture.value = figure_png(figure, LIVE_DPI)
         return figure
 
     def train() -> None:
@@ -162,7 +162,7 @@ def learning_rates(images: Sequence[Greys], masks: Sequence[Mask]) -> None:
     box = ipywidgets.VBox([rate, warm_up, pressed, picture])
     ends = ", ".join(f"{name} at {courses.last_loss(losses)}" for name, losses in curves.items())
     alt = f"The loss of four short trainings against the step; they end: {ends}."
-    show(box, _small(redraw(), 64, photo=False), alt)
+    show(box, _small(redraw(), PAGE_DPI, photo=False), alt)
 
 
 @calmly
@@ -179,7 +179,7 @@ def eight_slices(train: tuple[Sequence[Greys], Sequence[Mask]], val: tuple[Any, 
     step = curves.pop("step")
     first, last = ({name: losses[k] for name, losses in curves.items()} for k in (0, -1))
     alt = "; ".join(f"on {name} the loss goes from {first[name]:.2f} to {last[name]:.2f}" for name in curves)
-    show_figure(courses.loss_curves(curves, step, 1.5, smooth=False), f"Two curves: {alt}.", dpi=64)
+    show_figure(courses.loss_curves(curves, step, 1.5, smooth=False), f"Two curves: {alt}.")
 
 
 # -------------------------------------------------------------------------------------------- the GPU
@@ -205,7 +205,6 @@ def batches(device: torch.device) -> None:
     show_figure(
         courses.batch_figure(own, name),
         f"{words}grows with the batch over two orders of magnitude; {name} is drawn beside it.",
-        dpi=64,
     )
 
 
@@ -214,7 +213,7 @@ def ablations() -> None:
     means = {name: float(np.mean(scores)) for name, scores in MEASURED.items()}
     told = ", ".join(f"without {name} {score:.2f}" for name, score in list(means.items())[1:])
     alt = f"Validation Dice of all seeds: all of it {means['nothing']:.2f}, {told}."
-    show_figure(courses.ablation_figure(MEASURED), alt, dpi=72)
+    show_figure(courses.ablation_figure(MEASURED), alt)
 
 
 @calmly
@@ -234,5 +233,5 @@ def three_bugs(patches: Tensor, masks: Tensor) -> Mapping[str, Sequence[float]]:
             losses[letter] = bugs.train(patches, masks, kind, after_step=bar.update)
     ends = ", ".join(f"{name} at {courses.last_loss(curve)}" for name, curve in losses.items())
     alt = f"The losses of three loops on the same patches; they end: {ends}."
-    show_figure(courses.loss_curves(losses), alt, dpi=64)
+    show_figure(courses.loss_curves(losses), alt)
     return losses
