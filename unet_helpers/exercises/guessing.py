@@ -85,7 +85,7 @@ def _slider(low: Any, high: Any, step: float | None, unit: str, log: bool) -> An
     from unet_helpers.widgets.controls import wide
 
     ends: dict[str, Any]
-    look = {"description": unit, "style": {"description_width": "initial"}, "layout": wide()}
+    look = {"description": unit, "style": {"description_width": "initial"}, "layout": wide(unit)}
     if log:
         ends = {"min": math.log10(low), "max": math.log10(high), "step": step or 0.02}
         return widgets.FloatLogSlider(

@@ -13,27 +13,30 @@ from unet_helpers.widgets.still import show
 
 __all__ = ["beside", "button", "moving", "numbered", "slider", "steps", "wide"]
 
+LONG_WORDS = 10  # letters that leave a phone no track to move on
 Painted = tuple[Figure, str]  # a picture, and what it shows in a sentence (HTML)
 
 
-def wide() -> Any:
-    """Words, track and number in a row, and below each other where the page is too narrow for that."""
-    return ipywidgets.Layout(width="95%", max_width="520px", flex_flow="row wrap", height="auto")
+def wide(words: str) -> Any:
+    """Words, track and number in a row; long words above the track where the page is narrow."""
+    flow = {"flex_flow": "row wrap", "height": "auto"} if len(words) > LONG_WORDS else {}
+    return ipywidgets.Layout(width="95%", max_width="520px", **flow)
 
 
 def slider(words: str, value: int, low: int, high: int, live: bool = True) -> Any:
     """A slider over whole numbers, its words beside it; `live` redraws while it is dragged."""
     return ipywidgets.IntSlider(
         value=value, min=low, max=high, description=words, continuous_update=live,
-        style={"description_width": "initial"}, layout=wide(),
+        style={"description_width": "initial"}, layout=wide(words),
     )  # fmt: skip
 
 
 def steps(words: str, value: Any, options: Sequence[Any], live: bool = True) -> Any:
     """A slider over given numbers or words."""
+    longest = max(map(str, options), key=len)
     return ipywidgets.SelectionSlider(
         options=list(options), value=value, description=words, continuous_update=live,
-        style={"description_width": "initial"}, layout=wide(),
+        style={"description_width": "initial"}, layout=wide(words + longest),
     )  # fmt: skip
 
 
