@@ -158,7 +158,7 @@ def test_the_receptive_field_follows_its_controls(shown: list[Any], monkeypatch:
     monkeypatch.setattr(fields, "field_figure", watched)
     move.receptive_field(UNet(base_channels=2).eval(), image, mask)
     widget = shown[0][0]
-    (stage,), (row, column) = controls(widget, "Dropdown"), controls(widget, "IntSlider")
+    (stage,), (row, column) = controls(widget, "SelectionSlider"), controls(widget, "IntSlider")
     assert seen == [("the whole network", 41, 21)]
     stage.value, row.value, column.value = "level 1", 10, 12
     assert seen[-1] == ("level 1", 10, 12)

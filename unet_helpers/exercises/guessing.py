@@ -82,8 +82,10 @@ def _slider(low: Any, high: Any, step: float | None, unit: str, log: bool) -> An
     """A slider that starts in the middle, so that neither end is suggested."""
     import ipywidgets as widgets
 
+    from unet_helpers.widgets.controls import wide
+
     ends: dict[str, Any]
-    look = {"description": unit, "layout": widgets.Layout(width="min(440px, 95%)")}
+    look = {"description": unit, "style": {"description_width": "initial"}, "layout": wide(unit)}
     if log:
         ends = {"min": math.log10(low), "max": math.log10(high), "step": step or 0.02}
         return widgets.FloatLogSlider(

@@ -31,6 +31,7 @@ from unet_helpers.pictures.sheets import (
 )
 from unet_helpers.pictures.window_strip import window_picture
 from unet_helpers.plotting import overlay
+from unet_helpers.widgets.controls import beside
 from unet_helpers.widgets.still import show, show_figure
 from unet_helpers.widgets.stone_hunt import answer_sheet, find_the_stones
 
@@ -81,12 +82,6 @@ def _under(*children: Any) -> Any:
     """One below the other, and never wider than the page."""
     layout = widgets.Layout(align_items="flex-start", max_width="100%")
     return widgets.VBox(list(children), layout=layout)
-
-
-def _beside(*children: Any) -> Any:
-    """Side by side, and one below the other where the page is narrow."""
-    layout = widgets.Layout(display="flex", flex_flow="row wrap", max_width="100%")
-    return widgets.Box(list(children), layout=layout)
 
 
 # ---------------------------------------------------------------------------------- pictures that stand still
@@ -233,8 +228,8 @@ class WindowMover:
             button.on_click(self._preset)
         for slider in (self.level, self.width):
             slider.observe(self._draw, names="value")
-        controls = _under(_beside(*self.presets), self.level, self.width, self.words)
-        self.widget = _beside(self.picture, controls)
+        controls = _under(beside(*self.presets), self.level, self.width, self.words)
+        self.widget = beside(self.picture, controls)
         self._draw()
 
     def _preset(self, button: Any) -> None:
@@ -283,7 +278,7 @@ class ThresholdHunt:
         self.picture, self.graph, self.words = _image(), _image(PANEL_PX), _words()
         self.slider = widgets.IntSlider(value=60, min=0, max=255, description="threshold", **SLIDER)
         self.slider.observe(self._draw, names="value")
-        self.widget = _under(self.slider, _beside(self.picture, _under(self.graph, self.words)))
+        self.widget = _under(self.slider, beside(self.picture, _under(self.graph, self.words)))
         self._draw()
 
     def pictures(self, side_px: int = SIDE_PX) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

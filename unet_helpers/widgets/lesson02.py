@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
 from typing import Any
@@ -19,6 +19,7 @@ from unet_helpers.pictures import preprocessing as draw
 from unet_helpers.pictures import spots
 from unet_helpers.pictures.rendering import encode_png
 from unet_helpers.plotting import overlay
+from unet_helpers.widgets.controls import beside, moving, steps
 from unet_helpers.widgets.still import show, you_are_here
 
 __all__ = [
@@ -38,7 +39,6 @@ __all__ = [
 Grey = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Drawn = tuple[Figure, str]  # a picture, and what it shows in a sentence
-Slider = tuple[str, Sequence[int], int]  # words, positions, and where it begins
 
 
 # ---------------------------------------------------------------------------------- wiring
@@ -56,49 +56,12 @@ def _bytes(figure: Figure, photo: bool, dpi: int = PAGE_DPI) -> bytes:
     return buffer.getvalue()
 
 
-def _moving(
-    paint: Callable[..., Drawn],
-    sliders: Mapping[str, Slider],
-    photo: bool = False,
-    still: Drawn | None = None,
-) -> None:
-    """Show sliders, the picture they change, and a line that says what it shows.
+def _photo(figure: Figure) -> bytes:
+    return _bytes(figure, True, LIVE_DPI)
 
-    Args:
-        paint: Takes the values of the sliders by name; returns the picture and a sentence.
-        sliders: Of each, by name, its words, its positions, and the one that it begins at.
-        photo: Whether the picture is noisy, see `_bytes`.
-        still: What readers without a kernel see; the picture at the beginning if None.
-    """
-    figure, sentence = paint(**{name: start for name, (_, _, start) in sliders.items()})
-    first, (for_all, alt) = _bytes(figure, photo, LIVE_DPI), still or (figure, sentence)
-    picture = _bytes(for_all, photo)
-    if not in_notebook():
-        show(None, picture, alt)
-        return
-    import ipywidgets as widgets
 
-    style, wide = {"description_width": "initial"}, {"width": "min(520px, 98%)"}
-    moved = {
-        name: widgets.SelectionSlider(
-            options=list(positions), value=start, description=words, style=style, layout=wide
-        )
-        for name, (words, positions, start) in sliders.items()
-    }
-    sharp = {
-        "max_width": "100%",
-        "align_self": "flex-start",
-    }  # in its own size, where the page is wide enough
-    image = widgets.Image(value=first, format="jpeg" if photo else "png", layout=sharp)
-    line = widgets.HTML(sentence)
-
-    def redraw(_: Any = None) -> None:
-        figure, told = paint(**{name: slider.value for name, slider in moved.items()})
-        image.value, line.value = _bytes(figure, photo, LIVE_DPI), told
-
-    for slider in moved.values():
-        slider.observe(redraw, names="value")
-    show(widgets.VBox([*moved.values(), image, line]), picture, alt)
+def _drawing(figure: Figure) -> bytes:
+    return _bytes(figure, False, LIVE_DPI)
 
 
 @contextmanager
@@ -195,13 +158,12 @@ def grids(mask: Mask) -> None:
             f"{n_cut * area:.1f}."
         )
 
-    _moving(
-        paint,
-        {
-            "n": ("side of the coarse grid", (2, 3, 4, 5, 6, 7, 8), 5),
-            "moved": ("move the stone to the right by", (-2, -1, 0, 1, 2), 0),
-        },
-    )
+    sliders = {
+        "n": steps("side of the coarse grid", 5, range(2, 9)),
+        "moved": steps("move the stone to the right by", 0, range(-2, 3)),
+    }
+    figure, alt = paint(5, 0)
+    moving(paint, sliders, alt, _drawing, _bytes(figure, photo=False))
 
 
 def survival(
@@ -222,7 +184,10 @@ def survival(
         figure = draw.draw_survivors(image, mask, rules, curves, longest_px)
         return figure, f"At {longest_px} pixels, of all stones are still there: {left}."
 
-    _moving(paint, {"longest_px": ("longer side (pixels)", sizes, 64 if 64 in sizes else sizes[-1])})
+    start = 64 if 64 in sizes else sizes[-1]
+    figure, alt = paint(start)
+    sliders = {"longest_px": steps("longer side (pixels)", start, sizes)}
+    moving(paint, sliders, alt, _drawing, _bytes(figure, photo=False))
 
 
 # ---------------------------------------------------------------------------------- patches
@@ -250,11 +215,11 @@ def context(image: Grey, mask: Mask, images: Sequence[Grey], masks: Sequence[Mas
         "Two white spots with more and more around them. At 10 pixels both are white blobs; at 160, A lies "
         "in the wall of the body, in a row of ribs, and B in a kidney."
     )
-    still = draw.rows_of_pictures(rows, height=2.2), alt
-    for ax, (spot, side) in zip(still[0].axes, product(pair.values(), few), strict=True):
+    still = draw.rows_of_pictures(rows, height=2.2)
+    for ax, (spot, side) in zip(still.axes, product(pair.values(), few), strict=True):
         spots.draw_spot(ax, spot, side)
     sizes = (10, 14, 20, 28, 40, 56, 80, 112, 160)
-    _moving(paint, {"side": ("size of the patch", sizes, 10)}, photo=True, still=still)
+    moving(paint, {"side": steps("size of the patch", 10, sizes)}, alt, _photo, _bytes(still, photo=True))
 
 
 def patches(image: Grey, mask: Mask, cut: torch.Tensor, names: Sequence[str]) -> None:
@@ -281,7 +246,9 @@ def patches(image: Grey, mask: Mask, cut: torch.Tensor, names: Sequence[str]) ->
         seen = f"It holds {n} of the {int(mask.sum())} pixels of the stone."
         return figure, f"Patch {number} was placed around {names[number - 1]}. {seen}"
 
-    _moving(paint, {"number": ("patch number", range(1, len(boxes) + 1), 1)}, photo=True)
+    figure, alt = paint(1)
+    sliders = {"number": steps("patch number", 1, range(1, len(boxes) + 1))}
+    moving(paint, sliders, alt, _photo, _bytes(figure, photo=True))
 
 
 def batch(images: torch.Tensor, masks: torch.Tensor, alt: str) -> None:
@@ -343,5 +310,4 @@ def _game(six: Mapping[str, Grey]) -> Any:
         result.value = f"<b>{n_right} of {len(marks)} right.</b>"
 
     button.on_click(answer)
-    rows = widgets.Box(cards, layout={"display": "flex", "flex_flow": "row wrap"})
-    return widgets.VBox([rows, widgets.HBox([button, result])])
+    return widgets.VBox([beside(*cards), widgets.HBox([button, result])])

@@ -20,7 +20,7 @@ from unet_helpers.model import UNet
 from unet_helpers.pictures import diagrams, features, fields, kernels, tiles
 from unet_helpers.plotting import overlay
 from unet_helpers.transforms import to_tensor
-from unet_helpers.widgets.controls import button, numbered, slider, steps
+from unet_helpers.widgets.controls import beside, button, numbered, slider, steps
 from unet_helpers.widgets.still import show
 
 __all__ = [
@@ -152,7 +152,7 @@ def detector(image: Greys, mask: Mask, start: str = "edge") -> None:
 
     cells, across = [numbered(one) for one in nine], ipywidgets.Layout(max_width="640px")
     rows = [ipywidgets.HBox(cells[i : i + 3], layout=across) for i in (0, 3, 6)]
-    buttons = ipywidgets.HBox([button(name, partial(put, _whole(name))) for name in kernels.KERNELS])
+    buttons = beside(*(button(name, partial(put, _whole(name))) for name in kernels.KERNELS))
     _live(
         {"n_marked": marked, "pressed": pressed} | {f"w{i}": one for i, one in enumerate(nine)},
         draw,
@@ -234,7 +234,7 @@ def the_map() -> None:
 
 
 def receptive_field(network: UNet, image: Greys, mask: Mask) -> None:
-    """Sliders for an output pixel, and a menu for how far into the network: what it can see of the slice.
+    """Sliders for an output pixel, and for how far into the network: what it can see of the slice.
 
     Args:
         network: The trained network; what its answer depends on is measured by nudging input pixels.
@@ -243,11 +243,8 @@ def receptive_field(network: UNet, image: Greys, mask: Mask) -> None:
     """
     row, column = (round(float(places.mean())) for places in np.nonzero(mask))
     stages = list(fields.PLACES)
-    stage = ipywidgets.Dropdown(
-        options=stages, value=stages[-1], description="look after", layout={"max_width": "90%"}
-    )
     controls = {
-        "stage": stage,
+        "stage": steps("look after", stages[-1], stages),  # JupyterLab takes the arrow keys from a menu
         "row": slider("row", row, 0, image.shape[0] - 1, live=False),
         "column": slider("column", column, 0, image.shape[1] - 1, live=False),
     }

@@ -199,7 +199,7 @@ def learning_rates(images: Sequence[Greys], masks: Sequence[Mask]) -> None:
         masks: Their masks, bool (H, W).
     """
     curves = {name: rates.train_at(rate, warm, images, masks) for name, (rate, warm) in PRESETS.items()}
-    rate = steps("highest rate", RATES[2], RATES)  # type: ignore[arg-type]
+    rate = steps("highest rate", RATES[2], RATES)
     warm_up = ipywidgets.Checkbox(True, description="warm-up", indent=False)
     picture = ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="98%"))
 
@@ -215,7 +215,7 @@ def learning_rates(images: Sequence[Greys], masks: Sequence[Mask]) -> None:
             del curves[old]
         redraw()
 
-    box = ipywidgets.VBox([rate, warm_up, button("train 80 steps", train), picture])
+    box = ipywidgets.VBox([rate, warm_up, button("train 80 steps", train, takes_all=True), picture])
     ends = ", ".join(f"{name} at {courses.last_loss(losses)}" for name, losses in curves.items())
     alt = f"The loss of four short trainings against the step; they end: {ends}."
     show(box, _small(redraw(), 64, photo=False), alt)

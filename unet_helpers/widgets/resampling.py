@@ -10,7 +10,7 @@ from unet_helpers.engine.figures import figure_png
 from unet_helpers.pictures import verdicts
 from unet_helpers.scores.judging import Judged
 from unet_helpers.scores.suspects import Dices
-from unet_helpers.widgets.controls import button
+from unet_helpers.widgets.controls import beside, button
 from unet_helpers.widgets.still import flat_png, show
 
 __all__ = ["TOO_FEW", "Draws", "by_slice", "draws"]
@@ -42,7 +42,7 @@ class Draws:
         self.one = button("draw once", lambda: self.draw(1))
         self.many = button("draw 200 times", lambda: self.draw(200))
         self.again = button("start again", self.restart)
-        controls = ipywidgets.HBox([self.one, self.many, self.again])
+        controls = beside(self.one, self.many, self.again)
         self.widget = ipywidgets.VBox([controls, self.words, self.picture])
         self.restart()
 
