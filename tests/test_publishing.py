@@ -125,7 +125,7 @@ def test_the_version_has_one_home() -> None:
     assert "version" not in project["project"] and "version" in project["project"]["dynamic"]
     assert project["tool"]["hatch"]["version"]["path"] == "unet_helpers/__init__.py"
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    log = re.findall(r"^## \[(\d\S+)\] - (\S+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    log = re.findall(r"^## (\d\S+) - (\S+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
     assert citation["version"] == log[0][0] == unet_helpers.__version__
     assert str(citation["date-released"]) == log[0][1]
     days = [date.fromisoformat(day) for _, day in log]
