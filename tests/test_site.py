@@ -75,7 +75,7 @@ def test_pages_load_nothing_from_elsewhere():
         foreign = [one for one in read(book() / name).loaded if re.match(r"(https?:)?//", one)]
         assert not foreign, (name, foreign)
     styles = "".join(path.read_text("utf-8") for path in book().rglob("*.css"))
-    assert not re.findall(r"url\([\"']?https?://|@import", styles)
+    assert not re.findall(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//", styles)
 
 
 def test_every_picture_has_the_words_of_the_lesson():
@@ -115,7 +115,8 @@ def test_search_knows_the_glossary():
 
 # ---------------------------------------------------------------------------------- a page is not its file
 def lesson(*cells: dict[str, Any]) -> str:
-    return json.dumps({"cells": list(cells), "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+    metadata = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
+    return json.dumps({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
 
 
 def test_plumbing_is_folded_and_setup_is_not():
@@ -204,7 +205,7 @@ def test_a_small_book_with_an_address(small: Path, capfd: pytest.CaptureFixture[
     assert "Plumbing: nothing to read here" in html and 'alt="A dot."' in html
     assert '<a class="reference internal" href="../index.html"' in html
     said = capfd.readouterr().out
-    assert "5 pages in" in said and f"Open {small / 'site/index.html'} in a browser" in said
+    assert "6 pages in" in said and f"Open {small / 'site/index.html'} in a browser" in said
     assert not [path for path in small.iterdir() if path.name.startswith(".")]
 
 
