@@ -6,6 +6,7 @@ Where several processes share the tests (pytest-xdist), those marked `in_turn` n
 
 import importlib
 import os
+import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # one thread: tiny networks gain nothing from more, a busy machine does not slow them down, and the number is
 # fixed: engine.threads would change it, and with it the last digits that tests compare
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# the processes of xdist must collect the same tests in the same order, also those that come out of a set
+os.environ.setdefault("PYTHONHASHSEED", str(random.randrange(2**32)))
 # programs that a test starts in other folders find the package, which conda does not install
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 

@@ -18,7 +18,7 @@ from site_book import ROOT, book, need_sphinx, pages, read
 
 from unet_helpers.classroom import site, site_pages
 
-pytestmark = pytest.mark.alone  # one build for this file and the one that drives a browser
+pytestmark = pytest.mark.in_turn  # one build for this file and the one that drives a browser
 ADDRESS = "https://github.com/someone/stones"
 LESSONS = sorted(path.name for path in (ROOT / "notebooks").glob("0*.ipynb"))
 
