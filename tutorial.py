@@ -8,6 +8,7 @@ python3 tutorial.py lab      JupyterLab on notebooks/
 python3 tutorial.py lint     ruff on the package, the tests and the lessons; mypy on the package
 python3 tutorial.py site     the texts and the executed lessons as a book, in site/
 python3 tutorial.py copies   the lessons for students (without solutions) and for instructors (with them)
+python3 tutorial.py colab    lessons that bring the package along, to upload to Colab or Kaggle or to mail
 python3 tutorial.py grade    who of a class solved what, from progress files and executed notebooks
 python3 tutorial.py tidy     widgets, dead without a kernel, out of the outputs of the lessons
 python3 tutorial.py teaching minutes, plans and answers, from the lessons into TEACHING.md and README
@@ -241,7 +242,23 @@ def copies(out: Path, root: Path = ROOT) -> int:
         print(error)
         return 1
     print(f"{len(written)} notebooks in {out / 'student'} and {out / 'instructor'}.")
-    print(f"They find the package if a copy of unet_helpers lies in {out}, or once the address is set.")
+    print(f"They find the package if a copy of unet_helpers lies in {out}, or once the address is set;")
+    print("python3 tutorial.py colab OUT --students writes lessons for students that bring it along.")
+    return 0
+
+
+def colab(out: Path, students: bool = False, root: Path = ROOT) -> int:
+    """Writes lessons that bring the package along, and the package as a zip, into a folder."""
+    from unet_helpers.classroom.address import address_of
+    from unet_helpers.classroom.colab import write_lessons
+
+    try:
+        written = write_lessons(find_notebooks(root / "notebooks"), out, address_of(root), students)
+    except ValueError as error:
+        print(error)
+        return 1
+    largest = max(path.stat().st_size for path in written) / 1e6
+    print(f"{len(written)} files in {out}, the largest of {largest:.1f} MB. README.md there says what to do.")
     return 0
 
 
@@ -427,6 +444,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     copies_parser.add_argument("out", metavar="OUT", help="folder for student/ and instructor/")
     site_parser = commands.add_parser("site", parents=[here], help="build the book of the course into site/")
     site_parser.add_argument("--out", metavar="OUT", help="another folder for the book")
+    colab_parser = commands.add_parser("colab", help="write lessons that bring the package along")
+    colab_parser.add_argument("out", metavar="OUT", help="folder for the lessons and unet_helpers.zip")
+    colab_parser.add_argument("--students", action="store_true", help="without solutions and answers")
     grade_parser = commands.add_parser("grade", help="one table of what a class has handed in")
     grade_parser.add_argument("folders", nargs="+", metavar="FOLDER", help="of the class, or one a student")
     grade_parser.add_argument("--csv", metavar="FILE", help="write the table for a spreadsheet, too")
@@ -452,6 +472,8 @@ def main(arguments: Sequence[str]) -> int:
         return teaching(check=args.check)
     if args.command == "tidy":
         return tidy_lessons(names=args.names)
+    if args.command == "colab":
+        return colab(Path(args.out), args.students)
     if args.command == "grade":
         return grade(args.folders, args.csv)
     os.environ.update(settings())

@@ -53,8 +53,8 @@ def opening(lesson: Lesson) -> Iterator[str]:
         yield "'**What it needs from before:** ...' is missing"
     if "## Set-up" not in text:
         yield "'## Set-up (about N min)' must stand before the set-up cells"
-    tags = [cell.tags for cell in lesson.cells if cell.kind == "code"][:2]
-    if [*map(list, tags)] != [["plumbing"], ["setup"]]:
+    first = [cell.tags for cell in lesson.cells if cell.kind == "code"][:2]
+    if [wanted in tags for wanted, tags in zip(("plumbing", "setup"), first, strict=False)] != [True, True]:
         yield "the first two code cells must be the plumbing and the set-up cell"
 
 

@@ -60,7 +60,7 @@ def tasks(place: Place, short: bool) -> Iterator[Task]:
         yield add("kaggle folder", as_it_is, lambda w: recipes.kaggle(place, w, "folder", whole=False))
         yield add("zip beside", as_it_is, lambda w: recipes.zip_way(place, w, beside=True))
         yield add("drive copy", copy, lambda w: recipes.drive(place, w))
-        yield add("stops", copy, lambda w: recipes.stops(place, w))
+        yield add("stops", address, lambda w: recipes.stops(place, w))
 
 
 def done(task: Task) -> Outcome:

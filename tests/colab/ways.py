@@ -62,33 +62,30 @@ def by_address(sandbox: Path, root: Path = ROOT) -> Way:
 
 
 def self_contained(sandbox: Path, root: Path = ROOT) -> Way:
-    """Copies that carry the package; nothing else is on the machine.
-
-    Raises:
-        RuntimeError: If `tutorial.py colab` fails; with what it said.
-    """
-    out = sandbox / "copies"
-    _do([sys.executable, "tutorial.py", "colab", str(out), "--here"], root)
-    found = sorted(out.rglob("01_*.ipynb"))
-    if not found:
-        raise RuntimeError(f"tutorial.py colab wrote no lesson 1 into {out}.")
-    return Way("self-contained", found[0].parent)
+    """Copies that carry the package; nothing else is on the machine."""
+    return Way("self-contained", written(sandbox, root))
 
 
 def lessons_alone(sandbox: Path, root: Path = ROOT) -> Way:
-    """The notebooks of the repository as they are, with a zip of the package that somebody has sent along."""
-    package = zipped(sandbox, root)
-    return Way("uploaded zip", root / "notebooks", {"STUB_UPLOAD": str(package)})
+    """The notebooks of the repository as they are: without an address, and without the package."""
+    return Way("uploaded zip", root / "notebooks")
 
 
 def zipped(sandbox: Path, root: Path = ROOT) -> Path:
-    """The folder `unet_helpers` as a zip, as a file manager makes it."""
-    package = sandbox / "unet_helpers.zip"
-    if not package.exists():
-        clean = sandbox / "zipped"
-        shutil.copytree(root / "unet_helpers", clean / "unet_helpers", ignore=NOT_OURS)
-        shutil.make_archive(str(package.with_suffix("")), "zip", clean, "unet_helpers")
-    return package
+    """The package as a zip, as whoever gives the lessons away sends it along."""
+    return written(sandbox, root) / "unet_helpers.zip"
+
+
+def written(sandbox: Path, root: Path = ROOT) -> Path:
+    """What `tutorial.py colab` writes, once.
+
+    Raises:
+        RuntimeError: If it fails; with what it said.
+    """
+    out = sandbox / "copies"
+    if not out.is_dir():
+        _do([sys.executable, "tutorial.py", "colab", str(out)], root)
+    return out
 
 
 def _do(command: list[str], folder: Path) -> None:

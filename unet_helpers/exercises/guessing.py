@@ -9,7 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from unet_helpers.engine.figures import figure_png, in_notebook, plain_figure
+from unet_helpers.engine.figures import PAGE_INCHES, figure_png, in_notebook, plain_figure
 from unet_helpers.exercises.progress import amount, recall, remember
 
 __all__ = ["guess", "reveal"]
@@ -190,7 +190,7 @@ def _compare(guessed: Any, truth: Any, unit: str) -> str:
 
 def _line(guessed: float, truth: float, scale: dict[str, Any]) -> Figure:
     """A number line with the guess above and the truth below it; on white, for dark pages as well."""
-    figure = plain_figure(5.6, 1.45)
+    figure = plain_figure(PAGE_INCHES, 1.45)
     ax = figure.add_subplot()
     logarithmic = bool(scale.get("log")) and truth > 0
     lows = [

@@ -144,7 +144,7 @@ def suspect(judged: Judged) -> None:
         f"The slice of {short_name(name)} with the lowest Dice, {scores[worst]['dice']:.2f}, with an orange "
         f"frame; then the inside of the frame without and with the truth: {n_found} of {n} sections found."
     )
-    show_figure(figure, sentence, photo=True, dpi=72)
+    show_figure(figure, sentence, photo=True)
 
 
 def _missed(judged: Judged, i: int) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from unet_helpers.engine.figures import figure_png, in_notebook, plain_figure
+from unet_helpers.engine.figures import LIVE_DPI, PAGE_DPI, PAGE_INCHES, figure_png, in_notebook, plain_figure
 from unet_helpers.pictures import preprocessing as draw
 from unet_helpers.pictures import spots
 from unet_helpers.pictures.rendering import encode_png
@@ -42,7 +42,6 @@ Drawn = tuple[Figure, str]  # a picture, and what it shows in a sentence
 
 
 # ---------------------------------------------------------------------------------- wiring
-PAGE_DPI, LIVE_DPI = 80, 110  # of pictures kept in the notebook, and of those that a slider changes
 
 
 def _bytes(figure: Figure, photo: bool, dpi: int = PAGE_DPI) -> bytes:
@@ -84,8 +83,9 @@ def stone_up_close(image: Grey, mask: Mask) -> None:
     """The slice with a frame around its stone, what is in the frame, and the grey values of its middle."""
     row, column = draw.middle(mask)
     near, core = (draw.around(row, column, side, image.shape) for side in (40, 7))
-    figure = plain_figure(9.6, 3.5)
-    axes = figure.subplots(1, 3)
+    figure = plain_figure(PAGE_INCHES, 5.6)
+    panels = figure.subplot_mosaic([["slice", "frame"], ["numbers", "numbers"]])
+    axes = [panels[name] for name in ("slice", "frame", "numbers")]
     overlay(image, ax=axes[0], title="the slice")
     draw.draw_frame(axes[0], near)
     overlay(image[near], ax=axes[1], title="the frame, enlarged")
@@ -120,7 +120,7 @@ def closeups(pictures: Mapping[str, NDArray[Any]], mask: Mask, side: int = 48) -
     alt = f"Close-ups. {'; '.join(near)}.".replace("\n", " ")
     if not mask.any():
         alt += " They show its middle, as there is no stone."
-    show(None, _bytes(draw.row_of_pictures(near, height=2.8), photo=True), alt)
+    show(None, _bytes(draw.row_of_pictures(near), photo=True), alt)
 
 
 def pictures(
@@ -139,7 +139,7 @@ def pictures(
         box = draw.around(*draw.middle(masks[0]), side, masks[0].shape)
         arrays = {title: array[box] for title, array in arrays.items()}
         masks = [None if mask is None else mask[box] for mask in masks]
-    show(None, _bytes(draw.row_of_pictures(arrays, masks, height=2.6), photo=True), alt)
+    show(None, _bytes(draw.row_of_pictures(arrays, masks), photo=True), alt)
 
 
 def grids(mask: Mask) -> None:
@@ -204,7 +204,7 @@ def context(image: Grey, mask: Mask, images: Sequence[Grey], masks: Sequence[Mas
 
     def paint(side: int) -> Drawn:
         views = {f"{name}, {side} x {side} pixels": spots.view(spot, side) for name, spot in pair.items()}
-        figure = draw.row_of_pictures(views, height=3.8)
+        figure = draw.row_of_pictures(views)
         for ax, spot in zip(figure.axes, pair.values(), strict=True):
             spots.draw_spot(ax, spot, side)
         return figure, f"Two white spots, {side} x {side} pixels around each. One is a stone, one is a rib."
@@ -215,7 +215,7 @@ def context(image: Grey, mask: Mask, images: Sequence[Grey], masks: Sequence[Mas
         "Two white spots with more and more around them. At 10 pixels both are white blobs; at 160, A lies "
         "in the wall of the body, in a row of ribs, and B in a kidney."
     )
-    still = draw.rows_of_pictures(rows, height=2.2)
+    still = draw.rows_of_pictures(rows)
     for ax, (spot, side) in zip(still.axes, product(pair.values(), few), strict=True):
         spots.draw_spot(ax, spot, side)
     sizes = (10, 14, 20, 28, 40, 56, 80, 112, 160)
@@ -237,7 +237,7 @@ def patches(image: Grey, mask: Mask, cut: torch.Tensor, names: Sequence[str]) ->
 
     def paint(number: int) -> Drawn:
         box = boxes[number - 1]
-        figure = plain_figure(7.4, 3.8)
+        figure = plain_figure(PAGE_INCHES, 2.9)
         left, right = figure.subplots(1, 2)
         overlay(image, target=mask, ax=left, legend=False, opacity=0.0, title="the slice")
         draw.draw_frame(left, box)
@@ -264,11 +264,11 @@ def batch(images: torch.Tensor, masks: torch.Tensor, alt: str) -> None:
     boxes = [draw.around(*draw.middle(mask), 40, (mask.shape[0], mask.shape[1])) for mask in outlines]
     whole = {f"picture {i}": grey for i, grey in enumerate(greys)}
     near = {
-        f"{i}, close up: {int(mask.sum())} pixels": grey[box]
+        f"{i}, close up:\n{int(mask.sum())} pixels": grey[box]
         for i, (grey, mask, box) in enumerate(zip(greys, outlines, boxes, strict=True))
     }
     cut = [mask[box] for mask, box in zip(outlines, boxes, strict=True)]
-    figure = draw.rows_of_pictures([whole, near], [outlines, cut], height=2.15)
+    figure = draw.rows_of_pictures([whole, near], [outlines, cut])
     show(None, _bytes(figure, photo=True), alt)
 
 
@@ -276,7 +276,7 @@ def batch(images: torch.Tensor, masks: torch.Tensor, alt: str) -> None:
 def could_exist(image: Grey) -> None:
     """Six versions of a slice, two buttons under each: could this be a scan of a patient?"""
     six = draw.six_pictures(image)
-    figure = plain_figure(7.8, 5.5)
+    figure = plain_figure(PAGE_INCHES, 3.9)
     for ax, (letter, picture) in zip(figure.subplots(2, 3).flat, six.items(), strict=True):
         overlay(picture, ax=ax, title=letter)
     alt = (

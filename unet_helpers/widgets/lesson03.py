@@ -14,7 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
 
-from unet_helpers.engine.figures import figure_png, plain_figure
+from unet_helpers.engine.figures import (
+    LIVE_DPI,
+    PAGE_DPI,
+    PAGE_INCHES,
+    figure_png,
+    legend_below,
+    plain_figure,
+)
 from unet_helpers.metrics import dice, pooled_dice
 from unet_helpers.model import UNet
 from unet_helpers.pictures import diagrams, features, fields, kernels, tiles
@@ -41,8 +48,6 @@ __all__ = [
 
 Greys = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
-
-PAGE_DPI, LIVE_DPI = 64, 92  # of pictures kept in the notebook, and of those that a control changes
 
 
 def _live(
@@ -267,12 +272,13 @@ def receptive_field(network: UNet, image: Greys, mask: Mask) -> None:
 def found(image: Greys, mask: Mask, marked: Tensor) -> None:
     """A slice (H, W) with what the network marks, a bool tensor (H, W), and the surroundings of the stone."""
     prediction: Mask = marked.numpy()
-    figure = plain_figure(9.5, 4.6)
+    figure = plain_figure(PAGE_INCHES, 3.2)
     whole, near = figure.subplots(1, 2)
     overlay(image, prediction=prediction, target=mask, ax=whole, legend=False)
     lens = features.lens_around(mask, 48)
     score = float(dice(prediction, mask))
     overlay(image[lens], prediction=prediction[lens], target=mask[lens], ax=near, title=f"Dice {score:.2f}")
+    legend_below(figure)
     meets = "meets the stone" if (prediction & mask).any() else "misses the stone"
     _show(figure, f"What the network marks in the slice; it {meets}: Dice {score:.2f}.", photo=True)
 
