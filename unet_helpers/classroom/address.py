@@ -74,7 +74,7 @@ def read_address(text: str) -> Address:
     )
     if found is None or ".invalid" in whole:
         raise ValueError(f"The repository's address must be {WANTED}, got {whole!r}.")
-    host, path = found["host"].lower(), found["path"].removesuffix(".git")
+    host, path = found["host"].lower().removeprefix("www."), found["path"].removesuffix(".git")
     if host == "github.com" and path.count("/") != 1:
         raise ValueError(f"The repository's address must be {WANTED}, got {whole!r}.")
     return Address(f"https://{host}/{path}", found["branch"])
