@@ -28,6 +28,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -152,6 +153,11 @@ def classic_python(place: Path = CLASSIC) -> Path:
     Args:
         place: Where it lies.
     """
+    with FileLock(place.with_name(f"{place.name}.lock")):  # two processes may ask for it at once
+        return _classic_python(place)
+
+
+def _classic_python(place: Path) -> Path:
     python = place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     stamp, wanted = place / "packages.txt", "\n".join([sys.version, *CLASSIC_PACKAGES])
     if stamp.is_file() and stamp.read_text() == wanted and python.exists():

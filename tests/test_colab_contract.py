@@ -9,7 +9,6 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 from colab import checks, contract, environment, lessons, machines, recipes, student, ways
 from colab.environment import Environment
@@ -67,10 +66,12 @@ def write_wheel(folder: Path, name: str, version: str) -> Path:
 
 
 def way_with(tmp_path: Path, *sources: str) -> Way:
-    cells = [nbformat.v4.new_code_cell(source, id=f"cell-{k}") for k, source in enumerate(sources)]
+    common: dict[str, Any] = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+    cells = [{**common, "id": f"cell-{k}", "source": source} for k, source in enumerate(sources)]
     books = tmp_path / "books"
     books.mkdir()
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), books / "01_planted.ipynb")
+    book = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    (books / "01_planted.ipynb").write_text(json.dumps(book), encoding="utf-8")
     return Way("planted", books)
 
 
@@ -402,7 +403,12 @@ def test_short_is_a_part_of_the_whole(place: Place) -> None:
 
 def test_the_starter_passes_on_what_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[str]] = []
-    monkeypatch.setattr(tutorial, "call", lambda command, root: asked.append([*map(str, command)]) or 0)
+
+    def call(command: list[Any], root: Path) -> int:
+        asked.append([*map(str, command)])
+        return 0
+
+    monkeypatch.setattr(tutorial, "call", call)
     monkeypatch.setattr(tutorial, "set_up", lambda: Path("python"))
     assert tutorial.main(["test", "--colab", "--short", "--", "copy 4"]) == 0
     assert tutorial.main(["test", "--colab", "--units", "--", "-k", "dice"]) == 0
@@ -414,7 +420,12 @@ def test_the_environment_is_kept_as_long_as_its_stamp_fits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(environment, "_uv", lambda *words: asked.append(words) or 1)
+
+    def no_uv(*words: Any) -> int:
+        asked.append(words)
+        return 1
+
+    monkeypatch.setattr(environment, "_uv", no_uv)
     folder = tmp_path / ".venv-colab"
     folder.mkdir()
     known = {"fingerprint": environment.fingerprint(False), "told": "Python 3.13", "borrowed": ""}

@@ -94,7 +94,10 @@ def verdict(outcomes: Sequence[Outcome], seconds: float, environment: Environmen
     failed = [outcome for outcome in outcomes if outcome.faults]
     skipped = sum(bool(outcome.skipped) for outcome in outcomes)
     words = [f"{len(outcomes) - len(failed) - skipped} passed, {len(failed)} failed, {skipped} skipped"]
-    words = [f"{', '.join(words)} in {seconds // 60:.0f} min {seconds % 60:02.0f} s."]
+    computed = os.times().children_user + os.times().children_system  # what a busy computer does not change
+    words = [
+        f"{', '.join(words)} in {seconds // 60:.0f} min {seconds % 60:02.0f} s ({computed:.0f} s of CPU)."
+    ]
     words += [f"FAILED: {outcome.what} ({outcome.way}): {outcome.faults[0]}" for outcome in failed]
     offline = "" if without_internet() else " The internet of Kaggle could only be hidden behind a proxy."
     return "\n".join([*words, environment.told, SIMULATED + offline])

@@ -103,6 +103,7 @@ def lost_in_training(place: Place, book: Path, shared: Path, way: Way, outcome: 
         switch_drive_on(student)
         *above, fit = hurried(student, FIT)
         run_all(student, outcome, above)
+        place.keep_data(machine)
 
         def saved(printed: str, seconds: float) -> bool:
             for best in shared.rglob("best.pt"):

@@ -8,7 +8,8 @@ from; so all of it needs only the standard library. `classroom.address` writes i
 import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036
-    raise RuntimeError("This lesson needs Python 3.11 or newer; this is Python %d.%d." % sys.version_info[:2])  # noqa: UP031
+    found = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    raise RuntimeError(f"This lesson needs Python 3.11 or newer; this is Python {found}.")
 
 import hashlib
 import importlib

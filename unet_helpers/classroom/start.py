@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from unet_helpers.engine.calm import calmly
+
 __all__ = ["place", "set_up"]
 
 TRAINING = (4, 6, 7)  # the lessons that make optimisers
@@ -22,6 +24,7 @@ def place() -> str:
     return "colab" if "google.colab" in sys.modules else "here"
 
 
+@calmly
 def set_up(lesson: int | None = None) -> None:
     """Load the libraries of a lesson, and print versions, device and where work is kept.
 
@@ -33,6 +36,7 @@ def set_up(lesson: int | None = None) -> None:
 
     Raises:
         CalmError: If a library is missing, with the way to get it.
+        Stopped: If stop was pressed meanwhile.
     """
     from unet_helpers.engine.stopping import whole
 
@@ -42,6 +46,7 @@ def set_up(lesson: int | None = None) -> None:
     import torch
 
     from unet_helpers.engine.devices import choose_device
+    from unet_helpers.phantom.dataset import begin_in_background
 
     device = choose_device()
     versions = f"torch {torch.__version__}, ipywidgets {ipywidgets.__version__}"
@@ -50,6 +55,8 @@ def set_up(lesson: int | None = None) -> None:
         print(
             f"There is no GPU here. {SWITCH_ON[place()]} switches one on: then run this lesson from the top."
         )
+    if lesson != 6:  # which brings data of its own
+        begin_in_background()
 
 
 def _load(optimisers: bool) -> None:
