@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lesson_runs import Reader
+from lesson_runs import OwnKernel, Reader
 
 from unet_helpers.engine import progress
 from unet_helpers.engine.progress import TrainingBar, time_words
@@ -208,6 +208,25 @@ def test_a_bar_is_redrawn_twice_a_second(kernel: Kernel) -> None:
         progress.DRAW_EVERY_SECONDS = 0.02
         """)
     assert 3 <= len(page.outputs[0]) <= 2 * (page.moments[-1] - page.moments[0]) + 4
+
+
+def test_an_executed_notebook_keeps_the_last_state_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import nbformat
+
+    nbclient = pytest.importorskip("nbclient", reason="nbclient is in the dev extra")
+
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    cell = nbformat.v4.new_code_cell(
+        "reserve_line('ready')\npage = LiveImage()\npage.put(b'\\x89PNG', 'A.')\nfit()"
+    )
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(FIT), cell])
+    nbclient.NotebookClient(book, kernel_manager_class=OwnKernel, timeout=60).execute(cwd=tmp_path)
+    bar, picture, said = book.cells[1].outputs
+    assert bar.data["text/plain"].startswith("training finished in 1 s: step 6, loss 0.500")
+    assert bar.data["text/html"] == f"<div>{bar.data['text/plain']}</div>"
+    assert picture.data["text/plain"] == "Curves up to step 6." and said.output_type == "stream"
 
 
 # ------------------------------------------------------------------------------- elsewhere, and words

@@ -148,9 +148,11 @@ def test_a_loss_that_is_no_number_ends_the_curve(monkeypatch: pytest.MonkeyPatch
 
 def test_the_slider_of_rates_adds_a_curve(shown: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[float, bool]] = []
+    said: list[tuple[str, bool]] = []
 
-    def train_at(rate: float, warm_up: bool, *_: Any) -> list[float]:
+    def train_at(rate: float, warm_up: bool, *_: Any, **__: Any) -> list[float]:
         asked.append((rate, warm_up))
+        said.extend((one.description, one.disabled) for page in shown for one in controls(page[0], "Button"))
         return [1.0, 0.5, 0.25]
 
     monkeypatch.setattr(rates, "train_at", train_at)
@@ -162,6 +164,10 @@ def test_the_slider_of_rates_adds_a_curve(shown: list[Any], monkeypatch: pytest.
     before = bytes(controls(widget, "Image")[0].value)
     rate.value, box.value = 2.0, False
     press.click()
+    assert said == [("training ...", True)] and (press.description, press.disabled) == (
+        "train 80 steps",
+        False,
+    )
     assert asked[-1] == (2.0, False) and bytes(controls(widget, "Image")[0].value) != before
     for value in (4e-5, 4e-4, 4e-3):
         rate.value = value

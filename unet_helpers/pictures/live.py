@@ -19,6 +19,9 @@ __all__ = ["Line", "LiveImage", "PageBar", "reserve_line"]
 
 ROW = "display:flex;flex-wrap:wrap;align-items:center;gap:2px 12px;font-variant-numeric:tabular-nums"
 TRACK = "flex:1 1 90px;max-width:200px;height:8px;border-radius:4px;overflow:hidden;background:#8885"
+WORDS = (
+    "flex:1 1 33em"  # so wide that the same words, a digit longer, do not begin to jump to a row of their own
+)
 FILLED = "display:block;height:100%;border-radius:4px;background:#3b87c8"
 
 
@@ -122,7 +125,7 @@ class PageBar(WordBar):
             return
         track = f'<span style="{TRACK}"><span style="{FILLED};width:{100 * share:.1f}%"></span></span>'
         said = f'<span style="min-width:3em;text-align:right">{percent(share)}</span>'
-        said += f"<span>{html.escape(words)}</span>"
+        said += f'<span style="{WORDS}">{html.escape(words)}</span>'
         drawn = f'<div style="{ROW}"><span>{html.escape(self.desc)}</span>{track}{said}</div>'
         filled = "█" * int(20 * share)
         text = f"{self.desc} {filled:░<20} {percent(share)}, {words}"
