@@ -117,7 +117,8 @@ class Screen:
 
     def __init__(self, browser: Any, url: str, run_seconds: float) -> None:
         self.page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        self.page.goto(url)
+        self.page.route(lambda address: "//127.0.0.1" not in address, lambda route: route.abort())
+        self.page.goto(url, wait_until="domcontentloaded", timeout=60_000)
         self.run_all()
         self.picture = self.page.locator("img.widget-image").last
         error = self.page.locator(self.errors)
@@ -226,7 +227,11 @@ class ClassicScreen(Screen):
     handles, outputs, errors, scroller = ".ui-slider-handle", ".output_area", ".output_error", "#site"
 
     def run_all(self) -> None:
-        self.page.wait_for_function("window.Jupyter?.notebook?.kernel?.is_connected()", timeout=60_000)
+        kernel = "window.Jupyter?.notebook?.kernel"
+        ready = f"{kernel}?.is_connected() && {kernel}.widget_manager"
+        self.page.wait_for_function(ready, timeout=60_000)
+        # it asks the kernel for widgets, and then draws all outputs anew: what runs before, stays empty
+        self.page.evaluate(f"{kernel}.widget_manager._loadFromKernel().catch(() => 0)")
         self.page.evaluate("Jupyter.notebook.execute_all_cells()")
 
     def narrow(self, width: int) -> None:

@@ -89,7 +89,7 @@ def detector_figure(
     curve.plot(range(1, len(tried) + 1), tried, "o-", color="#0072b2", markersize=3)
     curve.axhline(max(tried), color="#d55e00", linestyle="--", linewidth=1)
     curve.set(xlabel="positions tried", ylabel="Dice", xlim=(0.5, max(10, len(tried)) + 0.5), ylim=(-0.02, 1))
-    curve.xaxis.get_major_locator().set_params(integer=True)
+    curve.locator_params(axis="x", integer=True)
     curve.set_title(f"best so far: {max(tried):.3f}", fontsize=10)
     legend_below(figure)
     return figure

@@ -120,9 +120,7 @@ def learnt(model: nn.Module, patches: Tensor, masks: Tensor) -> float:
     answers = predict_all(model, images)
     score = pooled_dice([p >= 0.5 for p in answers], truth)
     words = "Patches with the outline of their stones, and below each the probabilities that were learnt"
-    show_figure(
-        courses.heart_figure(images, truth, answers), f"{words}: Dice {score:.2f}.", photo=True, dpi=64
-    )
+    show_figure(courses.heart_figure(images, truth, answers), f"{words}: Dice {score:.2f}.", photo=True)
     return score
 
 
