@@ -93,8 +93,10 @@ def test_a_copy_is_the_lesson_with_the_package_in_its_first_cell(out: Path, name
     assert (out / name).stat().st_size < 3e6
 
 
-def test_a_link_to_another_lesson_becomes_its_name(out: Path) -> None:
-    assert "lesson 1 (01_dataset.ipynb)" in source_of(out / LESSONS[1], "opening")
+def test_links_to_other_lessons_become_words_and_the_next_one_keeps_its_file_name(out: Path) -> None:
+    assert "from lesson 1, what a mask" in source_of(out / LESSONS[1], "opening")
+    last = "".join(cells_of(out / LESSONS[1])[-1]["source"])
+    assert re.search(r"^\*\*Next:\*\* Lesson 3: .* \(03_unet_architecture\.ipynb\)", last, flags=re.MULTILINE)
     assert source_of(out / LESSONS[1], "colab").startswith("This copy brings its package along.")
 
 

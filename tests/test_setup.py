@@ -125,6 +125,16 @@ def test_lesson_begins_with_the_two_cells_of_the_set_up(name: str) -> None:
     assert any(f"<!-- colab {name} -->" in text for text in opening)
 
 
+def test_no_lesson_lives_on_names_that_the_plumbing_leaves(tmp_path: Path) -> None:
+    for name in LESSONS:
+        book = read_notebook(name)
+        book["cells"] = [cell for cell in book["cells"] if cell.get("id") != "plumbing"]
+        (tmp_path / name).write_text(json.dumps(book), encoding="utf-8")
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821", str(tmp_path)]
+    found = subprocess.run(ruff, capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
 @pytest.mark.parametrize("name", LESSONS)
 def test_no_cell_of_a_lesson_is_kept_from_the_tests(name: str) -> None:
     for cell in read_notebook(name)["cells"]:

@@ -279,7 +279,7 @@ def stopped_process(code: str, modules: list[str]) -> str:
 
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGINT to its own process")
 def test_a_stop_while_libraries_are_loaded_leaves_none_of_them_in_two() -> None:
-    said = stopped_process(SET_UP, ["torch.nn.utils", "matplotlib.ticker", "sympy.logic"])
+    said = stopped_process(SET_UP, ["torch.nn.utils", "matplotlib.ticker", "sympy.interactive"])
     assert said.startswith("stopped Stopped Stopped. Run this cell again") and said.count("stopped") == 1
     assert "Ready: torch " in said
 
@@ -289,7 +289,7 @@ def test_fit_goes_on_after_a_stop_in_the_import_of_its_first_optimiser(tmp_path:
     from lesson_folders import write_folder
 
     scans = write_folder(tmp_path / "scans", [[1, 0, 2]] * 9)
-    said = stopped_process(FIT.format(scans=str(scans), run=str(tmp_path / "run")), ["sympy.logic"])
+    said = stopped_process(FIT.format(scans=str(scans), run=str(tmp_path / "run")), ["sympy.interactive"])
     assert said.startswith("stopped Interrupted stopped before the first step") and said.endswith("\n2\n")
 
 

@@ -48,7 +48,7 @@ installed, and the internet may be off. Do not worry about that first cell: it i
 that takes it. On Kaggle with the internet off, press Add input > Upload > New dataset, give it this zip, and
 run the first cell again. On your own machine, put it beside the notebook.
 
-Where a lesson mentions another one, its file name stands in brackets behind it.
+At the end of each lesson stands the file name of the next one.
 """
 
 
@@ -99,9 +99,9 @@ def self_contained(book: dict[str, Any], package: bytes, address: Address) -> di
 
 
 def _in_words(link: re.Match[str]) -> str:
-    """A link to another lesson as its name: an uploaded notebook has no neighbours."""
+    """A link to a file in words, for an uploaded notebook has no neighbours; the next one keeps its name."""
     name = link[2].rpartition("/")[2]
-    return f"{link[1]} ({name})" if name.endswith(".ipynb") else link[1]
+    return f"{link[1]} ({name})" if link[1].startswith("Lesson") else link[1]
 
 
 def write_lessons(
