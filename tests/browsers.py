@@ -108,7 +108,7 @@ def _server(home: Path, url: str, command: Sequence[str], variables: Mapping[str
     with open(home / "server.log", "w") as log:
         server = subprocess.Popen(list(command), env=environment, stdout=log, stderr=log, cwd=home)
     try:
-        wait_until(lambda: answers(url) or server.poll() is not None, "Jupyter answers", 60)
+        wait_until(lambda: answers(url) or server.poll() is not None, "Jupyter answers", 120)
         if server.poll() is not None:
             pytest.fail(f"Jupyter ended at once: {(home / 'server.log').read_text()[-1000:]}")
         yield

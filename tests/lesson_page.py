@@ -115,7 +115,7 @@ class Lesson:
     """
 
     def __init__(self, browser: Any, url: str, classic: bool) -> None:
-        self.classic, self.complaints = classic, list[str]()
+        self.classic, self.complaints, self._taken = classic, list[str](), set[int]()
         self.page = browser.new_page(viewport={"width": 1200, "height": 1000})
         self.page.set_default_timeout(WAIT_MS)  # a busy machine takes long to draw a page
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -196,8 +196,11 @@ class Lesson:
         if form is None:
             acts = self._acts(control, means)
             return any(self._changes(control, act, seconds) for act in acts)
-        for act in self._acts(control, means):
+        if control.output not in self._taken:  # from then on it shows what the last press has taken
             self._act(form, means)
+            time.sleep(0.5)
+            self._taken.add(control.output)
+        for act in self._acts(control, means):
             before = self._settled(control)
             act()
             if self._changes(control, lambda: self._act(form, means), seconds, before):
@@ -222,8 +225,10 @@ class Lesson:
     def _act(self, control: Control, means: str) -> None:
         if control.kind not in ("button", "checkbox"):
             pytest.fail(f"This test does not know how to move {control}.")
+        element = self._element(control)
+        element.wait_for_element_state("enabled")
         if means == "mouse":
-            self._element(control).click()
+            element.click()
         else:
             self._press(control, "Space")
 

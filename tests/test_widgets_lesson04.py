@@ -183,7 +183,7 @@ def test_a_few_slices_are_learnt_by_heart(
     curves = rates.by_heart((images, masks), other, n_steps=40, every=20)
     assert curves["step"] == [20, 40]
     assert curves["these slices"][-1] < curves["other patients"][-1]
-    monkeypatch.setattr(rates, "by_heart", lambda few, others: {k: list(v) for k, v in curves.items()})
+    monkeypatch.setattr(rates, "by_heart", lambda few, others, **_: {k: list(v) for k, v in curves.items()})
     move.eight_slices((images, masks), other)
     assert "on these slices the loss goes from" in shown[0][2]
     move.eight_slices((images, masks), (images, [np.zeros_like(mask) for mask in masks]))

@@ -91,9 +91,7 @@ def learn_by_heart(
     curves, answers = {}, {}
     for name, make in networks.items():
         torch.manual_seed(0)
-        curves[name], answers[name] = _learnt(
-            make(1, 1, channels), patches, truth, n_steps, min(marked, n_steps)
-        )
+        curves[name], answers[name] = _learnt(make(1, 1, channels), patches, truth, n_steps, marked)
     return curves, answers
 
 
