@@ -6,6 +6,7 @@ python3 tutorial.py test     unit tests, and every code cell of every lesson
 python3 tutorial.py lab      JupyterLab on notebooks/
 python3 tutorial.py lint     ruff on the package, the tests and the lessons; mypy on the package
 python3 tutorial.py copies   the lessons for students (without solutions) and for instructors (with them)
+python3 tutorial.py colab    lessons that bring the package along, to upload to Colab or Kaggle or to mail
 python3 tutorial.py grade    who of a class solved what, from progress files and executed notebooks
 python3 tutorial.py tidy     widgets, dead without a kernel, out of the outputs of the lessons
 python3 tutorial.py teaching minutes, plans and answers, from the lessons into TEACHING.md and README
@@ -27,7 +28,6 @@ import shutil
 import signal
 import subprocess
 import time
-import tomllib
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -50,28 +50,6 @@ COLAB = (  # what Colab's image had in August 2026; ipywidgets 7 and IPython 7 a
     "matplotlib==3.10.0",
     "pillow==11.3.0",
 )
-SETUP_CELL = """\
-# Set-up for Colab, Kaggle and your own machine. It never reinstalls torch or numpy.
-import importlib.util
-import subprocess
-import sys
-from pathlib import Path
-
-REPOSITORY = "{address}"
-if Path("../unet_helpers").is_dir():  # your own copy: the package lies beside the notebooks
-    sys.path.insert(0, str(Path("..").resolve()))
-if importlib.util.find_spec("unet_helpers") is None:
-    if ".invalid" in REPOSITORY:
-        raise RuntimeError("No address is set for unet_helpers: copy that folder beside this notebook.")
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", f"git+{{REPOSITORY}}"]
-    if subprocess.call(pip) != 0:
-        raise RuntimeError("unet_helpers was not fetched: is the internet on (Kaggle: Settings)?")
-import ipywidgets
-import torch
-
-from unet_helpers.training import choose_device
-
-print(f"torch {{torch.__version__}}, device {{choose_device()}}, ipywidgets {{ipywidgets.__version__}}")"""
 
 
 # ---------------------------------------------------------------------------------------------- set-up
@@ -294,7 +272,23 @@ def copies(out: Path, root: Path = ROOT) -> int:
         print(error)
         return 1
     print(f"{len(written)} notebooks in {out / 'student'} and {out / 'instructor'}.")
-    print(f"They find the package if a copy of unet_helpers lies in {out}, or once the address is set.")
+    print(f"They find the package if a copy of unet_helpers lies in {out}, or once the address is set;")
+    print("python3 tutorial.py colab OUT --students writes lessons for students that bring it along.")
+    return 0
+
+
+def colab(out: Path, students: bool = False, root: Path = ROOT) -> int:
+    """Writes lessons that bring the package along, and the package as a zip, into a folder."""
+    from unet_helpers.classroom.address import address_of
+    from unet_helpers.classroom.colab import write_lessons
+
+    try:
+        written = write_lessons(find_notebooks(root / "notebooks"), out, address_of(root), students)
+    except ValueError as error:
+        print(error)
+        return 1
+    largest = max(path.stat().st_size for path in written) / 1e6
+    print(f"{len(written)} files in {out}, the largest of {largest:.1f} MB. README.md there says what to do.")
     return 0
 
 
@@ -429,66 +423,15 @@ def lint(python: Path, root: Path = ROOT, extra: Sequence[str] = ()) -> int:
 
 
 # ------------------------------------------------------------------------------- the address, everywhere
-def badge(name: str, address: str) -> str:
-    """One Markdown line that opens a notebook in Colab, or says why it cannot."""
-    repository = re.fullmatch(r"https://github\.com/([^/]+/[^/]+?)(\.git)?/?", address)
-    if ".invalid" in address:
-        return "*Colab: the link appears here once the address of the repository is set.*"
-    if repository is None:
-        return "*Colab: download this notebook, then File > Upload notebook there.*"
-    link = f"https://colab.research.google.com/github/{repository[1]}/blob/main/notebooks/{name}"
-    return f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({link})"
-
-
-def clone_command(address: str) -> str:
-    """The README's Markdown for getting the project."""
-    if ".invalid" in address:
-        return "*The address of the repository is not set yet: take the folder as you received it.*"
-    return f"```\ngit clone {address} unet-kidney-stones\ncd unet-kidney-stones\n```"
-
-
-def with_address(markdown: str, address: str) -> str:
-    """Markdown with every marked Colab link and clone command made to fit the address."""
-
-    def colab(match: re.Match[str]) -> str:
-        return f"<!-- colab {match[1]} -->{badge(match[1], address)}<!-- /colab -->"
-
-    markdown = re.sub(r"<!-- colab (\S+) -->.*?<!-- /colab -->", colab, markdown, flags=re.DOTALL)
-    # A line that begins with a comment is HTML, in which Markdown links do not work.
-    markdown = re.sub(r"^<!-- colab ", "Online: <!-- colab ", markdown, flags=re.MULTILINE)
-    clone = f"<!-- clone -->\n{clone_command(address)}\n<!-- /clone -->"
-    return re.sub(r"<!-- clone -->.*?<!-- /clone -->", lambda _: clone, markdown, flags=re.DOTALL)
-
-
-def notebook_with_address(text: str, address: str) -> str:
-    """A notebook's JSON text with its set-up cell and Colab link made to fit the address."""
-    book = json.loads(text)
-    for cell in book["cells"]:
-        source = "".join(cell["source"])
-        if cell["cell_type"] == "markdown":
-            wanted = with_address(source, address)
-        elif "setup" in cell["metadata"].get("tags", []):
-            wanted = SETUP_CELL.format(address=address)
-        else:
-            continue
-        if wanted != source:
-            cell["source"] = wanted.splitlines(keepends=True)
-    return json.dumps(book, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-
-
 def address(root: Path = ROOT, check: bool = False) -> int:
     """Writes the address of pyproject.toml wherever it is shown; with check, only tells what differs."""
-    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    stale = []
-    for path in [root / "README.md", *find_notebooks(root / "notebooks")]:
-        text = path.read_text(encoding="utf-8")
-        rewrite = notebook_with_address if path.suffix == ".ipynb" else with_address
-        wanted = rewrite(text, project["urls"]["Repository"])
-        same = json.loads(wanted) == json.loads(text) if path.suffix == ".ipynb" else wanted == text
-        if not same:
-            stale.append(path.name)
-            if not check:
-                path.write_text(wanted, encoding="utf-8", newline="\n")
+    from unet_helpers.classroom.address import rewrite
+
+    try:
+        stale = rewrite(root, find_notebooks(root / "notebooks"), check)
+    except ValueError as error:
+        print(error)
+        return 1
     verdict = "Differs" if check else "Rewritten"
     print(f"{verdict}: {', '.join(stale)}" if stale else "All as in pyproject.toml.")
     return 1 if stale and check else 0
@@ -513,6 +456,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     commands.choices["test"].add_argument("--colab", action="store_true", help="with Colab's versions")
     copies_parser = commands.add_parser("copies", parents=[here], help="write student and instructor copies")
     copies_parser.add_argument("out", metavar="OUT", help="folder for student/ and instructor/")
+    colab_parser = commands.add_parser("colab", help="write lessons that bring the package along")
+    colab_parser.add_argument("out", metavar="OUT", help="folder for the lessons and unet_helpers.zip")
+    colab_parser.add_argument("--students", action="store_true", help="without solutions and answers")
     grade_parser = commands.add_parser("grade", help="one table of what a class has handed in")
     grade_parser.add_argument("folders", nargs="+", metavar="FOLDER", help="of the class, or one a student")
     grade_parser.add_argument("--csv", metavar="FILE", help="write the table for a spreadsheet, too")
@@ -538,6 +484,8 @@ def main(arguments: Sequence[str]) -> int:
         return teaching(check=args.check)
     if args.command == "tidy":
         return tidy_lessons(names=args.names)
+    if args.command == "colab":
+        return colab(Path(args.out), args.students)
     if args.command == "grade":
         return grade(args.folders, args.csv)
     os.environ.update(settings())

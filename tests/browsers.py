@@ -11,6 +11,7 @@ runs the tests. It is built when it is first asked for.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -24,6 +25,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -75,6 +77,18 @@ def answers(url: str) -> bool:
         return urllib.request.urlopen(url, timeout=1).status == 200
     except OSError:
         return False
+
+
+def end_kernels(address: Address) -> None:
+    """End all kernels of a server, so that they neither work on nor keep memory."""
+    place = urlsplit(address("any.ipynb"))
+    kernels = f"{place.scheme}://{place.netloc}/api/kernels"
+    header = {"Authorization": f"token {parse_qs(place.query)['token'][0]}"}
+    with urllib.request.urlopen(urllib.request.Request(kernels, headers=header), timeout=20) as answer:
+        names = [kernel["id"] for kernel in json.load(answer)]
+    for name in names:
+        end = urllib.request.Request(f"{kernels}/{name}", headers=header, method="DELETE")
+        urllib.request.urlopen(end, timeout=20).close()
 
 
 @contextmanager

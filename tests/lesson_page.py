@@ -1,7 +1,8 @@
 """A lesson on a page: run to its end in JupyterLab or in the classic Notebook, its widgets found and moved.
 
 lesson = Lesson(browser, address("03_unet_architecture.ipynb"), classic=False)
-lesson.run_all(lambda: (home / "done").exists())
+lesson.run_all()
+lesson.wait_for_end((home / "done").exists)
 for control in lesson.controls():
     lesson.move(control, "key")
 """
@@ -23,6 +24,7 @@ ERROR = "[data-mime-type='application/vnd.jupyter.error'], .output_error"
 STDERR = "[data-mime-type='application/vnd.jupyter.stderr'], .output_stderr"
 KEYS = 3  # on a slider at most, of which one must change the picture
 PHONE_PX, THUMB_PX = 400, 60
+WAIT_MS = 120_000
 
 TOOLS = """
 window.lesson = {
@@ -66,6 +68,8 @@ window.lesson = {
             const [kind, words] = window.lesson.describe(element);
             const box = (kind === 'slider' ? window.lesson.track(element) : element).getBoundingClientRect();
             return [...(kind === 'slider' && box.width < THUMB ? [`${words}: ${box.width} px to move`] : []),
+                ...(kind === 'button' && element.scrollWidth > element.clientWidth + 1
+                    ? [`${words}: cut off`] : []),
                 ...(box.right > innerWidth || box.left < 0
                     ? [`${words}: from ${box.left} to ${box.right} px, outside of the page`] : [])];
         })]),
@@ -111,30 +115,34 @@ class Lesson:
     """
 
     def __init__(self, browser: Any, url: str, classic: bool) -> None:
-        self.classic, self.complaints = classic, list[str]()
+        self.classic, self.complaints, self._taken = classic, list[str](), set[int]()
         self.page = browser.new_page(viewport={"width": 1200, "height": 1000})
+        self.page.set_default_timeout(WAIT_MS)  # a busy machine takes long to draw a page
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.route(lambda address: "//127.0.0.1" not in address, lambda route: route.abort())
-        self.page.goto(url, wait_until="domcontentloaded", timeout=60_000)
+        self.page.goto(url, wait_until="domcontentloaded")
         if classic:
             ready = "window.Jupyter && Jupyter.notebook && Jupyter.notebook.kernel && "
             ready += "Jupyter.notebook.kernel.is_connected() && Jupyter.notebook.kernel.widget_manager"
-            self.page.wait_for_function(ready, timeout=60_000)
+            self.page.wait_for_function(ready)
             # it asks the kernel for widgets, and then draws all outputs anew: what runs before, stays empty
             self.page.evaluate("Jupyter.notebook.kernel.widget_manager._loadFromKernel().catch(() => 0)")
         else:
             status = self.page.locator("#jp-main-statusbar")
-            wait_until(lambda: "| Idle" in status.inner_text(), "the kernel is idle", 60)
+            wait_until(lambda: "| Idle" in status.inner_text(), "the kernel is idle", WAIT_MS / 1000)
             self.page.keyboard.press("Control+b")  # no list of files beside the notebook
         self.page.evaluate(TOOLS)
 
-    def run_all(self, done: Callable[[], bool], seconds: float = 400) -> None:
-        """Run all cells and wait until `done()` and until the last widget is drawn; fail if a cell fails."""
+    def run_all(self) -> None:
+        """Begin to run all cells."""
         if self.classic:
             self.page.evaluate("Jupyter.notebook.execute_all_cells()")
         else:
             self.page.get_by_role("menuitem", name="Run", exact=True).click()
             self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+    def wait_for_end(self, done: Callable[[], bool], seconds: float = 400) -> None:
+        """Wait until `done()`, and until the last widget is drawn; fail if a cell fails."""
         error = self.page.locator(ERROR)
         wait_until(lambda: done() or error.count(), "the lesson has run to its end", seconds)
         if error.count():
@@ -188,8 +196,11 @@ class Lesson:
         if form is None:
             acts = self._acts(control, means)
             return any(self._changes(control, act, seconds) for act in acts)
-        for act in self._acts(control, means):
+        if control.output not in self._taken:  # from then on it shows what the last press has taken
             self._act(form, means)
+            time.sleep(0.5)
+            self._taken.add(control.output)
+        for act in self._acts(control, means):
             before = self._settled(control)
             act()
             if self._changes(control, lambda: self._act(form, means), seconds, before):
@@ -214,8 +225,10 @@ class Lesson:
     def _act(self, control: Control, means: str) -> None:
         if control.kind not in ("button", "checkbox"):
             pytest.fail(f"This test does not know how to move {control}.")
+        element = self._element(control)
+        element.wait_for_element_state("enabled")
         if means == "mouse":
-            self._element(control).click()
+            element.click()
         else:
             self._press(control, "Space")
 

@@ -30,7 +30,7 @@ PLUMBING = re.compile(r"BytesIO|\bipywidgets\b|IPython\.display|\.observe\(")
 
 # ------------------------------------------------------------------------------------------ the frame
 def opening(lesson: Lesson) -> Iterator[str]:
-    """Title, Colab line, what it teaches, how long it takes, what it needs; then the set-up cell."""
+    """Title, Colab line, what it teaches, how long it takes, what it needs; then the two set-up cells."""
     before = []
     for cell in lesson.cells:
         if cell.kind == "code":
@@ -52,10 +52,10 @@ def opening(lesson: Lesson) -> Iterator[str]:
     if "**What it needs from before:** " not in text:
         yield "'**What it needs from before:** ...' is missing"
     if "## Set-up" not in text:
-        yield "'## Set-up (about N min)' must stand before the set-up cell"
-    first_code = next((cell for cell in lesson.cells if cell.kind == "code"), None)
-    if first_code is None or "setup" not in first_code.tags:
-        yield "the first code cell must be the set-up cell"
+        yield "'## Set-up (about N min)' must stand before the set-up cells"
+    first = [cell.tags for cell in lesson.cells if cell.kind == "code"][:2]
+    if [wanted in tags for wanted, tags in zip(("plumbing", "setup"), first, strict=False)] != [True, True]:
+        yield "the first two code cells must be the plumbing and the set-up cell"
 
 
 def header_minutes(lesson: Lesson) -> int | None:
@@ -118,8 +118,9 @@ def _one_section(section: Section) -> Iterator[str]:
 # ------------------------------------------------------------------------------------------- numbers
 def numbers(lesson: Lesson) -> Iterator[str]:
     """Cells, words, lines: within the storyboard's numbers."""
-    if len(lesson.cells) not in N_CELLS:
-        yield f"a lesson has {N_CELLS[0]} to {N_CELLS[-1]} cells, this one {len(lesson.cells)}"
+    n_cells = sum("plumbing" not in cell.tags for cell in lesson.cells)  # which nobody reads
+    if n_cells not in N_CELLS:
+        yield f"a lesson has {N_CELLS[0]} to {N_CELLS[-1]} cells, this one {n_cells}"
     n_words = sum(count_words(cell.source) for cell in lesson.markdown)
     if n_words > N_WORDS:
         yield f"a lesson has at most {N_WORDS} words, this one {n_words}"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unet_helpers.data import Pair, load_pair
+from unet_helpers.engine.progress import progress_bar
 from unet_helpers.engine.settings import rehearsed
 from unet_helpers.losses import bce_dice_loss
 from unet_helpers.metrics import label_stones, pooled_dice
@@ -90,9 +91,7 @@ def learn_by_heart(
     curves, answers = {}, {}
     for name, make in networks.items():
         torch.manual_seed(0)
-        curves[name], answers[name] = _learnt(
-            make(1, 1, channels), patches, truth, n_steps, min(marked, n_steps)
-        )
+        curves[name], answers[name] = _learnt(make(1, 1, channels), patches, truth, n_steps, marked)
     return curves, answers
 
 
@@ -102,7 +101,8 @@ def _learnt(
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
     greys, network = normalise(patches), network.train()
     masks, curves, kept = list(truth[:, 0].numpy()), Curves(all=[], small=[]), truth
-    for step in range(1, n_steps + 1):
+    bar = progress_bar(range(1, n_steps + 1), desc="learning by heart", unit="step", leave=False, delay=1.0)
+    for step in bar:
         logits = network(greys)
         found = list((logits > 0)[:, 0].numpy())
         curves["all"].append(pooled_dice(found, masks))

@@ -229,7 +229,7 @@ def write_scratch(job: Job, workers: int, progress: bool) -> None:
     """Write the whole set into the job's scratch folder."""
     for name in ("set", "claims", "rows"):
         Path(job.scratch, name).mkdir()
-    with progress_bar(desc="phantom", total=job.n_patients, unit="pt", disable=not progress) as bar:
+    with progress_bar(desc="phantom", total=job.n_patients, unit="patient", disable=not progress) as bar:
         write_all(job, workers, lambda: bar.update(n_done(job) - bar.n))
     write_tables(job)
 

@@ -13,7 +13,7 @@ from unet_helpers.widgets.still import show
 
 __all__ = ["beside", "button", "moving", "numbered", "slider", "steps", "wide"]
 
-LONG_WORDS = 16  # letters that leave a phone no track to move on
+LONG_WORDS = 10  # letters that leave a phone no track to move on
 Painted = tuple[Figure, str]  # a picture, and what it shows in a sentence (HTML)
 
 

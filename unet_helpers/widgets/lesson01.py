@@ -58,7 +58,7 @@ SIDE_PX = 448  # of a slice that one looks at
 STILL_PX = 320  # of one that only stands on the page
 PANEL_PX = 384  # of the controls beside it; both fit into a page of JupyterLab
 SLIDER: dict[str, Any] = {
-    "style": {"description_width": "90px"},
+    "style": {"description_width": "initial"},  # more leaves a phone no room to move
     "layout": {"width": f"{PANEL_PX}px", "max_width": "100%"},
 }
 WINDOWS = {"soft tissue": (40, 400), "everything": (0, 2000), "narrow": (40, 60), "bone": (500, 1500)}

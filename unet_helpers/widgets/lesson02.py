@@ -305,7 +305,8 @@ def _game(six: Mapping[str, Grey]) -> Any:
     def answer(_: Any) -> None:
         marks = {letter: draw.verdict(letter, choice.value) for letter, choice in choices.items()}
         for letter, (_, sentence) in marks.items():
-            words[letter].value = f"<b>{letter}</b> {sentence}"
+            said = choices[letter].value
+            words[letter].value = f"<b>{letter}{f', you say it {said}' if said else ''}.</b> {sentence}"
         n_right = sum(right for right, _ in marks.values())
         result.value = f"<b>{n_right} of {len(marks)} right.</b>"
 

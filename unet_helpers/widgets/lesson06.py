@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from unet_helpers.checkpoint import Checkpoint
 from unet_helpers.data import Pair, load_arrays, load_image
 from unet_helpers.engine.figures import figure_png
+from unet_helpers.engine.progress import passing_bars
 from unet_helpers.exercises.ten_ways import WAYS, look
 from unet_helpers.inference import predict_all
 from unet_helpers.inspector import Inspector
@@ -147,8 +148,9 @@ def windows(path: Path) -> None:
 # ------------------------------------------------------------------------------------------------ the race
 def _answers(network: Checkpoint, pairs: Sequence[Pair]) -> tuple[list[Any], list[Any], list[Any]]:
     """Images, masks and probabilities, all at the size of the files."""
-    images, masks = load_arrays(pairs)
-    return images, masks, predict_all(network.model, images, **network.scale.options(list(pairs)))
+    with passing_bars():
+        images, masks = load_arrays(pairs)
+        return images, masks, predict_all(network.model, images, **network.scale.options(list(pairs)))
 
 
 def race(networks: Mapping[str, Checkpoint], pairs: Sequence[Pair]) -> dict[str, float]:

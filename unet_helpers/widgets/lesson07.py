@@ -211,9 +211,8 @@ class UnknownCase:
         return len(self.used)
 
     def probe(self, words: str) -> None:
-        """Show what one probe reads."""
-        if words not in self.used:
-            self.used.append(words)
+        """Show what one probe reads, as the last line."""
+        self.used = [one for one in self.used if one != words] + [words]
         rows = [
             f"<li>{html.escape(one)}: <b>{html.escape(self.case.readings[one])}</b></li>" for one in self.used
         ]

@@ -116,7 +116,7 @@ class StoneHunt:
 
 
 def _button(text: str, style: str = "") -> Any:
-    width = "150px" if style else "50px"
+    width = "116px" if style else "50px"  # two of each in a row on a phone
     return widgets.Button(description=text, button_style=style, layout=widgets.Layout(width=width))
 
 
