@@ -127,7 +127,7 @@ def test_bar_and_picture_are_two_outputs_from_the_first_moment_to_the_last(kerne
     assert re.match(r"training █+░+ 16 %, step 1, .*loss 0\.900, no validation Dice yet", bar[4]), bar
     assert any("validating 66 %" in state for state in bar)
     assert re.fullmatch(
-        r"training finished in 1 s: step 6, loss 0.500, validation Dice 0.750, .* images/s", bar[-1]
+        r"training finished in \d+ s: step 6, loss 0.500, validation Dice 0.750, .* images/s", bar[-1]
     )
     assert pictures == ["Empty axes.", "Curves up to step 3.", "Curves up to step 6."]
     assert said == ["Out of memory with 4 patches at once: going on with 2 at once.\n"]
@@ -156,7 +156,7 @@ def test_what_ends_by_an_error_does_not_look_as_if_it_were_at_work(kernel: Kerne
             if i == 4:
                 raise KeyboardInterrupt
         """)
-    assert re.fullmatch(r"reading: stopped at [34] of 9 pairs", page.texts(0)[-1])
+    assert re.fullmatch(r"reading: stopped at [1-4] of 9 pairs", page.texts(0)[-1])
 
 
 def test_bars_of_one_cell_share_a_line_and_trainings_keep_theirs(kernel: Kernel) -> None:
@@ -224,7 +224,7 @@ def test_an_executed_notebook_keeps_the_last_state_alone(
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(FIT), cell])
     nbclient.NotebookClient(book, kernel_manager_class=OwnKernel, timeout=60).execute(cwd=tmp_path)
     bar, picture, said = book.cells[1].outputs
-    assert bar.data["text/plain"].startswith("training finished in 1 s: step 6, loss 0.500")
+    assert re.match(r"training finished in \d+ s: step 6, loss 0.500", bar.data["text/plain"])
     assert bar.data["text/html"] == f"<div>{bar.data['text/plain']}</div>"
     assert picture.data["text/plain"] == "Curves up to step 6." and said.output_type == "stream"
 
@@ -261,11 +261,11 @@ def test_a_file_gets_whole_lines_now_and_then(
             bar.is_due()
             bar.step(step / 10, step, 0.9, [])
     lines = capsys.readouterr().out.splitlines()
-    assert 2 <= len(lines) <= 6 and "\r" not in "".join(lines)
+    assert 2 <= len(lines) <= 10 and "\r" not in "".join(lines)
     assert all(
         re.match(r"training: \d+ %, step \d+, loss 0.900, no validation Dice yet", one) for one in lines[:-1]
     )
-    assert lines[-1].startswith("training finished in 1 s: step 10, loss 0.900, no validation Dice yet")
+    assert re.match(r"training finished in \d+ s: step 10, loss 0.900, no validation Dice yet", lines[-1])
 
 
 class Terminal(io.StringIO):
