@@ -190,4 +190,5 @@ def ablation_figure(rows: Mapping[str, Sequence[float]]) -> Figure:
         range(len(rows)), labels=[f"without {name}" if k else "all of it" for k, name in enumerate(rows)]
     )
     ax.set(xlabel="validation Dice after 640 steps, a dot a seed", ylim=(len(rows) - 0.4, -0.6))
+    ax.locator_params(axis="x", nbins=5)
     return figure
