@@ -170,6 +170,10 @@ def picture(name: str, kind: str = "display_data") -> tuple[float, str, dict[str
     return 0.0, kind, {"data": {"text/plain": "curves"}, "transient": {"display_id": name}}
 
 
+def bar(text: str) -> dict[str, Any]:
+    return {"data": {"text/plain": text}, "transient": {"display_id": "bar"}}
+
+
 def test_a_training_must_show_how_far_it_is() -> None:
     good = Ran(
         "run", shown=[picture("p"), stream("training   0%|"), *[stream(f"\rtraining {k}%|") for k in (5, 50)]]
@@ -179,6 +183,11 @@ def test_a_training_must_show_how_far_it_is() -> None:
     assert [text for text in checks.page(good) if "%|" in text] == ["training 100%|##| \n"]
     assert checks.looks_frozen(Ran("run", shown=[stream("training 0%|"), stream("\rtraining 100%|")]))
     assert checks.looks_frozen(Ran("run", shown=good.shown[:-1]))
+    line = [(0.0, "update_display_data", bar(f"training {k} %")) for k in (1, 30, 60)]
+    words = (0.0, "update_display_data", bar("training finished in 7 s: step 60"))
+    line = [(0.0, "display_data", bar("training 0 %")), *line]
+    assert checks.looks_frozen(Ran("run", shown=line))
+    assert not checks.looks_frozen(Ran("run", shown=[*line, words]))
 
 
 def test_a_bar_that_goes_on_below_a_new_picture_leaves_two() -> None:

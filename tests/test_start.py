@@ -34,6 +34,12 @@ for name in ("google", "google.colab", "google.colab.files"):
 """
 
 
+@pytest.fixture(autouse=True)
+def no_phantom(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Data of one's own, so that `set_up` writes none in the background."""
+    monkeypatch.setenv("UNET_DATA", str(tmp_path))
+
+
 def run_cell(cell: str, folder: Path, before: str = "", after: str = WHERE) -> str:
     """What the plumbing prints, or the sentence with which it ends; /kaggle lies in the folder."""
     for name in ("kaggle", "content"):

@@ -13,7 +13,6 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 MODEL = "IPY_MODEL_"
 LEAST_WIDGETS = 2  # every lesson has two things to move
 PERCENT = re.compile(r"(\d{1,3})(?:\.\d+)? ?%")
-BAR = re.compile(r"\d{1,3}%\|")
 WARNING = re.compile(r"\b\w*Warning\b: |^WARNING\b|\bDEPRECATION\b", re.MULTILINE)
 Shown = Sequence[tuple[float, str, Mapping[str, Any]]]
 
@@ -91,10 +90,12 @@ def texts(value: Any) -> Iterable[str]:
 def looks_frozen(ran: Ran, least: int = 3) -> list[str]:
     """What keeps a reader of a training cell from seeing that it goes on."""
     seen, found = percentages(ran), []
-    if len(seen) < least or max(seen, default=0) < 100:
+    bars = [text for text in page(ran) if re.search(r"\btraining\b", text) and PERCENT.search(text)]
+    ended = max(seen, default=0) == 100 or any("training finished" in text for text in page(ran))
+    if len(seen) < least or not ended:
         found.append(f"cell {ran.cell} shows its progress as {seen} only")
-    if (n_bars := len([text for text in page(ran) if BAR.search(text)])) > 1:
-        found.append(f"cell {ran.cell} leaves {n_bars} progress bars on the page")
+    if len(bars) > 1:
+        found.append(f"cell {ran.cell} leaves {len(bars)} progress bars on the page")
     return found
 
 
