@@ -334,6 +334,7 @@ def test_lesson_4_says_how_a_gpu_is_switched_on_where_one_can_be_had(
         monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
     if where != "here":
         monkeypatch.setitem(sys.modules, "google.colab", sys)
+    monkeypatch.setenv("UNET_DATA", "mine")  # no phantom is begun in the background
     assert start.place() == where
     start.set_up(4)
     said = capsys.readouterr().out

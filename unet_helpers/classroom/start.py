@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 from unet_helpers.engine.calm import calmly
 
@@ -19,9 +18,10 @@ SWITCH_ON = {
 
 def place() -> str:
     """Where this Python runs: "kaggle", "colab" or "here"."""
-    if "KAGGLE_KERNEL_RUN_TYPE" in os.environ or Path("/kaggle/working").is_dir():
-        return "kaggle"  # asked first, for Kaggle's machines are made from Colab's
-    return "colab" if "google.colab" in sys.modules else "here"
+    from unet_helpers.folders.places import platform_name
+
+    name = platform_name()
+    return "here" if name == "own" else name
 
 
 @calmly

@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -41,10 +42,11 @@ def platform_name() -> Literal["colab", "kaggle", "own"]:
     """Whose machine this is: Google Colab's, Kaggle's, or your own."""
     if "KAGGLE_KERNEL_RUN_TYPE" in os.environ or Path("/kaggle/working").is_dir():
         return "kaggle"  # asked first, for Kaggle's machines are made from Colab's
-    try:  # not sys.modules: a command that a notebook runs has loaded nothing of it
-        return "colab" if importlib.util.find_spec("google.colab") else "own"
+    try:  # a notebook has loaded this module, a command that it runs finds it
+        known = "google.colab" in sys.modules or importlib.util.find_spec("google.colab")
     except (ImportError, ValueError):  # there is no `google`, or one without a place
         return "own"
+    return "colab" if known else "own"
 
 
 def home() -> Path:
