@@ -209,17 +209,19 @@ def test_a_small_book_with_an_address(small: Path, capfd: pytest.CaptureFixture[
     assert not [path for path in small.iterdir() if path.name.startswith(".")]
 
 
-def test_only_what_has_changed_is_made_again(small: Path):
+def test_only_what_has_changed_is_read_again(small: Path, monkeypatch: pytest.MonkeyPatch):
     assert build(small) == 0
-    made = small / "build/site/html"
-    before = {path: path.stat().st_mtime_ns for path in made.rglob("*.html")}
+    made = small / "build/site/doctrees"
+    before = {path: path.stat().st_mtime_ns for path in made.rglob("*.doctree")}
     (small / "benchmarks/README.md").write_text("# Measurements\n\nFew.\n")
     assert build(small) == 0
-    changed = {
-        path.relative_to(made).as_posix() for path in before if path.stat().st_mtime_ns != before[path]
-    }
-    assert "benchmarks/README.html" in changed and "notebooks/01_a.html" not in changed
+    changed = {path.stem for path in before if path.stat().st_mtime_ns != before[path]}
+    assert changed == {"README"} and len(before) == 4
     assert "Few." in (small / "site/benchmarks/README.html").read_text("utf-8")
+    assert 'alt="A dot."' in (small / "site/notebooks/01_a.html").read_text("utf-8")
+    calls: list[Path] = []
+    monkeypatch.setattr(site, "write_example", calls.append)
+    assert build(small) == 0 and not calls  # the package is the same, so the report is
 
 
 def test_a_page_that_is_gone_is_gone_from_the_book(small: Path):
