@@ -276,6 +276,7 @@ class Terminal(io.StringIO):
 
 
 def test_a_terminal_gets_one_line_that_is_written_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)  # of the process that xdist started: 80
     monkeypatch.setattr(sys, "stdout", screen := Terminal())
     with TrainingBar(0.5, 4, True) as bar:
         for step in range(6, 11):
