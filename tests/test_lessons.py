@@ -124,7 +124,7 @@ def good_book() -> dict[str, Any]:
         markdown("# Lesson 9: The ninth voxel"),
         markdown("Online: <!-- colab 09_x.ipynb -->*later*<!-- /colab -->"),
         markdown(opening),
-        code("import sys\n" * 60, tags=("plumbing",)),
+        code("import sys\n" * 30, tags=("plumbing",)),
         code("import torch", tags=("setup",)),
         *section(1, code("print(1)", PICTURE), markdown(f"{EXPLAINED}\n\n{THINK}")),
         *section(
@@ -253,6 +253,8 @@ BREAKS: list[tuple[str, Break, str]] = [
     ("numbers", add(*[markdown("x")] * 20), "35 to 50 cells"),
     ("numbers", add(markdown("word " * 3000)), "at most 3000 words"),
     ("numbers", swap("print(1)", "1\n" * 16), "has 16 lines"),
+    ("numbers", swap("import sys\n", "import sys\n\n"), "the plumbing has more than 30 lines"),
+    ("numbers", swap("import sys\n", "import sys  #" + "-" * 98 + "\n"), "or 110 columns"),
     ("numbers", swap("print(1)", "print(" + "1" * 82 + ")"), "has a line of 89 columns"),
     ("numbers", add(*[code("1\n" * 9)] * 14), "8 lines at the median"),
     ("words_per_line", add(code("1\n" * 60)), "at least 10 words a line"),
