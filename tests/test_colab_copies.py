@@ -34,7 +34,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-E", "-s", "-S", str(ROOT / "tutorial.py"), "colab", str(folder)]
     ran = subprocess.run(command, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.startswith(f"{len(LESSONS) + 2} files in {folder}, the largest of ")
+    assert ran.stdout.startswith(f"{2 * len(LESSONS) + 2} files in {folder}, the largest of ")
     return folder
 
 
@@ -69,9 +69,10 @@ def test_the_zip_holds_every_file_of_the_package(out: Path) -> None:
 def test_the_same_package_gives_the_same_bytes(out: Path, tmp_path: Path) -> None:
     assert colab.package_zip() == (out / "unet_helpers.zip").read_bytes()
     again = colab.write_lessons([ROOT / "notebooks" / LESSONS[0]], tmp_path, Address())
-    assert {path.name for path in again} == {LESSONS[0], "README.md", "unet_helpers.zip"}
-    for path in again:
-        assert path.read_bytes() == (out / path.name).read_bytes()
+    names = {path.relative_to(tmp_path).as_posix() for path in again}
+    assert names == {LESSONS[0], f"kaggle/{LESSONS[0]}", "README.md", "unet_helpers.zip"}
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (out / name).read_bytes()
 
 
 @pytest.mark.parametrize("name", LESSONS)
@@ -93,8 +94,18 @@ def test_a_copy_is_the_lesson_with_the_package_in_its_first_cell(out: Path, name
     assert (out / name).stat().st_size < 3e6
 
 
-def test_a_link_to_another_lesson_becomes_its_name(out: Path) -> None:
-    assert "lesson 1 (01_dataset.ipynb)" in source_of(out / LESSONS[1], "opening")
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_lesson_for_kaggle_is_as_small_as_kaggle_wants_it(out: Path, name: str) -> None:
+    assert (out / "kaggle" / name).stat().st_size < 1e6
+    plumbing, lesson = (source_of(path / name, "plumbing") for path in (out / "kaggle", ROOT / "notebooks"))
+    assert plumbing == lesson
+    assert source_of(out / "kaggle" / name, "colab").startswith("On Kaggle: press *Add input > Upload")
+
+
+def test_links_to_other_lessons_become_words_and_the_next_one_keeps_its_file_name(out: Path) -> None:
+    assert "from lesson 1, what a mask" in source_of(out / LESSONS[1], "opening")
+    last = "".join(cells_of(out / LESSONS[1])[-1]["source"])
+    assert re.search(r"^\*\*Next:\*\* Lesson 3: .* \(03_unet_architecture\.ipynb\)", last, flags=re.MULTILINE)
     assert source_of(out / LESSONS[1], "colab").startswith("This copy brings its package along.")
 
 

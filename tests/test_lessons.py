@@ -28,16 +28,9 @@ RULES = all_rules()
 @pytest.mark.parametrize("name", LESSONS.values())
 def test_lesson_keeps_the_rule(name: str, rule: str) -> None:
     if rule == "spelling":
-        needs_codespell()
+        pytest.importorskip("codespell_lib", reason="needs codespell: pip install codespell")
     problems = list(RULES[rule](read_lesson(NOTEBOOKS / f"{name}.ipynb")))
     assert not problems, "\n".join([f"{name}: {len(problems)} problems", *problems])
-
-
-def needs_codespell() -> None:
-    try:
-        import codespell_lib  # noqa: F401
-    except ImportError:
-        pytest.fail("This test needs codespell: pip install codespell.", pytrace=False)
 
 
 def test_every_notebook_is_held_to_rules() -> None:
@@ -191,7 +184,7 @@ def problems(rule: str, book: dict[str, Any], folder: Path) -> str:
 @pytest.mark.parametrize("rule", RULES)
 def test_a_good_lesson_keeps_the_rule(rule: str, ninth: Path) -> None:
     if rule == "spelling":
-        needs_codespell()
+        pytest.importorskip("codespell_lib", reason="needs codespell: pip install codespell")
     assert problems(rule, good_book(), ninth) == ""
 
 
@@ -318,7 +311,7 @@ BREAKS: list[tuple[str, Break, str]] = [
 )
 def test_a_broken_lesson_is_found(rule: str, change: Break, part: str, ninth: Path) -> None:
     if rule == "spelling":
-        needs_codespell()
+        pytest.importorskip("codespell_lib", reason="needs codespell: pip install codespell")
     book = good_book()
     change(book)
     assert part in problems(rule, book, ninth)

@@ -1,4 +1,4 @@
-"""The repository's address, from `pyproject.toml` into the lessons and README.md.
+"""The repository's address, from `pyproject.toml` into the lessons, README.md and CITATION.cff.
 
 Only the standard library is needed.
 """
@@ -17,6 +17,7 @@ __all__ = [
     "Address",
     "address_of",
     "badge",
+    "citation_with",
     "lesson_with",
     "markdown_with",
     "plumbing_cell",
@@ -139,6 +140,12 @@ def lesson_with(text: str, address: Address) -> str:
     return json.dumps(book, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
+def citation_with(text: str, address: Address) -> str:
+    """CITATION.cff with the line that tells where the code lies, or without it while nobody knows."""
+    text = re.sub(r"^repository-code:.*\n", "", text, flags=re.MULTILINE)
+    return f'{text}repository-code: "{address.url}"\n' if address.is_set else text
+
+
 def address_of(root: Path) -> Address:
     """What stands in `pyproject.toml`.
 
@@ -162,9 +169,10 @@ def rewrite(root: Path, notebooks: Sequence[Path], check: bool = False) -> list[
         ValueError: If `pyproject.toml` holds no address.
     """
     address, stale = address_of(root), []
-    for path in [root / "README.md", *notebooks]:
+    texts = [root / name for name in ("README.md", "CITATION.cff") if (root / name).exists()]
+    for path in [*texts, *notebooks]:
         text = path.read_text("utf-8")
-        wanted = (lesson_with if path.suffix == ".ipynb" else markdown_with)(text, address)
+        wanted = {".ipynb": lesson_with, ".cff": citation_with}.get(path.suffix, markdown_with)(text, address)
         if json.loads(wanted) != json.loads(text) if path.suffix == ".ipynb" else wanted != text:
             stale.append(path.name)
             if not check:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from unet_helpers.engine.calm import calmly
+
 __all__ = ["place", "set_up"]
 
 TRAINING = (4, 6, 7)  # the lessons that make optimisers
@@ -22,6 +24,7 @@ def place() -> str:
     return "here" if name == "own" else name
 
 
+@calmly
 def set_up(lesson: int | None = None) -> None:
     """Load the libraries of a lesson, and print versions, device and where work is kept.
 
@@ -33,6 +36,7 @@ def set_up(lesson: int | None = None) -> None:
 
     Raises:
         CalmError: If a library is missing, with the way to get it.
+        Stopped: If stop was pressed meanwhile.
     """
     from unet_helpers.engine.stopping import whole
 
