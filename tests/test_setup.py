@@ -25,7 +25,7 @@ import tutorial
 ROOT = tutorial.ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LESSONS = [book.name for book in tutorial.find_notebooks(ROOT / "notebooks")]
-EXTRAS = ("kaggle", "dicom", "nifti", "coco")  # what a user may add
+EXTRAS = ("kaggle", "dicom", "nifti", "coco", "site")  # what a user may add
 PYPI_OF_IMPORT = {"PIL": "pillow", "IPython": "ipywidgets", "yaml": "pyyaml"}  # ipywidgets brings IPython
 
 
