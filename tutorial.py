@@ -2,12 +2,13 @@
 
 python3 tutorial.py run      the lessons in order, then the scores
 python3 tutorial.py test     unit tests, and every code cell of every lesson
-                             (--unit: without the lessons; --colab: the unit tests alone, with the versions
-                             that Colab has)
+                             (--units: without the lessons; --colab: every lesson as it is on Colab and
+                             Kaggle)
 python3 tutorial.py lab      JupyterLab on notebooks/
 python3 tutorial.py lint     ruff on the package, the tests and the lessons; mypy on the package
 python3 tutorial.py site     the texts and the executed lessons as a book, in site/
 python3 tutorial.py copies   the lessons for students (without solutions) and for instructors (with them)
+python3 tutorial.py colab    lessons that bring the package along, to upload to Colab or Kaggle or to mail
 python3 tutorial.py grade    who of a class solved what, from progress files and executed notebooks
 python3 tutorial.py tidy     widgets, dead without a kernel, out of the outputs of the lessons
 python3 tutorial.py teaching minutes, plans and answers, from the lessons into TEACHING.md and README
@@ -29,7 +30,6 @@ import shutil
 import signal
 import subprocess
 import time
-import tomllib
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -41,39 +41,6 @@ TOO_NEW = (3, 14)
 UV = "uv==0.13.9"
 STAMP = "tutorial-stamp.txt"  # inside .venv; present only after a complete set-up
 CODE_CELL_TIMEOUT_SECONDS = 1200
-COLAB_PYTHON = "3.13"
-COLAB = (  # what Colab's image had in August 2026; ipywidgets 7 and IPython 7 are the ones that differ most
-    "torch==2.11.0",
-    "torchvision==0.26.0",
-    "ipywidgets==7.7.1",
-    "ipython==7.34.0",
-    "ipykernel==6.17.1",
-    "numpy==2.1.3",
-    "matplotlib==3.10.0",
-    "pillow==11.3.0",
-)
-SETUP_CELL = """\
-# Set-up for Colab, Kaggle and your own machine. It never reinstalls torch or numpy.
-import importlib.util
-import subprocess
-import sys
-from pathlib import Path
-
-REPOSITORY = "{address}"
-if Path("../unet_helpers").is_dir():  # your own copy: the package lies beside the notebooks
-    sys.path.insert(0, str(Path("..").resolve()))
-if importlib.util.find_spec("unet_helpers") is None:
-    if ".invalid" in REPOSITORY:
-        raise RuntimeError("No address is set for unet_helpers: copy that folder beside this notebook.")
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", f"git+{{REPOSITORY}}"]
-    if subprocess.call(pip) != 0:
-        raise RuntimeError("unet_helpers was not fetched: is the internet on (Kaggle: Settings)?")
-import ipywidgets
-import torch
-
-from unet_helpers.training import choose_device
-
-print(f"torch {{torch.__version__}}, device {{choose_device()}}, ipywidgets {{ipywidgets.__version__}}")"""
 
 
 # ---------------------------------------------------------------------------------------------- set-up
@@ -183,27 +150,6 @@ def set_up(root: Path = ROOT) -> Path:
     return python
 
 
-def colab_base() -> str:
-    """A Python of Colab's version, or that version as a wish that uv grants by fetching one."""
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    name = f"python{COLAB_PYTHON}"
-    there = [sys.executable, shutil.which(name), *pyenv.glob(f"versions/{COLAB_PYTHON}.*/bin/{name}")]
-    return next((str(p) for p in there if p and working_version(Path(p)) == COLAB_PYTHON), COLAB_PYTHON)
-
-
-def set_up_colab(python: Path, root: Path = ROOT) -> Path:
-    """Builds .venv-colab anew with the versions of Colab, by the uv of .venv; returns its Python."""
-    place = root / ".venv-colab"
-    colab = place / venv_python(root).relative_to(root / ".venv")
-    uv = [python, "-m", "uv", "--system-certs", "--quiet"]
-    for_tests = ["pytest>=8.0", "pytest-timeout>=2.3", "nbclient>=0.10", "codespell>=2.3"]
-    what = [*COLAB, *for_tests, "--editable", ".[dicom,nifti,coco]"]
-    made = call([*uv, "venv", "--clear", "--python", colab_base(), place], root)
-    if made != 0 or call([*uv, "pip", "install", "--python", colab, *what], root) != 0:
-        sys.exit(f"Colab's versions could not be installed, see above (Python {COLAB_PYTHON} is needed).")
-    return colab
-
-
 # ------------------------------------------------------------------------------------- run the lessons
 def duration(seconds: float) -> str:
     """Seconds as text for people: "48 s" or "9 min 05 s"."""
@@ -296,7 +242,23 @@ def copies(out: Path, root: Path = ROOT) -> int:
         print(error)
         return 1
     print(f"{len(written)} notebooks in {out / 'student'} and {out / 'instructor'}.")
-    print(f"They find the package if a copy of unet_helpers lies in {out}, or once the address is set.")
+    print(f"They find the package if a copy of unet_helpers lies in {out}, or once the address is set;")
+    print("python3 tutorial.py colab OUT --students writes lessons for students that bring it along.")
+    return 0
+
+
+def colab(out: Path, students: bool = False, root: Path = ROOT) -> int:
+    """Writes lessons that bring the package along, and the package as a zip, into a folder."""
+    from unet_helpers.classroom.address import address_of
+    from unet_helpers.classroom.colab import write_lessons
+
+    try:
+        written = write_lessons(find_notebooks(root / "notebooks"), out, address_of(root), students)
+    except ValueError as error:
+        print(error)
+        return 1
+    largest = max(path.stat().st_size for path in written) / 1e6
+    print(f"{len(written)} files in {out}, the largest of {largest:.1f} MB. README.md there says what to do.")
     return 0
 
 
@@ -355,7 +317,9 @@ def run(root: Path = ROOT, names: Sequence[str] = ()) -> int:
     start, started_at = time.monotonic(), time.time()
     for notebook in find_notebooks(root / "notebooks", names):
         try:
-            asyncio.run(execute(notebook, root / "executed" / notebook.name))
+            loop = asyncio.SelectorEventLoop if os.name == "nt" else None  # ZeroMQ cannot use Windows' own
+            with asyncio.Runner(loop_factory=loop) as runner:
+                runner.run(execute(notebook, root / "executed" / notebook.name))
         except (KeyboardInterrupt, asyncio.CancelledError):
             print("Stopped.")
             return 130
@@ -385,38 +349,35 @@ def print_scores(runs: Path, started_at: float) -> None:
 
 
 # ---------------------------------------------------------------------------------------- test the lot
-def shares(python: Path, extra: Sequence[str] = ()) -> list[list[str]]:
-    """Pytest's options for each session of the unit tests.
+def workers(python: Path, extra: Sequence[str] = ()) -> list[str]:
+    """Pytest's options for the unit tests: a process a core, at most four, where pytest-xdist is installed.
 
-    With two cores and pytest-xdist: one with a process a core (at most four), then one for the tests that are
-    marked `alone`, which need the machine to themselves. Else, or where `extra` chooses, one for all of them.
+    What must not be cut apart, or stand beside another of its kind, is grouped in tests/conftest.py.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     found = subprocess.run([python, "-c", "import xdist"], capture_output=True).returncode == 0
-    if cores < 2 or not found or {"-m", "-n", "-s", "--pdb"} & set(extra):
-        return [[]]
-    return [["-m", "not alone", "-n", str(min(cores, 4)), "--dist", "loadfile"], ["-m", "alone"]]
+    if cores < 2 or not found or {"-n", "-s", "--pdb"} & set(extra):
+        return []
+    return ["-n", str(min(cores, 4)), "--dist", "loadgroup", "--no-loadscope-reorder"]
 
 
-def test(python: Path, root: Path = ROOT, extra: Sequence[str] = (), unit: bool = False) -> int:
-    """Every code cell of every notebook (not with `unit`), then the unit tests; 0 only if all of them pass.
+def test(python: Path, root: Path = ROOT, extra: Sequence[str] = (), units: bool = False) -> int:
+    """Every code cell of every notebook (not with `units`), then the unit tests; 0 only if both pass.
 
     The notebooks come first because the browser test opens lesson 5, which needs the network of lesson 4.
     """
     pytest = [python, "-m", "pytest"]
     lax = ["--nbval-lax", "--nbval-current-env", f"--nbval-cell-timeout={CODE_CELL_TIMEOUT_SECONDS}"]
     lax += [f"--timeout={CODE_CELL_TIMEOUT_SECONDS + 60}", "-v", "-p", "tutorial"]  # -p: the summary below
-    codes = [] if unit else [call([*pytest, *lax, "notebooks", *extra], root)]
-    codes += [call([*pytest, "tests", *share, *extra], root) for share in shares(python, extra)]
+    codes = [] if units else [call([*pytest, *lax, "notebooks", *extra], root)]
+    codes += [call([*pytest, "tests", *workers(python, extra), *extra], root)]
     passing = (0, 5) if extra else (0,)  # 5: "no test selected", which an extra -k may bring about
     return next((code for code in codes if code not in passing), 0)
 
 
 def test_colab(python: Path, root: Path = ROOT, extra: Sequence[str] = ()) -> int:
-    """The unit tests with Colab's versions; not those of the set-up and the browser, which Colab has not."""
-    left_out = ["--ignore-glob=tests/test_*browser.py", "--ignore=tests/test_setup.py"]
-    old = ["-W", "ignore::DeprecationWarning"]  # these versions warn about themselves on a newer Python
-    return call([set_up_colab(python, root), "-m", "pytest", "tests", *left_out, *old, *extra], root)
+    """The contract of Colab and Kaggle: what it holds stands in tests/colab/contract.py."""
+    return call([python, root / "tests" / "colab" / "contract.py", *extra], root)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -445,66 +406,15 @@ def lint(python: Path, root: Path = ROOT, extra: Sequence[str] = ()) -> int:
 
 
 # ------------------------------------------------------------------------------- the address, everywhere
-def badge(name: str, address: str) -> str:
-    """One Markdown line that opens a notebook in Colab, or says why it cannot."""
-    repository = re.fullmatch(r"https://github\.com/([^/]+/[^/]+?)(\.git)?/?", address)
-    if ".invalid" in address:
-        return "*Colab: the link appears here once the address of the repository is set.*"
-    if repository is None:
-        return "*Colab: download this notebook, then File > Upload notebook there.*"
-    link = f"https://colab.research.google.com/github/{repository[1]}/blob/main/notebooks/{name}"
-    return f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({link})"
-
-
-def clone_command(address: str) -> str:
-    """The README's Markdown for getting the project."""
-    if ".invalid" in address:
-        return "*The address of the repository is not set yet: take the folder as you received it.*"
-    return f"```\ngit clone {address} unet-kidney-stones\ncd unet-kidney-stones\n```"
-
-
-def with_address(markdown: str, address: str) -> str:
-    """Markdown with every marked Colab link and clone command made to fit the address."""
-
-    def colab(match: re.Match[str]) -> str:
-        return f"<!-- colab {match[1]} -->{badge(match[1], address)}<!-- /colab -->"
-
-    markdown = re.sub(r"<!-- colab (\S+) -->.*?<!-- /colab -->", colab, markdown, flags=re.DOTALL)
-    # A line that begins with a comment is HTML, in which Markdown links do not work.
-    markdown = re.sub(r"^<!-- colab ", "Online: <!-- colab ", markdown, flags=re.MULTILINE)
-    clone = f"<!-- clone -->\n{clone_command(address)}\n<!-- /clone -->"
-    return re.sub(r"<!-- clone -->.*?<!-- /clone -->", lambda _: clone, markdown, flags=re.DOTALL)
-
-
-def notebook_with_address(text: str, address: str) -> str:
-    """A notebook's JSON text with its set-up cell and Colab link made to fit the address."""
-    book = json.loads(text)
-    for cell in book["cells"]:
-        source = "".join(cell["source"])
-        if cell["cell_type"] == "markdown":
-            wanted = with_address(source, address)
-        elif "setup" in cell["metadata"].get("tags", []):
-            wanted = SETUP_CELL.format(address=address)
-        else:
-            continue
-        if wanted != source:
-            cell["source"] = wanted.splitlines(keepends=True)
-    return json.dumps(book, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-
-
 def address(root: Path = ROOT, check: bool = False) -> int:
     """Writes the address of pyproject.toml wherever it is shown; with check, only tells what differs."""
-    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    stale = []
-    for path in [root / "README.md", *find_notebooks(root / "notebooks")]:
-        text = path.read_text(encoding="utf-8")
-        rewrite = notebook_with_address if path.suffix == ".ipynb" else with_address
-        wanted = rewrite(text, project["urls"]["Repository"])
-        same = json.loads(wanted) == json.loads(text) if path.suffix == ".ipynb" else wanted == text
-        if not same:
-            stale.append(path.name)
-            if not check:
-                path.write_text(wanted, encoding="utf-8", newline="\n")
+    from unet_helpers.classroom.address import rewrite
+
+    try:
+        stale = rewrite(root, find_notebooks(root / "notebooks"), check)
+    except ValueError as error:
+        print(error)
+        return 1
     verdict = "Differs" if check else "Rewritten"
     print(f"{verdict}: {', '.join(stale)}" if stale else "All as in pyproject.toml.")
     return 1 if stale and check else 0
@@ -526,12 +436,17 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         commands.add_parser(
             name, parents=[here], help=f"start {what}; arguments after -- go to {what.split()[0]}"
         )
-    commands.choices["test"].add_argument("--colab", action="store_true", help="with Colab's versions")
-    commands.choices["test"].add_argument("--unit", action="store_true", help="without the lessons")
+    test_parser = commands.choices["test"]
+    test_parser.add_argument("--units", action="store_true", help="the unit tests without the lessons")
+    test_parser.add_argument("--colab", action="store_true", help="every lesson as on Colab and Kaggle")
+    test_parser.add_argument("--short", action="store_true", help="with --colab: a part of it, in minutes")
     copies_parser = commands.add_parser("copies", parents=[here], help="write student and instructor copies")
     copies_parser.add_argument("out", metavar="OUT", help="folder for student/ and instructor/")
     site_parser = commands.add_parser("site", parents=[here], help="build the book of the course into site/")
     site_parser.add_argument("--out", metavar="OUT", help="another folder for the book")
+    colab_parser = commands.add_parser("colab", help="write lessons that bring the package along")
+    colab_parser.add_argument("out", metavar="OUT", help="folder for the lessons and unet_helpers.zip")
+    colab_parser.add_argument("--students", action="store_true", help="without solutions and answers")
     grade_parser = commands.add_parser("grade", help="one table of what a class has handed in")
     grade_parser.add_argument("folders", nargs="+", metavar="FOLDER", help="of the class, or one a student")
     grade_parser.add_argument("--csv", metavar="FILE", help="write the table for a spreadsheet, too")
@@ -557,6 +472,8 @@ def main(arguments: Sequence[str]) -> int:
         return teaching(check=args.check)
     if args.command == "tidy":
         return tidy_lessons(names=args.names)
+    if args.command == "colab":
+        return colab(Path(args.out), args.students)
     if args.command == "grade":
         return grade(args.folders, args.csv)
     os.environ.update(settings())
@@ -569,9 +486,10 @@ def main(arguments: Sequence[str]) -> int:
         place = ["--out", Path(args.out).resolve()] if args.out else []
         return call([python, "-m", "unet_helpers.classroom.site", *place])
     if args.command == "test" and args.colab:
-        return test_colab(python, extra=args.extra)
+        chosen = [f"--{name}" for name in ("short", "units") if getattr(args, name)]
+        return test_colab(python, extra=[*chosen, *args.extra])
     if args.command == "test":
-        return test(python, extra=args.extra, unit=args.unit)
+        return test(python, extra=args.extra, units=args.units)
     if args.command == "lab":
         return call([python, "-m", "jupyterlab", "--ServerApp.root_dir=notebooks", *args.extra])
     return lint(python, extra=args.extra)

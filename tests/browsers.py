@@ -11,6 +11,7 @@ runs the tests. It is built when it is first asked for.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -24,8 +25,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -77,6 +80,18 @@ def answers(url: str) -> bool:
         return False
 
 
+def end_kernels(address: Address) -> None:
+    """End all kernels of a server, so that they neither work on nor keep memory."""
+    place = urlsplit(address("any.ipynb"))
+    kernels = f"{place.scheme}://{place.netloc}/api/kernels"
+    header = {"Authorization": f"token {parse_qs(place.query)['token'][0]}"}
+    with urllib.request.urlopen(urllib.request.Request(kernels, headers=header), timeout=20) as answer:
+        names = [kernel["id"] for kernel in json.load(answer)]
+    for name in names:
+        end = urllib.request.Request(f"{kernels}/{name}", headers=header, method="DELETE")
+        urllib.request.urlopen(end, timeout=20).close()
+
+
 @contextmanager
 def _server(home: Path, url: str, command: Sequence[str], variables: Mapping[str, str]) -> Iterator[None]:
     """Start a server with folders of its own below `home`, and wait until an address answers.
@@ -93,7 +108,7 @@ def _server(home: Path, url: str, command: Sequence[str], variables: Mapping[str
     with open(home / "server.log", "w") as log:
         server = subprocess.Popen(list(command), env=environment, stdout=log, stderr=log, cwd=home)
     try:
-        wait_until(lambda: answers(url) or server.poll() is not None, "Jupyter answers", 60)
+        wait_until(lambda: answers(url) or server.poll() is not None, "Jupyter answers", 120)
         if server.poll() is not None:
             pytest.fail(f"Jupyter ended at once: {(home / 'server.log').read_text()[-1000:]}")
         yield
@@ -138,6 +153,11 @@ def classic_python(place: Path = CLASSIC) -> Path:
     Args:
         place: Where it lies.
     """
+    with FileLock(place.with_name(f"{place.name}.lock")):  # two processes may ask for it at once
+        return _classic_python(place)
+
+
+def _classic_python(place: Path) -> Path:
     python = place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     stamp, wanted = place / "packages.txt", "\n".join([sys.version, *CLASSIC_PACKAGES])
     if stamp.is_file() and stamp.read_text() == wanted and python.exists():

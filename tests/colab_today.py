@@ -4,7 +4,7 @@
 
 LIST is what `pip freeze` says in Colab; Colab publishes it, and a weekly job of .github/workflows/tests.yml
 fetches it. Exit code 1, and a line for each package, if the first two numbers of a version differ. Then write
-the new ones into `COLAB` of tutorial.py and run that test: what it finds, readers would have found.
+the new ones into `COLAB` of tests/colab/environment.py and run that test: what it finds, readers would have.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import re
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import tutorial
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from colab.environment import COLAB
 
 
 def versions(freeze: str) -> dict[str, str]:
@@ -24,7 +24,7 @@ def versions(freeze: str) -> dict[str, str]:
     return {name.lower(): version for name, version in found.items()}
 
 
-def changes(freeze: str, ours: tuple[str, ...] = tutorial.COLAB) -> list[str]:
+def changes(freeze: str, ours: tuple[str, ...] = COLAB) -> list[str]:
     """A line for each of our pins that Colab's list no longer has, to the second number."""
     there = versions(freeze)
     lines = []
@@ -32,7 +32,7 @@ def changes(freeze: str, ours: tuple[str, ...] = tutorial.COLAB) -> list[str]:
         name, version = pin.split("==")
         now = there.get(name, "none")
         if now.split(".")[:2] != version.split(".")[:2]:
-            lines.append(f"{name}: Colab has {now}, tutorial.py tests {version}")
+            lines.append(f"{name}: Colab has {now}, we test {version}")
     return lines
 
 

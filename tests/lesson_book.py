@@ -53,8 +53,10 @@ class Lesson:
 
     @property
     def code(self) -> list[Cell]:
-        """Code cells that the author wrote: all but the set-up cell, which is the same everywhere."""
-        return [cell for cell in self.cells if cell.kind == "code" and "setup" not in cell.tags]
+        """Code cells that the author wrote: all but the two of the set-up, which are the same everywhere."""
+        return [
+            cell for cell in self.cells if cell.kind == "code" and not {"plumbing", "setup"} & {*cell.tags}
+        ]
 
     @property
     def markdown(self) -> list[Cell]:

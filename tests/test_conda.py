@@ -97,13 +97,18 @@ def test_where_nothing_may_be_missing_it_fails(tmp_path: Path) -> None:
 
 def test_every_skip_for_a_package_says_how_to_get_it() -> None:
     bare, n_seen = [], 0
-    for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        tree = ast.parse(path.read_text("utf-8"))
+        texts = {  # constants of the module, such as REASON
+            ast.unparse(node.targets[0]): ast.unparse(node.value)
+            for node in tree.body
+            if isinstance(node, ast.Assign)
+        }
+        for node in ast.walk(tree):
             if not (isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.importorskip"):
                 continue
             n_seen += 1
-            reason = next((word.value for word in node.keywords if word.arg == "reason"), None)
-            text = reason.value if isinstance(reason, ast.Constant) else ""
-            if ": pip install " not in text:
+            reason = next((ast.unparse(word.value) for word in node.keywords if word.arg == "reason"), "")
+            if ": pip install " not in texts.get(reason, reason):
                 bare.append(f"{path.name}:{node.lineno}")
     assert not bare and n_seen > 8, f"reason='needs NAME: pip install NAME' is missing in {bare}"

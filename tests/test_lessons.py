@@ -124,6 +124,7 @@ def good_book() -> dict[str, Any]:
         markdown("# Lesson 9: The ninth voxel"),
         markdown("Online: <!-- colab 09_x.ipynb -->*later*<!-- /colab -->"),
         markdown(opening),
+        code("import sys\n" * 60, tags=("plumbing",)),
         code("import torch", tags=("setup",)),
         *section(1, code("print(1)", PICTURE), markdown(f"{EXPLAINED}\n\n{THINK}")),
         *section(
@@ -234,7 +235,8 @@ BREAKS: list[tuple[str, Break, str]] = [
     ("opening", swap("| reading and trying", "| reading"), "the table of times"),
     ("opening", swap("**What it needs from before:**", "**Needs:**"), "is missing"),
     ("opening", swap("## Set-up", "## Start"), "must stand before the set-up cell"),
-    ("opening", lambda book: book["cells"][3]["metadata"].clear(), "must be the set-up cell"),
+    ("opening", lambda book: book["cells"][3]["metadata"].clear(), "must be the plumbing"),
+    ("opening", lambda book: book["cells"][4]["metadata"].clear(), "must be the plumbing"),
     ("closing", swap("## Common pitfalls", "## Pitfalls"), "the last sections must be"),
     ("closing", swap("| probe | fix |", "| probe | cure |"), "must be a table"),
     ("closing", swap("**Next:**", "Next:"), "the last cell must say"),

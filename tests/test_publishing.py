@@ -3,6 +3,7 @@
 import re
 import shlex
 import sys
+import tomllib
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import colab_today
 
 import tutorial
 import unet_helpers
+from unet_helpers.classroom.address import Address, citation_with, read_address
 
 ROOT = tutorial.ROOT
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -119,11 +121,11 @@ def test_commands_in_a_text_for_contributors_exist(name: str) -> None:
 
 # ------------------------------------------------------------------------------- one version, one date
 def test_the_version_has_one_home() -> None:
-    project = tutorial.tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert "version" not in project["project"] and "version" in project["project"]["dynamic"]
     assert project["tool"]["hatch"]["version"]["path"] == "unet_helpers/__init__.py"
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    log = re.findall(r"^## \[(\d\S+)\] - (\S+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    log = re.findall(r"^## (\d\S+) - (\S+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
     assert citation["version"] == log[0][0] == unet_helpers.__version__
     assert str(citation["date-released"]) == log[0][1]
     days = [date.fromisoformat(day) for _, day in log]
@@ -135,6 +137,14 @@ def test_the_citation_is_whole() -> None:
     assert {"cff-version", "message", "title", "authors"} <= set(citation)  # all that the format asks for
     assert citation["cff-version"] == "1.2.0" and citation["license"] == "MIT"
     assert citation["authors"] == [{"name": "The unet-kidney-stones authors"}]
+
+
+def test_the_citation_tells_the_address_once_it_is_set() -> None:
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    told = citation_with(text, read_address("git@github.com:anna/stones.git"))
+    assert yaml.safe_load(told)["repository-code"] == "https://github.com/anna/stones"
+    assert citation_with(told, read_address("https://github.com/bo/stones")).count("repository-code") == 1
+    assert "repository-code" not in citation_with(told, Address())
 
 
 # ------------------------------------------------------------------------------------------------ forms
@@ -173,7 +183,7 @@ def test_a_changed_colab_is_noticed() -> None:
     pins = ("torch==2.11.0", "ipywidgets==7.7.1", "pillow==11.3.0", "ipython==7.34.0")
     assert colab_today.changes(FREEZE, pins) == []
     assert colab_today.changes(FREEZE.replace("7.7.1", "8.1.0"), pins) == [
-        "ipywidgets: Colab has 8.1.0, tutorial.py tests 7.7.1"
+        "ipywidgets: Colab has 8.1.0, we test 7.7.1"
     ]
     assert colab_today.changes(FREEZE.replace("torch-2.11.0", "torch-2.12.0"), pins)
-    assert colab_today.changes("", pins)[0] == "torch: Colab has none, tutorial.py tests 2.11.0"
+    assert colab_today.changes("", pins)[0] == "torch: Colab has none, we test 2.11.0"

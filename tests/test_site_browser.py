@@ -15,6 +15,7 @@ from browsers import chromium, wait_until
 from PIL import Image
 from site_book import book, pages
 
+pytestmark = pytest.mark.in_turn  # in the process in which test_site.py has built the book
 CHATTER = "[PST]"  # the theme tells which colours it chose
 
 

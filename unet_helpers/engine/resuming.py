@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -16,11 +17,12 @@ from unet_helpers.data import Pair, image_hashes
 from unet_helpers.engine.cache import open_images
 from unet_helpers.engine.calm import CalmError
 from unet_helpers.engine.files import remove_scratch, write_json
-from unet_helpers.engine.run_folder import holds_run, how_far, load_run, saved_config
+from unet_helpers.engine.run_folder import holds_run, how_far, load_run, saved_config, slower_here
 from unet_helpers.engine.scale import Scale
 from unet_helpers.engine.settings import clashes, continued
 from unet_helpers.engine.several_gpus import agree, main_first, rank_and_world_size, share
 from unet_helpers.engine.snapshots import Snapshots
+from unet_helpers.engine.stopping import Interrupted, whole
 from unet_helpers.engine.tiling import validation_windows
 from unet_helpers.engine.weights import load_weights
 from unet_helpers.training import Run, TrainConfig, default_config
@@ -52,6 +54,7 @@ def open_run(
 
     Raises:
         ValueError: If explicit settings are other ones than those of the run, apart from a greater length.
+        Interrupted: If it was stopped while the first optimiser of the process was made.
     """
     # process 0 decides, so that all go the same way
     rank, world_size = rank_and_world_size()
@@ -73,7 +76,13 @@ def open_run(
         model = build_network(state, run_dir / "last.pt") if state else classes.new_network(several)
     classes.check_network(model, several)
     groups = {part: sorted({pair.group for pair in pairs}) for part, pairs in split.items()}
-    run = Run(config, model, device)
+    try:
+        with (
+            whole()
+        ):  # the first optimiser of a process imports torch._dynamo, which a stop would leave in two
+            run = Run(config, model, device)
+    except KeyboardInterrupt:
+        raise Interrupted(0, int(signal.SIGINT), validated=False) from None
     run.split, run.classes = groups, several
     run.rank, run.world_size = rank, world_size
     if state:
@@ -151,6 +160,8 @@ def _restore(run: Run, state: dict[str, Any], run_dir: Path) -> None:
     if run.rank == 0:
         done = how_far(run.config, run.step, run.progress)
         print(f"Run in {run_dir.name}: {done.replace('unfinished', 'continued')}.")
+        if run.progress < 1 and (sentence := slower_here(run.config, run.device)):
+            print(sentence)
 
 
 def open_data(run: Run, split: Split, run_dir: Path, progress: bool) -> PatchSampler | None:

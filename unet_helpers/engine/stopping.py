@@ -9,15 +9,13 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
-import torch
-
 from unet_helpers.engine.calm import Stopped
 from unet_helpers.engine.progress import say
 
 if TYPE_CHECKING:
     from unet_helpers.training import Run
 
-__all__ = ["Interrupted", "read_losses", "stop_signal", "tell"]
+__all__ = ["Interrupted", "read_losses", "stop_signal", "tell", "whole"]
 
 
 class Interrupted(Stopped):
@@ -74,12 +72,39 @@ def stop_signal() -> Iterator[Callable[[], int]]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def whole() -> Iterator[None]:
+    """The block runs to its end whatever comes; a stop that came meanwhile is raised only then.
+
+    For imports that must not be cut: half imported, sympy, which PyTorch's first optimiser needs, cannot be
+    imported again in that process ("module 'sympy' has no attribute 'logic'"). Outside the main thread, to
+    which no stop is sent, nothing changes.
+    """
+    waiting: list[int] = []
+    now = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in now.items() if callable(handler)}
+    try:
+        for stop in before:
+            signal.signal(stop, lambda number, _: waiting.append(number))
+    except ValueError:  # not the main thread
+        before.clear()
+    try:
+        yield
+    finally:
+        for stop, handler in before.items():
+            signal.signal(stop, handler)
+        for number in waiting[:1]:
+            signal.raise_signal(number)
+
+
 def read_losses(run: Run) -> None:
     """Fetch the losses since the last reading from the device.
 
     Raises:
         FloatingPointError: If a loss or gradient is not finite, with the first such step and its images.
     """
+    import torch  # here, because whoever guards the import of PyTorch needs this file before it
+
     unread, run.unread = run.unread, []
     if not unread:
         return

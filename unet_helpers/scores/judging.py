@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 from unet_helpers import data
 from unet_helpers.checkpoint import Checkpoint, load_checkpoint, store_threshold
 from unet_helpers.data import Pair
+from unet_helpers.engine.progress import passing_bars
 from unet_helpers.engine.scale import Scale
 from unet_helpers.evaluation import choose_threshold, evaluate
+from unet_helpers.folders.places import platform_name
 from unet_helpers.inference import predict_all
 from unet_helpers.metrics import predicted_mask
 from unet_helpers.pretrained import load_pretrained
@@ -76,11 +79,18 @@ def choose_network(run_dir: Path, go_on: Callable[[], Any]) -> Candidate:
         print(f"We judge lesson 4's network: its training on this data is {status}.")
         return Candidate(**values, shown_at=saved.scale, own=True, whole=status.whole, folder=run_dir)
     if status.config is None:
-        print("Lesson 4 has trained no network on this data yet.")
+        print(f"Lesson 4 has trained no network on this data yet.{_on_drive()}")
     else:
         print(f"The training is {status}. All is saved: run this cell again to go on.")
     print("We judge the network that comes with the package instead, at its own threshold.")
     return borrowed(run_dir.parents[1] / "pretrained" / run_dir.name)
+
+
+def _on_drive() -> str:
+    """Where a run may lie that is not found: in Colab, a session that ended has left nothing here."""
+    if platform_name() != "colab" or os.environ.get("UNET_HOME"):
+        return ""
+    return ' (Is its run on your Drive? Take the "# " away in the Drive cell at the top, and run from there.)'
 
 
 def may_judge(network: Candidate, pairs: list[Pair], split: Split) -> tuple[Split, str]:
@@ -164,8 +174,9 @@ def judge(network: Candidate, pairs: Sequence[Pair], like: Judged | None = None)
         like: Answers whose threshold and smallest region are taken. Without them, these pairs choose both for
             lesson 4's network (so they must be validation pairs); the package's network keeps its own.
     """
-    images, masks = data.load_arrays(pairs)  # at the size of the files: sizes in mm need it
-    probabilities = predict_all(network.model, images, **network.shown_at.options(pairs))
+    with passing_bars():
+        images, masks = data.load_arrays(pairs)  # at the size of the files: sizes in mm need it
+        probabilities = predict_all(network.model, images, **network.shown_at.options(pairs))
     threshold, min_pixels = network.threshold, network.min_pixels
     if like is not None:
         threshold, min_pixels = like.threshold, like.min_pixels
