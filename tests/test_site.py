@@ -17,6 +17,7 @@ import pytest
 from site_book import ROOT, book, need_sphinx, pages, read
 
 from unet_helpers.classroom import site, site_pages
+from unet_helpers.classroom.address import Address
 
 pytestmark = pytest.mark.in_turn  # one build for this file and the one that drives a browser
 ADDRESS = "https://github.com/someone/stones"
@@ -124,38 +125,37 @@ def test_plumbing_is_folded_and_setup_is_not():
         {"cell_type": "code", "metadata": {"tags": [tag]}, "source": ["import this"], "outputs": []}
         for tag in ("plumbing", "setup")
     ]
-    folded, visible = json.loads(site_pages.lesson_page(lesson(*cells), None))["cells"]
+    folded, visible = json.loads(site_pages.lesson_page(lesson(*cells), Address()))["cells"]
     assert "hide-input" in folded["metadata"]["tags"] and "Plumbing" in str(folded["metadata"]["mystnb"])
     assert visible == cells[1]
 
 
-@pytest.mark.parametrize("address", ["https://example.invalid/x", "https://git.example.org/a/b"])
-def test_without_an_address_on_github_there_is_no_button(address: str, tmp_path: Path):
-    (tmp_path / "pyproject.toml").write_text(f'[project.urls]\nRepository = "{address}"\n')
-    assert site_pages.theme_options(site_pages.read_address(tmp_path)) == {}
+@pytest.mark.parametrize("address", [Address(), Address("https://git.example.org/a/b")])
+def test_without_an_address_on_github_there_is_no_button(address: Address):
+    assert site_pages.theme_options(address) == {}
 
 
-@pytest.mark.parametrize("ending", ["", "/", ".git"])
-def test_with_an_address_there_is_a_button(ending: str, tmp_path: Path):
-    (tmp_path / "pyproject.toml").write_text(f'[project.urls]\nRepository = "{ADDRESS}{ending}"\n')
-    options = site_pages.theme_options(site_pages.read_address(tmp_path))
-    assert options["repository_url"] == ADDRESS and "colab" in options["launch_buttons"]["colab_url"]
+@pytest.mark.parametrize("branch", [None, "next"])
+def test_with_an_address_there_is_a_button(branch: str | None):
+    options = site_pages.theme_options(Address(ADDRESS, branch))
+    assert options["repository_url"] == ADDRESS and options["repository_branch"] == (branch or "main")
+    assert "colab" in options["launch_buttons"]["colab_url"]
 
 
 def test_a_badge_becomes_words_and_a_missing_link_goes():
     link = "https://colab.research.google.com/github/someone/stones/blob/main/notebooks/01_a.ipynb"
     badge = f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({link})"
     line = f"Online: <!-- colab 01_a.ipynb -->{badge}<!-- /colab -->"
-    shown = site_pages.text_page(line, ADDRESS)
+    shown = site_pages.text_page(line, Address(ADDRESS))
     assert f"[Open in Colab]({link})" in shown and "badge" not in shown
-    assert site_pages.text_page("Online: <!-- colab 01_a.ipynb -->*Later.*<!-- /colab -->", None) == ""
+    assert site_pages.text_page("Online: <!-- colab 01_a.ipynb -->*Later.*<!-- /colab -->", Address()) == ""
 
 
 @pytest.mark.parametrize(("depth", "up"), [(0, ""), (1, "../"), (2, "../../")])
 def test_a_link_to_the_readme_leads_to_the_start(depth: int, up: str):
     text = f"[it]({up}README.md) and [there]({up}README.md#start), not [these]({up}benchmarks/README.md)"
     wanted = f"[it]({up}index.md) and [there]({up}index.md#start), not [these]({up}benchmarks/README.md)"
-    assert site_pages.text_page(text, None, depth) == wanted
+    assert site_pages.text_page(text, Address(), depth) == wanted
 
 
 # ---------------------------------------------------------------------------------------- a small book
