@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import warnings
@@ -14,6 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from browsers import wait_until
 from site_book import ROOT, book, need_sphinx, pages, read
 
 from unet_helpers.classroom import site, site_pages
@@ -267,6 +269,19 @@ def test_a_stopped_build_leaves_the_old_book_and_nothing_half(small: Path, monke
     assert "Hello." in (small / "site/index.html").read_text("utf-8")
     assert build(small) == 0
     assert "Hello." in (small / "site/index.html").read_text("utf-8")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for a single process")
+def test_ctrl_c_ends_it_without_a_traceback(tmp_path: Path):
+    need_sphinx()
+    out = tmp_path / "site"
+    command = [sys.executable, "-m", "unet_helpers.classroom.site", "--out", str(out), "--work"]
+    build = subprocess.Popen([*command, str(tmp_path / "work")], cwd=ROOT, stderr=-1, stdout=-1, text=True)
+    wait_until(lambda: (tmp_path / "work/source/index.md").exists(), "the pages are gathered", 60)
+    build.send_signal(signal.SIGINT)
+    said, errors = build.communicate(timeout=60)
+    assert build.returncode == 130 and "An older book is as it was." in said and "Traceback" not in errors
+    assert not out.exists() and (tmp_path / "work/unfinished").exists()
 
 
 def test_a_folder_that_holds_something_else_is_not_replaced(
