@@ -239,8 +239,8 @@ def test_a_lesson_does_not_take_half_a_zip_and_takes_it_when_it_is_whole(
         ("here", "Put the folder unet_helpers, or unet_helpers.zip, into {here}"),
         (
             "colab",
-            "Put the folder unet_helpers, or unet_helpers.zip, into {here} (Files, on the left), or make "
-            "copies that bring it along: python3 tutorial.py colab OUT",
+            "Put the folder unet_helpers, or unet_helpers.zip, into {here} (Files, left); or on your "
+            "computer, python3 tutorial.py colab OUT makes copies with it",
         ),
         (
             "kaggle",

@@ -25,7 +25,7 @@ if sys.version_info < (3, 11):
     raise UsageError("This lesson needs Python 3.11 or newer.")
 address, why = "ADDRESS", "it has no address yet"
 kaggle, inside, zipped = Path("/kaggle/input"), "unet_helpers/__init__.py", "unet_helpers*.zip"
-# Is it above or beside this notebook, or attached? Python imports from a folder and from a zip.
+# Is it above or beside this notebook, attached, or installed? Python imports from a zip, too.
 folders = [*Path("..").glob(inside), *Path().glob(inside), *kaggle.rglob(inside)]
 zips = [*Path().glob(zipped), *Path("/content").glob(zipped), *kaggle.rglob(zipped)]
 sys.path[:0] = found = [str(one.resolve()) for one in [*(init.parents[1] for init in folders), *zips]]
@@ -40,7 +40,7 @@ if not ready:  # say what to do
     if kaggle.parent.is_dir():
         todo = "Turn on internet (in Settings), or give unet_helpers.zip to Add input > Upload > New dataset"
     elif "google.colab" in sys.modules:
-        todo += " (Files, on the left), or make copies that bring it along: python3 tutorial.py colab OUT"
+        todo += " (Files, left); or on your computer, python3 tutorial.py colab OUT makes copies with it"
     raise UsageError(f"The lesson's package is not here: {why}. {todo}. Then run this cell again.")
 importlib.import_module("unet_helpers.classroom.first_cell").settle(found)  # unpacks a zip
 """
