@@ -215,7 +215,7 @@ def test_an_executed_notebook_keeps_the_last_state_alone(
 ) -> None:
     import nbformat
 
-    nbclient = pytest.importorskip("nbclient", reason="nbclient is in the dev extra")
+    nbclient = pytest.importorskip("nbclient", reason="needs nbclient: pip install nbclient")
 
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     cell = nbformat.v4.new_code_cell(

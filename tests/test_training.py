@@ -1014,7 +1014,7 @@ def test_two_processes_in_one_folder_and_a_killed_one_blocks_nobody(whole, tmp_p
     try:
         assert first.stdout.readline() == "started\n"
         before = (tmp_path / "run" / "last.pt").read_bytes()
-        second, _ = start_second(tmp_path, "b").communicate(timeout=120)
+        second, _ = start_second(tmp_path, "b").communicate(timeout=500)
         assert second.count("\n") == 1 and "must be trained in by one process at a time" in second
         assert (tmp_path / "run" / "last.pt").read_bytes() == before
         assert str(run_status(tmp_path / "run")) == "unfinished at step 0 of 6"  # asking needs no lock
