@@ -11,8 +11,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from unet_helpers.classroom import site_pages  # noqa: E402
+from unet_helpers.classroom.address import address_of  # noqa: E402
 
-address = site_pages.read_address(ROOT)
+address = address_of(ROOT)
 
 project = "Find the stone"
 author = ""

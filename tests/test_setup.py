@@ -178,7 +178,7 @@ def test_address_is_written_into_lesson_and_readme(tmp_path: Path) -> None:
         "Online: <!-- colab 01_a.ipynb -->[!["
     )  # a line that began with <!-- would be HTML
     assert f"]({link})<!-- /colab -->\né" in opening
-    assert "".join(cells[1]["source"]).endswith('\nfind_package("https://github.com/anna/stones")')
+    assert '\naddress, why = "https://github.com/anna/stones", ' in "".join(cells[1]["source"])
     assert cells[2]["source"] == ["print('<!-- colab b --><!-- /colab -->')"]
     readme = (root / "README.md").read_text()
     assert link in readme and "git clone https://github.com/anna/stones" in readme
@@ -190,7 +190,7 @@ def test_a_branch_goes_into_link_clone_and_installation(tmp_path: Path) -> None:
     assert tutorial.address(root) == 0
     lesson = (root / "notebooks" / "01_a.ipynb").read_text(encoding="utf-8")
     assert "github/anna/stones/blob/winter/24/notebooks/01_a.ipynb" in lesson
-    assert 'find_package(\\"https://github.com/anna/stones@winter/24\\")' in lesson
+    assert 'address, why = \\"https://github.com/anna/stones@winter/24\\", ' in lesson
     clone = "git clone --branch winter/24 https://github.com/anna/stones unet-kidney-stones"
     assert clone in (root / "README.md").read_text()
 

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import warnings
@@ -14,9 +15,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from browsers import wait_until
 from site_book import ROOT, book, need_sphinx, pages, read
 
 from unet_helpers.classroom import site, site_pages
+from unet_helpers.classroom.address import Address
 
 pytestmark = pytest.mark.in_turn  # one build for this file and the one that drives a browser
 ADDRESS = "https://github.com/someone/stones"
@@ -124,38 +127,37 @@ def test_plumbing_is_folded_and_setup_is_not():
         {"cell_type": "code", "metadata": {"tags": [tag]}, "source": ["import this"], "outputs": []}
         for tag in ("plumbing", "setup")
     ]
-    folded, visible = json.loads(site_pages.lesson_page(lesson(*cells), None))["cells"]
+    folded, visible = json.loads(site_pages.lesson_page(lesson(*cells), Address()))["cells"]
     assert "hide-input" in folded["metadata"]["tags"] and "Plumbing" in str(folded["metadata"]["mystnb"])
     assert visible == cells[1]
 
 
-@pytest.mark.parametrize("address", ["https://example.invalid/x", "https://git.example.org/a/b"])
-def test_without_an_address_on_github_there_is_no_button(address: str, tmp_path: Path):
-    (tmp_path / "pyproject.toml").write_text(f'[project.urls]\nRepository = "{address}"\n')
-    assert site_pages.theme_options(site_pages.read_address(tmp_path)) == {}
+@pytest.mark.parametrize("address", [Address(), Address("https://git.example.org/a/b")])
+def test_without_an_address_on_github_there_is_no_button(address: Address):
+    assert site_pages.theme_options(address) == {}
 
 
-@pytest.mark.parametrize("ending", ["", "/", ".git"])
-def test_with_an_address_there_is_a_button(ending: str, tmp_path: Path):
-    (tmp_path / "pyproject.toml").write_text(f'[project.urls]\nRepository = "{ADDRESS}{ending}"\n')
-    options = site_pages.theme_options(site_pages.read_address(tmp_path))
-    assert options["repository_url"] == ADDRESS and "colab" in options["launch_buttons"]["colab_url"]
+@pytest.mark.parametrize("branch", [None, "next"])
+def test_with_an_address_there_is_a_button(branch: str | None):
+    options = site_pages.theme_options(Address(ADDRESS, branch))
+    assert options["repository_url"] == ADDRESS and options["repository_branch"] == (branch or "main")
+    assert "colab" in options["launch_buttons"]["colab_url"]
 
 
 def test_a_badge_becomes_words_and_a_missing_link_goes():
     link = "https://colab.research.google.com/github/someone/stones/blob/main/notebooks/01_a.ipynb"
     badge = f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({link})"
     line = f"Online: <!-- colab 01_a.ipynb -->{badge}<!-- /colab -->"
-    shown = site_pages.text_page(line, ADDRESS)
+    shown = site_pages.text_page(line, Address(ADDRESS))
     assert f"[Open in Colab]({link})" in shown and "badge" not in shown
-    assert site_pages.text_page("Online: <!-- colab 01_a.ipynb -->*Later.*<!-- /colab -->", None) == ""
+    assert site_pages.text_page("Online: <!-- colab 01_a.ipynb -->*Later.*<!-- /colab -->", Address()) == ""
 
 
 @pytest.mark.parametrize(("depth", "up"), [(0, ""), (1, "../"), (2, "../../")])
 def test_a_link_to_the_readme_leads_to_the_start(depth: int, up: str):
     text = f"[it]({up}README.md) and [there]({up}README.md#start), not [these]({up}benchmarks/README.md)"
     wanted = f"[it]({up}index.md) and [there]({up}index.md#start), not [these]({up}benchmarks/README.md)"
-    assert site_pages.text_page(text, None, depth) == wanted
+    assert site_pages.text_page(text, Address(), depth) == wanted
 
 
 # ---------------------------------------------------------------------------------------- a small book
@@ -267,6 +269,19 @@ def test_a_stopped_build_leaves_the_old_book_and_nothing_half(small: Path, monke
     assert "Hello." in (small / "site/index.html").read_text("utf-8")
     assert build(small) == 0
     assert "Hello." in (small / "site/index.html").read_text("utf-8")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for a single process")
+def test_ctrl_c_ends_it_without_a_traceback(tmp_path: Path):
+    need_sphinx()
+    out = tmp_path / "site"
+    command = [sys.executable, "-m", "unet_helpers.classroom.site", "--out", str(out), "--work"]
+    build = subprocess.Popen([*command, str(tmp_path / "work")], cwd=ROOT, stderr=-1, stdout=-1, text=True)
+    wait_until(lambda: (tmp_path / "work/source/index.md").exists(), "the pages are gathered", 60)
+    build.send_signal(signal.SIGINT)
+    said, errors = build.communicate(timeout=60)
+    assert build.returncode == 130 and "An older book is as it was." in said and "Traceback" not in errors
+    assert not out.exists() and (tmp_path / "work/unfinished").exists()
 
 
 def test_a_folder_that_holds_something_else_is_not_replaced(

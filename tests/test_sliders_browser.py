@@ -48,9 +48,7 @@ class Place:
         return done
 
     def open(self, browser: Any, path: Path) -> Lesson:
-        lesson = Lesson(browser, self.address(path.name), classic=self.name != "JupyterLab")
-        lesson.run_all()
-        return lesson
+        return Lesson(browser, self.address(path.name), classic=self.name != "JupyterLab")
 
     @property
     def log(self) -> str:
@@ -116,6 +114,8 @@ def test_every_control_lives_after_run_all(places: list[Place], browser: Any, nu
     path, n_logged = LESSONS[number], {place.name: len(place.log) for place in places}
     done = {place.name: place.write(path) for place in places}
     lessons = {place.name: place.open(browser, path) for place in places}
+    for lesson in lessons.values():
+        lesson.run_all()
     for place in places:
         lessons[place.name].wait_for_end(done[place.name].exists)
     for place in places:

@@ -232,7 +232,8 @@ def pressed(student: Student, cell: str, when: When, moment: str, outcome: Outco
     elif not calm(ran):
         outcome.faults.append(f"stop {moment} ends with {ran}: {checks.short(ran.printed)} {ran.traceback}")
     else:
-        sentence = ran.traceback[0] if ran.traceback else ran.printed
+        told = [one for one in ran.printed.splitlines() if "stopped" in one.lower()]
+        sentence = ran.traceback[0] if ran.traceback else told[0]
         outcome.notes.append(f"{moment}: {checks.short(sentence, 140)}")
 
 

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unet_helpers.classroom.first_cell import FIRST_CELL
+
 __all__ = [
     "Address",
     "address_of",
     "badge",
     "citation_with",
+    "first_cell",
     "lesson_with",
     "markdown_with",
     "plumbing_cell",
@@ -80,8 +83,13 @@ def read_address(text: str) -> Address:
     return Address(f"https://{host}/{path}", found["branch"])
 
 
+def first_cell(address: Address) -> str:
+    """The text of a lesson's first code cell."""
+    return f"{TITLE}\n{FIRST_CELL.replace('ADDRESS', address.for_pip).rstrip()}"
+
+
 def plumbing_cell(address: Address, carried: str = "") -> str:
-    """The text of the first code cell: a copy of what `plumbing.py` defines, and one call.
+    """The first code cell of a copy that `tutorial.py colab` makes: what `plumbing.py` defines, and one call.
 
     Args:
         carried: `unet_helpers.zip` in base64, wrapped; for lessons that bring the package along.
@@ -132,7 +140,7 @@ def lesson_with(text: str, address: Address) -> str:
         if cell["cell_type"] == "markdown":
             wanted = markdown_with(source, address)
         elif "plumbing" in cell["metadata"].get("tags", []):
-            wanted = plumbing_cell(address)
+            wanted = first_cell(address)
         else:
             continue
         if wanted != source:

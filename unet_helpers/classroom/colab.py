@@ -51,8 +51,8 @@ installed, and the internet may be off. Do not worry about that first cell: it i
 - **Jupyter or VS Code on your own machine:** open it. It needs Python 3.11 or newer with torch, ipywidgets,
   matplotlib, scipy, tqdm, filelock and jinja2.
 
-`unet_helpers.zip` is for lessons that do *not* carry the package. In Colab, their first cell shows a button
-that takes it; on your own machine, put it beside the notebook.
+`unet_helpers.zip` is for lessons that do *not* carry the package: put it beside the notebook; in Colab, into
+the list under *Files*, on the left.
 
 At the end of each lesson stands the file name of the next one.
 """

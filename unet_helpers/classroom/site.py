@@ -190,7 +190,7 @@ def build(root: Path, out: Path | None = None, work: Path | None = None) -> int:
             gather(root, work / "source")
             _fresh_example(root, work)
             if _sphinx(root, work) != 0:
-                raise ValueError("The book was not built: the warnings above say what to mend.")
+                raise ValueError("The book was not built, for the reasons above; an older one is as it was.")
     except ValueError as error:
         print(error)
         return 1
@@ -208,7 +208,8 @@ def _work_in(root: Path, work: Path) -> Iterator[None]:
     made_by = [str(contents(root)), importlib.metadata.version("sphinx")]
     made_by += [path.read_text("utf-8") for path in (root / "docs/conf.py", Path(__file__), PAGES)]
     if unfinished.exists() or not stamp.is_file() or stamp.read_text("utf-8") != "\n".join(made_by):
-        shutil.rmtree(work, ignore_errors=True)
+        for folder in ("source", "doctrees", "html"):  # the report is whole, and has a stamp of its own
+            shutil.rmtree(work / folder, ignore_errors=True)
     work.mkdir(parents=True, exist_ok=True)
     unfinished.touch()
     yield
@@ -234,7 +235,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="folder of the book; site/ without it")
     parser.add_argument("--work", type=Path, help="folder of what is kept; build/site/ without it")
     args = parser.parse_args(arguments)
-    return build(Path(__file__).resolve().parents[2], args.out, args.work)
+    try:
+        return build(Path(__file__).resolve().parents[2], args.out, args.work)
+    except KeyboardInterrupt:
+        print("Stopped. An older book is as it was.")
+        return 130
 
 
 if __name__ == "__main__":

@@ -10,53 +10,46 @@ import binascii
 import hashlib
 import json
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
-__all__ = ["alternatives", "connect", "lesson_page", "read_address", "text_page", "theme_options"]
+from unet_helpers.classroom.address import Address
 
-GITHUB = re.compile(r"https://github\.com/[^/]+/[^/]+?(?:\.git)?/?")
+__all__ = ["alternatives", "connect", "lesson_page", "text_page", "theme_options"]
+
 COLAB = re.compile(r"(?:^Online: )?<!-- colab \S+ -->(?P<inner>.*?)<!-- /colab -->", re.DOTALL | re.MULTILINE)
 BADGE = re.compile(r"\[!\[([^\]]+)\]\(https?:[^)]+\)\]\(([^)]+)\)")
 PICTURES = ("image/png", "image/jpeg", "image/gif")
 FOLDED = {"code_prompt_show": "Plumbing: nothing to read here", "code_prompt_hide": "Fold the plumbing"}
 
 
-def read_address(root: Path) -> str | None:
-    """The repository's address in pyproject.toml; None while nobody has set it."""
-    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
-    address: str = project["urls"]["Repository"]
-    return None if ".invalid" in address else address
-
-
-def theme_options(address: str | None) -> dict[str, Any]:
+def theme_options(address: Address) -> dict[str, Any]:
     """Buttons that lead to the repository and to Colab; none where there is no address to lead to."""
-    if address is None or not GITHUB.fullmatch(address):
+    if not address.is_set or not address.url.startswith("https://github.com/"):
         return {}
     return {
-        "repository_url": address.rstrip("/").removesuffix(".git"),
-        "repository_branch": "main",
+        "repository_url": address.url,
+        "repository_branch": address.branch or "main",
         "use_repository_button": True,
         "launch_buttons": {"colab_url": "https://colab.research.google.com"},
     }
 
 
-def text_page(text: str, address: str | None, depth: int = 0) -> str:
+def text_page(text: str, address: Address, depth: int = 0) -> str:
     """Markdown without what asks another server for a picture, and without a link that is not there yet.
 
     Args:
         text: Of a file.
-        address: Of the repository, or None.
+        address: Of the repository.
         depth: Number of folders above the file; a link to README.md leads to the first page of the book.
     """
     text = text.replace(f"]({'../' * depth}README.md", f"]({'../' * depth}index.md")
-    if address is None:
+    if not address.is_set:
         text = COLAB.sub(lambda found: "" if found[0].startswith("Online") else found["inner"], text)
     return BADGE.sub(r"[\1](\2)", text)
 
 
-def lesson_page(text: str, address: str | None, depth: int = 1) -> str:
+def lesson_page(text: str, address: Address, depth: int = 1) -> str:
     """A notebook's JSON text as a page: `text_page` of its texts, and its plumbing folded.
 
     The outputs are those that are kept in the notebook.
@@ -66,7 +59,7 @@ def lesson_page(text: str, address: str | None, depth: int = 1) -> str:
         if cell["cell_type"] == "markdown":
             cell["source"] = text_page("".join(cell["source"]), address, depth)
         elif "plumbing" in cell["metadata"].get("tags", ()):
-            cell["metadata"]["tags"].append("hide-input")
+            cell["metadata"]["tags"] = ["plumbing", "hide-input"]
             cell["metadata"]["mystnb"] = FOLDED
     return json.dumps(book, ensure_ascii=False)
 
@@ -88,7 +81,7 @@ def alternatives(text: str) -> dict[str, str]:
     return words
 
 
-def connect(app: Any, address: str | None) -> None:
+def connect(app: Any, address: Address) -> None:
     """Make Sphinx show the pages so; `app` is the Sphinx application."""
     words: dict[str, str] = {}
 
