@@ -2,9 +2,11 @@
 
 python3 tutorial.py run      the lessons in order, then the scores
 python3 tutorial.py test     unit tests, and every code cell of every lesson
-                             (--colab: every lesson as it is on Colab and Kaggle)
+                             (--units: without the lessons; --colab: every lesson as it is on Colab and
+                             Kaggle)
 python3 tutorial.py lab      JupyterLab on notebooks/
 python3 tutorial.py lint     ruff on the package, the tests and the lessons; mypy on the package
+python3 tutorial.py site     the texts and the executed lessons as a book, in site/
 python3 tutorial.py copies   the lessons for students (without solutions) and for instructors (with them)
 python3 tutorial.py colab    lessons that bring the package along, to upload to Colab or Kaggle or to mail
 python3 tutorial.py grade    who of a class solved what, from progress files and executed notebooks
@@ -315,7 +317,9 @@ def run(root: Path = ROOT, names: Sequence[str] = ()) -> int:
     start, started_at = time.monotonic(), time.time()
     for notebook in find_notebooks(root / "notebooks", names):
         try:
-            asyncio.run(execute(notebook, root / "executed" / notebook.name))
+            loop = asyncio.SelectorEventLoop if os.name == "nt" else None  # ZeroMQ cannot use Windows' own
+            with asyncio.Runner(loop_factory=loop) as runner:
+                runner.run(execute(notebook, root / "executed" / notebook.name))
         except (KeyboardInterrupt, asyncio.CancelledError):
             print("Stopped.")
             return 130
@@ -345,15 +349,28 @@ def print_scores(runs: Path, started_at: float) -> None:
 
 
 # ---------------------------------------------------------------------------------------- test the lot
-def test(python: Path, root: Path = ROOT, extra: Sequence[str] = ()) -> int:
-    """Every code cell of every notebook, then the unit tests; 0 only if both pass.
+def workers(python: Path, extra: Sequence[str] = ()) -> list[str]:
+    """Pytest's options for the unit tests: a process a core, at most four, where pytest-xdist is installed.
+
+    What must not be cut apart, or stand beside another of its kind, is grouped in tests/conftest.py.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    found = subprocess.run([python, "-c", "import xdist"], capture_output=True).returncode == 0
+    if cores < 2 or not found or {"-n", "-s", "--pdb"} & set(extra):
+        return []
+    return ["-n", str(min(cores, 4)), "--dist", "loadgroup", "--no-loadscope-reorder"]
+
+
+def test(python: Path, root: Path = ROOT, extra: Sequence[str] = (), units: bool = False) -> int:
+    """Every code cell of every notebook (not with `units`), then the unit tests; 0 only if both pass.
 
     The notebooks come first because the browser test opens lesson 5, which needs the network of lesson 4.
     """
     pytest = [python, "-m", "pytest"]
     lax = ["--nbval-lax", "--nbval-current-env", f"--nbval-cell-timeout={CODE_CELL_TIMEOUT_SECONDS}"]
     lax += [f"--timeout={CODE_CELL_TIMEOUT_SECONDS + 60}", "-v", "-p", "tutorial"]  # -p: the summary below
-    codes = [call([*pytest, *lax, "notebooks", *extra], root), call([*pytest, "tests", *extra], root)]
+    codes = [] if units else [call([*pytest, *lax, "notebooks", *extra], root)]
+    codes += [call([*pytest, "tests", *workers(python, extra), *extra], root)]
     passing = (0, 5) if extra else (0,)  # 5: "no test selected", which an extra -k may bring about
     return next((code for code in codes if code not in passing), 0)
 
@@ -420,11 +437,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             name, parents=[here], help=f"start {what}; arguments after -- go to {what.split()[0]}"
         )
     test_parser = commands.choices["test"]
+    test_parser.add_argument("--units", action="store_true", help="the unit tests without the lessons")
     test_parser.add_argument("--colab", action="store_true", help="every lesson as on Colab and Kaggle")
     test_parser.add_argument("--short", action="store_true", help="with --colab: a part of it, in minutes")
-    test_parser.add_argument("--units", action="store_true", help="with --colab: the unit tests instead")
     copies_parser = commands.add_parser("copies", parents=[here], help="write student and instructor copies")
     copies_parser.add_argument("out", metavar="OUT", help="folder for student/ and instructor/")
+    site_parser = commands.add_parser("site", parents=[here], help="build the book of the course into site/")
+    site_parser.add_argument("--out", metavar="OUT", help="another folder for the book")
     colab_parser = commands.add_parser("colab", help="write lessons that bring the package along")
     colab_parser.add_argument("out", metavar="OUT", help="folder for the lessons and unet_helpers.zip")
     colab_parser.add_argument("--students", action="store_true", help="without solutions and answers")
@@ -463,11 +482,14 @@ def main(arguments: Sequence[str]) -> int:
         return run(names=args.names) if args.here else call([python, __file__, "run", "--here", *args.names])
     if args.command == "copies":
         return copies(Path(args.out)) if args.here else call([python, __file__, "copies", args.out, "--here"])
+    if args.command == "site":
+        place = ["--out", Path(args.out).resolve()] if args.out else []
+        return call([python, "-m", "unet_helpers.classroom.site", *place])
     if args.command == "test" and args.colab:
         chosen = [f"--{name}" for name in ("short", "units") if getattr(args, name)]
         return test_colab(python, extra=[*chosen, *args.extra])
     if args.command == "test":
-        return test(python, extra=args.extra)
+        return test(python, extra=args.extra, units=args.units)
     if args.command == "lab":
         return call([python, "-m", "jupyterlab", "--ServerApp.root_dir=notebooks", *args.extra])
     return lint(python, extra=args.extra)

@@ -285,7 +285,7 @@ def ship(args: argparse.Namespace) -> None:
     point = {"threshold": args.threshold, "min_pixels": args.min_pixels}
     if args.threshold is None:
         point = {name: chosen[name] for name in point}
-    # 16 bits halve the file, and move no score by a printed digit; a network loads them as float32
+    # 16 bits halve the file and move a score by 0.001 at most; a network loads them as float32
     halved = {name: v.half() if v.is_floating_point() else v for name, v in chosen["model"].items()}
     own = {"model": halved, "split": {"train": [], "val": []}, "provenance": provenance}
     own["val_dice"] = chosen["val_dice"]

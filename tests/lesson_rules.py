@@ -23,6 +23,7 @@ CLOSING = ("Main takeaways", "Common pitfalls")
 TIMES = "| reading and trying | running the cells, laptop with 2 CPU cores | running the cells, Colab GPU |"
 N_CELLS, N_WORDS, N_MINUTES = range(35, 51), 3000, 60
 LONGEST_CELL, MEDIAN_CELL, WIDEST_LINE, WORDS_PER_LINE = 15, 8, 88, 10
+LONGEST_PLUMBING, WIDEST_PLUMBING = 30, 110
 OUTPUT_BYTES = 300_000
 CHOICE = (  # of the data, where a lesson opens it; lesson 6 has a line of its own
     '# Other data? Take the "# " away, or name a folder or a zip in place of kaggle:\n'
@@ -136,7 +137,12 @@ def numbers(lesson: Lesson) -> Iterator[str]:
 
 
 def lines(lesson: Lesson) -> Iterator[str]:
-    """No cell is too long, no line too wide for a narrow page."""
+    """No cell is too long, no line too wide for a narrow page; GitHub shows the plumbing, too."""
+    for cell in lesson.cells:
+        if "plumbing" in cell.tags:
+            own = cell.source.splitlines()
+            if len(own) > LONGEST_PLUMBING or max(map(len, own)) > WIDEST_PLUMBING:
+                yield f"the plumbing has more than {LONGEST_PLUMBING} lines or {WIDEST_PLUMBING} columns"
     for cell in lesson.code:
         own = cell.source.replace(CHOICE, "").splitlines()
         if len(own) > LONGEST_CELL:

@@ -1,5 +1,6 @@
-"""The inspector in a real browser: JupyterLab is started, a notebook is run, every control is moved.
+"""The inspector in a real browser: Jupyter is started, a notebook is run, every control is moved.
 
+JupyterLab has ipywidgets 8, Notebook 6 has 7.7.1, as Colab.
 What the browser shows (the pixels of the picture, the live line) is compared with what the pure functions
 give for the same settings. Needed besides the project: Chromium and the Python package playwright.
 """
@@ -11,51 +12,21 @@ import html
 import inspect
 import io
 import math
-import os
 import pickle
 import re
-import secrets
-import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import numpy as np
 import pytest
+from browsers import ROOT, chromium, classic_notebook, jupyterlab, wait_until
 from PIL import Image
 
 from unet_helpers.inspector import Inspector
 from unet_helpers.widgets.inspector_controls import WHOLE
-
-ROOT = Path(__file__).resolve().parents[1]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-FOLDERS = {
-    "JUPYTER_CONFIG_DIR": "config",
-    "JUPYTER_RUNTIME_DIR": "runtime",
-    "JUPYTERLAB_SETTINGS_DIR": "settings",
-    "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
-    "IPYTHONDIR": "ipython",
-}
-SETTINGS = {  # no news pop-up; every cell in the page, not only those in view
-    "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
-    "notebook-extension/tracker": '{"windowingMode": "none"}',
-}
 
 
 def toy_data() -> dict[str, Any]:
@@ -113,68 +84,6 @@ def write_notebook(path: Path, lesson: Path | None, data: str = "toy_data()") ->
     path.with_name("inspector.pickle").unlink(missing_ok=True)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = 20) -> None:
-    """Poll a condition; fail, saying what did not happen."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            pytest.fail(f"After {seconds} s still not: {what}.")
-        time.sleep(0.02)
-
-
-def answers(url: str) -> bool:
-    try:
-        return urllib.request.urlopen(url, timeout=1).status == 200
-    except OSError:
-        return False
-
-
-@contextmanager
-def jupyterlab(home: Path) -> Iterator[Callable[[str], str]]:
-    """Start a JupyterLab of its own in a folder; gives what turns a notebook there into an address."""
-    for name, text in SETTINGS.items():
-        settings = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
-        settings.parent.mkdir(parents=True)
-        settings.write_text(text)
-    folders = {name: str(home / folder) for name, folder in FOLDERS.items()}
-    environment = os.environ | folders | {"PYTHONPATH": str(ROOT)}
-    environment.pop("UNET_HOME", None)  # lesson 5 shows the network that lesson 4 trained in this checkout
-    port, token = free_port(), secrets.token_hex(8)
-    options = ["--no-browser", "--allow-root", f"--ServerApp.root_dir={home}", f"--ServerApp.port={port}"]
-    command = [sys.executable, "-m", "jupyterlab", *options, f"--IdentityProvider.token={token}"]
-    with open(home / "server.log", "w") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=home)
-    try:
-        wait_until(lambda: answers(f"http://127.0.0.1:{port}/lab?token={token}"), "JupyterLab answers", 60)
-        yield lambda name: f"http://127.0.0.1:{port}/lab/tree/{name}?token={token}&reset"
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-@contextmanager
-def chromium() -> Iterator[Any]:
-    """Start a headless Chromium; a laptop without one skips and says so, continuous integration fails."""
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        without = pytest.fail if os.environ.get("CI") else pytest.skip
-        without("needs Chromium or Chrome on the PATH, for example: apt-get install chromium")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        pytest.fail("This test needs playwright: pip install playwright.", pytrace=False)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        yield browser
-        browser.close()
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with chromium() as started:
@@ -190,28 +99,50 @@ def lab(
         yield home, address
 
 
+@pytest.fixture(scope="module")
+def classic(
+    browser: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, Callable[[str], str]]]:
+    home = tmp_path_factory.mktemp("classic")
+    with classic_notebook(home) as address:
+        yield home, address
+
+
 class Screen:
-    """A notebook's page, as far as the inspector in it is concerned."""
+    """A notebook's page in JupyterLab, as far as the inspector in it is concerned."""
+
+    handles, outputs = "[role=slider]", ".jp-OutputArea-output"
+    errors = "[data-mime-type='application/vnd.jupyter.error']"
+    scroller = ".jp-WindowedPanel-outer"
 
     def __init__(self, browser: Any, url: str, run_seconds: float) -> None:
         self.page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        self.page.goto(url)
+        self.page.route(lambda address: "//127.0.0.1" not in address, lambda route: route.abort())
+        self.page.goto(url, wait_until="domcontentloaded", timeout=60_000)
+        self.run_all()
+        self.picture = self.page.locator("img.widget-image").last
+        error = self.page.locator(self.errors)
+        wait_until(lambda: self.picture.count() or error.count(), "the notebook shows a picture", run_seconds)
+        if error.count():
+            pytest.fail(f"The notebook failed: {error.first.inner_text()}")
+        self.panel = self.page.locator(self.outputs, has=self.page.locator("img.widget-image")).last
+        self.panel.scroll_into_view_if_needed()
+
+    def run_all(self) -> None:
         status = self.page.locator("#jp-main-statusbar")
         wait_until(lambda: "| Idle" in status.inner_text(), "the kernel is idle", 60)
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        self.picture = self.page.locator("img.widget-image").last
-        error = self.page.locator("[data-mime-type='application/vnd.jupyter.error']")
-        wait_until(lambda: self.picture.count() or error.count(), "the notebook shows a picture", run_seconds)
-        if error.count():
-            pytest.fail(f"The notebook failed: {error.first.inner_text()}")
-        self.panel = self.page.locator(
-            ".jp-OutputArea-output", has=self.page.locator("img.widget-image")
-        ).last
-        self.panel.scroll_into_view_if_needed()
+
+    def narrow(self, width: int) -> None:
+        """Make the window as narrow as a phone, with nothing beside the notebook."""
+        if self.page.locator("#jp-left-stack").is_visible():
+            self.page.keyboard.press("Control+b")
+        self.page.set_viewport_size({"width": width, "height": 900})
+        self.page.wait_for_timeout(500)  # JupyterLab lays itself out in steps
 
     def handle(self, label: str) -> Any:
-        return self.panel.locator(f".widget-slider:has(label:text-is('{label}')) [role=slider]")
+        return self.panel.locator(f".widget-slider:has(label:text-is('{label}')) {self.handles}")
 
     def value(self, label: str) -> str:
         row = self.panel.locator(f".widget-slider:has(label:text-is('{label}'))")
@@ -288,6 +219,24 @@ class Screen:
 
     def text(self) -> str:
         return " ".join(self.panel.inner_text().split())
+
+
+class ClassicScreen(Screen):
+    """A notebook's page in Notebook 6, with ipywidgets 7."""
+
+    handles, outputs, errors, scroller = ".ui-slider-handle", ".output_area", ".output_error", "#site"
+
+    def run_all(self) -> None:
+        kernel = "window.Jupyter?.notebook?.kernel"
+        ready = f"{kernel}?.is_connected() && {kernel}.widget_manager"
+        self.page.wait_for_function(ready, timeout=60_000)
+        # it asks the kernel for widgets, and then draws all outputs anew: what runs before, stays empty
+        self.page.evaluate(f"{kernel}.widget_manager._loadFromKernel().catch(() => 0)")
+        self.page.evaluate("Jupyter.notebook.execute_all_cells()")
+
+    def narrow(self, width: int) -> None:
+        self.page.set_viewport_size({"width": width, "height": 900})
+        self.page.wait_for_timeout(500)
 
 
 def words(inspector: Inspector) -> list[str]:
@@ -391,11 +340,43 @@ def twin_of(path: Path) -> Inspector:
     return Inspector(**pickle.loads(path.read_bytes()))
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
-def test_every_control_by_keyboard_and_by_drag(lab, browser, name):
-    """One long walk in one page, because starting JupyterLab takes most of the time."""
-    home, address = lab
+def opened(request: pytest.FixtureRequest, front: str, name: str) -> tuple[Screen, Inspector]:
+    """A notebook that ran in a front end, and the twin of its inspector."""
+    home, address = request.getfixturevalue(front)
     write_notebook(home / f"{name}.ipynb", NOTEBOOKS[name])
-    screen = Screen(browser, address(f"{name}.ipynb"), run_seconds=60 if NOTEBOOKS[name] is None else 600)
-    walk(screen, twin_of(home / "inspector.pickle"))
+    kind = {"lab": Screen, "classic": ClassicScreen}[front]
+    seconds = 60 if NOTEBOOKS[name] is None else 600
+    screen = kind(request.getfixturevalue("browser"), address(f"{name}.ipynb"), run_seconds=seconds)
+    return screen, twin_of(home / "inspector.pickle")
+
+
+@pytest.mark.parametrize(("front", "name"), [("lab", "lesson"), ("lab", "toy"), ("classic", "toy")])
+def test_every_control_by_keyboard_and_by_drag(request, front, name):
+    """One long walk in one page, because starting Jupyter takes most of the time."""
+    screen, twin = opened(request, front, name)
+    walk(screen, twin)
+    fits_a_phone(screen)
     screen.page.close()
+
+
+LAID_OUT = """panel => {
+    const box = panel.querySelector(".widget-box"), edges = element => element.getBoundingClientRect();
+    const [picture, controls] = [...box.children].map(edges), right = edges(box).right;
+    const cut = [...box.querySelectorAll("*")].filter(one => edges(one).right > right + 1
+        || one.matches("button, .widget-label") && one.scrollWidth > one.clientWidth + 1);
+    return {below: controls.top >= picture.bottom, picture: picture.width, box: edges(box).width,
+            height: picture.height, cut: cut.map(one => one.className + ": " + one.innerText)};
+}"""
+
+
+def fits_a_phone(screen: Screen) -> None:
+    """Below 600 pixels the controls stand under a picture of full width; nothing is cut, no page scrolls."""
+    for width in (600, 400, 360):
+        screen.narrow(width)
+        found = screen.panel.evaluate(LAID_OUT)
+        assert found["below"] and found["cut"] == [], (width, found)
+        assert found["picture"] >= found["box"] - 12 and found["picture"] > 0.5 * width, (width, found)
+        n_rows, n_columns, _ = screen.pixels()
+        assert found["height"] == pytest.approx(found["picture"] * n_rows / n_columns, abs=1.5), width
+        page = screen.page.locator(screen.scroller).first
+        assert page.evaluate("page => page.scrollWidth - page.clientWidth") <= 1, width

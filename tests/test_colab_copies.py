@@ -20,7 +20,7 @@ from test_setup import LESSONS, tutorial
 from test_start import run_cell
 
 from unet_helpers.classroom import colab
-from unet_helpers.classroom.address import Address
+from unet_helpers.classroom.address import Address, address_of, first_cell, plumbing_cell
 
 ROOT = tutorial.ROOT
 WEIGHTS = "\nfrom unet_helpers.pretrained import load_pretrained\nready = load_pretrained()"
@@ -97,8 +97,8 @@ def test_a_copy_is_the_lesson_with_the_package_in_its_first_cell(out: Path, name
 @pytest.mark.parametrize("name", LESSONS)
 def test_a_lesson_for_kaggle_is_as_small_as_kaggle_wants_it(out: Path, name: str) -> None:
     assert (out / "kaggle" / name).stat().st_size < 1e6
-    plumbing, lesson = (source_of(path / name, "plumbing") for path in (out / "kaggle", ROOT / "notebooks"))
-    assert plumbing == lesson
+    assert source_of(out / "kaggle" / name, "plumbing") == plumbing_cell(address_of(ROOT))
+    assert source_of(ROOT / "notebooks" / name, "plumbing") == first_cell(address_of(ROOT))
     assert source_of(out / "kaggle" / name, "colab").startswith("On Kaggle: press *Add input > Upload")
 
 

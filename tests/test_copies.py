@@ -135,6 +135,10 @@ VIEW = {WIDGET: {"model_id": "abc"}}
         (VIEW | {"text/plain": ["HBox(children=(Image(value=b''),\n", "Box()))"]}, {"text/plain": MOVES}),
         (VIEW | {"text/plain": "Your guess: how many?"}, {"text/plain": "Your guess: how many?"}),
         (VIEW, {"text/plain": MOVES}),
+        (
+            VIEW | {"text/plain": "HBox(children=())", "image/png": "aGk="},
+            {"text/plain": MOVES, "image/png": "aGk="},
+        ),
         ({"text/plain": "HBox(1)"}, {"text/plain": "HBox(1)"}),  # no widget: the lesson printed it
     ],
 )

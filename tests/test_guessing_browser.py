@@ -1,6 +1,6 @@
 """A guess made with real clicks in JupyterLab; and the page of a reader whose kernel never ran.
 
-The server, the browser and the waiting are those of test_browser.py.
+The server, the browser and the waiting are those of browsers.py.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from test_browser import chromium, jupyterlab, wait_until
+from browsers import chromium, jupyterlab, wait_until
 
 from unet_helpers.classroom.tidy import WIDGET, tidy
 

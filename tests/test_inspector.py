@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 import subprocess
 import sys
 import time
@@ -77,7 +78,7 @@ def test_every_control_changes_the_picture_to_what_render_gives(data, control, v
     )
     if hasattr(inspector.settings(), field):
         assert getattr(inspector.settings(), field) == value
-    assert inspector.picture.layout.width == f"{shown(inspector).shape[1]}px"
+    assert inspector.picture.layout.max_width == f"{shown(inspector).shape[1]}px"
 
 
 @pytest.mark.parametrize(("n_true", "n_predicted", "rim"), [(4, 2, "miss"), (2, 4, "false alarm")])
@@ -171,13 +172,121 @@ def test_zooming_looks_at_the_stone_and_stays_zoomed_in(data):
     inspector.zoom.value = 5
     assert inspector.look_at.value == "section 1" and inspector.row.value == round(100 * 6.5 / 39)
     inspector.index.value = 2
-    assert (inspector.zoom.value, inspector.look_at.value) == (5, "section 1")
+    assert (inspector.zoom.value, inspector.look_at.value) == (
+        3,
+        "section 1",
+    )  # 6 of 30 pixels, with a margin
     inspector.index.value = 3
-    assert (inspector.zoom.value, inspector.look_at.value) == (5, BY_HAND)
+    assert (inspector.zoom.value, inspector.look_at.value) == (1, WHOLE)  # nothing to look at more closely
+    inspector.index.value = 1
+    assert (inspector.zoom.value, inspector.look_at.value) == (5, "section 1")
     inspector.look_at.value = WHOLE
     assert inspector.zoom.value == 1 and view_box((40, 40), inspector.settings()) == (0, 0, 40, 40)
     inspector.row.value = 90
     assert inspector.look_at.value == BY_HAND and inspector.zoom.value > 1
+
+
+def in_view(inspector: Inspector) -> str:
+    """What the picture shows: "whole", or the best thing in the part that is enlarged."""
+    i = inspector.current
+    shape = inspector._images[i].shape
+    if inspector.zoom.value == 1:
+        return "whole"
+    top, left, height, width = view_box(shape, inspector.settings())
+    seen = np.s_[math.floor(top) : math.ceil(top + height), math.floor(left) : math.ceil(left + width)]
+    if inspector._targets[i][seen].any():
+        return "stone"
+    return "prediction" if inspector._predicted(i)[seen].any() else "nothing"
+
+
+def best_in(inspector: Inspector) -> str:
+    i = inspector.current
+    masks = {"stone": inspector._targets[i], "prediction": inspector._predicted(i)}
+    return next((name for name, mask in masks.items() if mask.any()), "whole")
+
+
+def many_kinds() -> dict:
+    """Empty images first, of several sizes; then false alarms alone, missed, found, huge and tiny stones."""
+    shapes = [(40, 40), (64, 32), (40, 40), (30, 60), (48, 48), (64, 64), (20, 90)]
+    targets, probabilities = ([np.zeros(shape, kind) for shape in shapes] for kind in (bool, np.float32))
+    probabilities[2][3, 3] = probabilities[2][30:36, 2:5] = 0.9  # false alarms, no stone
+    targets[3][20:23, 50:53] = True  # missed
+    targets[4][8:40, 6:44] = targets[5][60, 60] = targets[5][1:3, 1:3] = targets[6][4:6, 80:85] = True
+    probabilities[4][10:40, 6:44] = probabilities[6][4:6, 80:84] = 0.8
+    probabilities[4][44:46, 1:3] = 0.8
+    images = [np.full(shape, 90, np.uint8) for shape in shapes]
+    return {"images": images, "targets": targets, "probabilities": probabilities}
+
+
+def test_starts_on_the_first_image_with_a_stone(data):
+    assert Inspector(**many_kinds()).current == 3
+    assert Inspector(**{name: values[::-1] for name, values in data.items()}).current == 1
+    assert Inspector(**{name: values[2:] for name, values in data.items()}).current == 0  # there is none
+
+
+def test_worst_first_after_a_jump_looks_at_something(data):
+    """A false alarm in a slice without a stone is the worst; the view stayed where the last image had it."""
+    data["probabilities"][2][3, 3] = 0.9
+    inspector = Inspector(**data)
+    inspector.next_miss.click()
+    inspector.worst_first.value = True
+    assert inspector.current == 2 and inspector.zoom.value > 1
+    assert in_view(inspector) == "prediction"
+
+
+def test_no_way_of_moving_ends_in_an_empty_blur():
+    """500 random moves: after each that opens an image, what there is to see is in view, and all of it."""
+    inspector, rng = Inspector(**many_kinds()), np.random.default_rng(3)
+    enlarged = set()
+    for _ in range(500):
+        move, shown_before = rng.integers(7), inspector.current
+        if move == 0:
+            inspector.worst_first.value = not inspector.worst_first.value
+        elif move < 3:
+            inspector.index.value = int(rng.integers(1, 8))
+        elif move == 3:
+            inspector.next_miss.click()
+        elif move == 4:
+            inspector.next_false_alarm.click()
+        elif move == 5:
+            inspector.look_at.value = str(rng.choice(inspector.look_at.options))
+        else:
+            inspector.zoom.value = float(rng.choice([1, 2.5, 6, 12]))
+        if inspector.current != shown_before:
+            assert in_view(inspector) in (best_in(inspector), "prediction", "whole")
+            assert best_in(inspector) == "whole" or in_view(inspector) != "nothing"
+            enlarged.add((inspector.current, in_view(inspector)))
+    assert {(3, "stone"), (2, "prediction"), (5, "stone")} <= enlarged
+    assert all(what == "whole" for image, what in enlarged if image < 2)
+
+
+def test_a_large_stone_is_not_cut_off_by_the_zoom_of_a_small_one():
+    inspector = Inspector(**many_kinds())
+    inspector.index.value = 6  # tiny stones, zoomed in as far as it goes
+    inspector.zoom.value = 12
+    inspector.index.value = 5  # 32 x 38 of 48 pixels
+    top, left, height, width = view_box((48, 48), inspector.settings())
+    assert top <= 8 and top + height >= 40 and left <= 6 and left + width >= 44
+    inspector.index.value = 6
+    assert inspector.zoom.value == 12
+
+
+def test_of_equal_scores_a_missed_stone_comes_before_a_false_alarm():
+    inspector = Inspector(**many_kinds())
+    inspector.worst_first.value = True
+    order = []
+    for position in range(1, 8):
+        inspector.index.value = position
+        order.append(inspector.current)
+    assert order[:3] == [3, 5, 2] and set(order[-2:]) == {0, 1}  # Dice 0 with a stone, 0 without, none
+
+
+def test_everything_may_shrink_and_wraps_on_a_phone(data):
+    inspector = Inspector(**data)
+    assert inspector.widget.layout.flex_flow == "row wrap"
+    for widget in all_children(inspector.widget):
+        assert not (widget.layout.width or "").endswith("px"), widget
+        assert widget.layout.min_width in (None, "0"), widget
 
 
 def test_controls_start_at_the_defaults_of_the_settings(data):
@@ -267,31 +376,32 @@ inspector
 
 def test_a_cell_leaves_the_widget_and_a_picture_for_readers_without_a_kernel(tmp_path):
     """In a real kernel, as Colab has it; the picture is what nbviewer and GitHub show."""
-    nbclient = pytest.importorskip("nbclient", reason="nbclient is in the dev extra")
-    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient", reason="needs nbclient: pip install nbclient")
+    nbformat = pytest.importorskip("nbformat", reason="needs nbformat: pip install nbformat")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(KERNEL_CELL)])
     nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", store_widget_state=False,
                             resources={"metadata": {"path": str(ROOT)}}).execute()  # fmt: skip
     (output,) = notebook.cells[0].outputs
     assert set(output.data) == {VIEW, "image/png", "text/plain"}
-    assert output.data["text/plain"] == "Inspector of 2 images" and output.data[VIEW]["model_id"]
+    assert output.data["text/plain"].startswith("Inspector of 2 images: ") and output.data[VIEW]["model_id"]
+    assert output.metadata["image/png"]["alt"] == output.data["text/plain"]
     sheet = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"])))
     assert sheet.size[0] > 300 and len(output.data["image/png"]) < 300_000
     assert "widgets" not in notebook.metadata  # a state without its scripts would be a broken box on GitHub
-    nbconvert = pytest.importorskip("nbconvert", reason="nbconvert comes with JupyterLab")
-    page, _ = nbconvert.HTMLExporter().from_notebook_node(notebook)
-    assert "data:image/png;base64," in page and VIEW not in page
+    nbconvert = pytest.importorskip("nbconvert", reason="needs nbconvert: pip install jupyterlab")
+    page, _ = nbconvert.HTMLExporter(template_name="classic").from_notebook_node(notebook)
+    assert "data:image/png;base64," in page and VIEW not in page and 'alt="Inspector of 2 images' in page
 
 
 def test_the_picture_without_a_kernel_shows_the_worst_and_works_in_hu(data):
     inspector = Inspector(**data)
     masks = {"targets": [data["targets"][i] for i in (1, 0, 2)],
              "predictions": [data["probabilities"][i] >= 0.5 for i in (1, 0, 2)]}  # fmt: skip
-    sheet = contact_sheet([data["images"][i] for i in (1, 0, 2)], **masks)
-    assert base64.b64decode(inspector._repr_mimebundle_()["image/png"]) == figure_png(sheet, dpi=72)
+    sheet = contact_sheet([data["images"][i] for i in (1, 0, 2)], **masks, n_columns=2)
+    assert base64.b64decode(inspector._repr_mimebundle_()[0]["image/png"]) == figure_png(sheet, dpi=72)
     images_hu = [image.astype(np.float32) * 4 - 400 for image in data["images"]]
     for one in (inspector, Inspector(**data, images_hu=images_hu)):
-        bundle = one._repr_mimebundle_()
+        bundle, _ = one._repr_mimebundle_()
         assert bundle[VIEW]["model_id"] == one.widget.model_id
         assert Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))).format == "PNG"
 

@@ -150,7 +150,9 @@ TINY_GPU = replace(TINY, n_steps=4, batch_size=8, learning_rate=6e-3)
 @pytest.fixture
 def split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> judging.Split:
     """Of small data; the lessons' settings are small, too."""
-    monkeypatch.setattr(run_folder, "_lessons_configs", lambda: [TINY, TINY_GPU])
+    monkeypatch.setattr(
+        run_folder, "default_config", lambda device: TINY if device.type == "cpu" else TINY_GPU
+    )
     pairs = find_pairs(write_tiny(tmp_path / "scans", n_exams=10))
     return split_by_group(pairs, strata=stone_strata(pairs))
 
@@ -185,7 +187,9 @@ def test_a_run_of_a_gpu_goes_on_without_one_in_its_folder_with_its_settings(
 
 @pytest.mark.parametrize("config", [TINY, replace(TINY_GPU, batch_size=16), replace(TINY_GPU, seed=1)])
 def test_other_runs_say_nothing_of_a_gpu(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_folder, "_lessons_configs", lambda: [TINY, TINY_GPU])
+    monkeypatch.setattr(
+        run_folder, "default_config", lambda device: TINY if device.type == "cpu" else TINY_GPU
+    )
     assert run_folder.slower_here(config, CPU) == ""
     assert run_folder.slower_here(TINY_GPU, CPU)
     assert run_folder.slower_here(TINY_GPU, torch.device("cuda")) == ""

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browsers import chromium, wait_until
 from PIL import Image
-from test_browser import chromium, wait_until
 from test_report import EVIL, make_report, make_set, read_data
 
 from unet_helpers.metrics import dice, match_stones, predicted_mask
@@ -31,7 +31,8 @@ class Page:
     """An opened report, and everything that it said or asked for."""
 
     def __init__(self, browser: Any, path: Path, **options: Any) -> None:
-        self.page = browser.new_page(**{"viewport": {"width": 1200, "height": 900}} | options)
+        new = {"viewport": {"width": 1200, "height": 900}} | options
+        self.page = browser.new_page(**{name: value for name, value in new.items() if value is not None})
         self.said: list[str] = []
         self.page.on("console", lambda message: self.said.append(message.text))
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
@@ -197,6 +198,46 @@ def test_readable_on_a_phone_and_in_the_dark(browser, made, width, scheme):
     page.page.locator("#threshold").scroll_into_view_if_needed()
     assert page.page.locator("#picture").bounding_box()["width"] <= width
     page.page.close()
+
+
+@pytest.fixture
+def phone(browser: Any, made: Any) -> Iterator[Page]:
+    """The report on a phone that is touched, not clicked."""
+    context = browser.new_context(viewport={"width": 400, "height": 800}, has_touch=True, is_mobile=True)
+    page = Page(context, made[0], viewport=None)
+    page.opened()
+    yield page
+    context.close()
+
+
+def test_a_finger_moves_the_slider_and_opens_a_case(phone, made):
+    data, thresholds = made[1:]
+    slider = phone.page.locator("#threshold")
+    seen = set()
+    for share in (0.2, 0.5, 0.8):
+        slider.scroll_into_view_if_needed()
+        box = slider.bounding_box()
+        assert box["height"] >= 44 and box["width"] > 250  # as large as a finger needs
+        phone.page.touchscreen.tap(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
+        reached = int(slider.input_value())
+        assert reached / (len(thresholds) - 1) == pytest.approx(share, abs=0.06)
+        assert_right(phone, data, thresholds[reached])
+        seen.add(phone.pixels().tobytes())
+    assert len(seen) > 1
+    tile = phone.page.locator("button.tile").nth(2)
+    tile.scroll_into_view_if_needed()
+    tile.tap()
+    phone.shows(2)
+    assert phone.page.locator("#picture").bounding_box()["width"] <= 400
+
+
+def test_a_phone_cuts_nothing_and_scrolls_only_the_table(phone):
+    cut = phone.page.evaluate("""() => [...document.querySelectorAll("body *")].filter(one =>
+        one.getBoundingClientRect().right > innerWidth + 1 && !one.closest(".scroll")
+        && !["SCRIPT", "OPTION"].includes(one.tagName)).map(one => one.tagName + one.className)""")
+    assert cut == [] and phone.page.evaluate("document.documentElement.scrollWidth") <= 400
+    widths = phone.page.evaluate("[...document.querySelectorAll('.figures img')].map(one => one.clientWidth)")
+    assert widths and min(widths) > 340  # of figures that are 5.2 inches wide: 9 points are 9 pixels
 
 
 def test_prints_on_a4_without_the_slider(browser, made):

@@ -16,7 +16,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -27,9 +26,7 @@ from unet_helpers.classroom import address
 ROOT = tutorial.ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LESSONS = [book.name for book in tutorial.find_notebooks(ROOT / "notebooks")]
-PYPI_OF_CONDA = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
-NOT_IN_CONDA = {"codespell", "monai", "playwright", "py-rattler", "scikit-learn", "unet-kidney-stones"}
-EXTRAS = ("kaggle", "dicom", "nifti", "coco")  # what a user may add
+EXTRAS = ("kaggle", "dicom", "nifti", "coco", "site")  # what a user may add
 PYPI_OF_IMPORT = {"PIL": "pillow", "IPython": "ipywidgets", "yaml": "pyyaml"}  # ipywidgets brings IPython
 
 
@@ -46,25 +43,6 @@ def read_notebook(name: str) -> dict[str, Any]:
 
 
 # ------------------------------------------------------------------------------------ files that agree
-def conda_specs() -> list[str]:
-    return yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
-
-
-def test_conda_reads_every_spec() -> None:
-    import rattler
-
-    for spec in conda_specs():
-        assert rattler.MatchSpec(spec, strict=True).version is not None, spec
-
-
-def test_conda_and_pip_ask_for_the_same() -> None:
-    conda = dict(spec.split(" ", maxsplit=1) for spec in conda_specs())
-    assert SpecifierSet(conda.pop("python")) == SpecifierSet(PROJECT["requires-python"])
-    ours = {PYPI_OF_CONDA.get(name, name): SpecifierSet(version) for name, version in conda.items()}
-    wanted = requirements(*EXTRAS, "lab", "dev")
-    assert ours == {name: wanted[name] for name in wanted if name not in NOT_IN_CONDA}
-
-
 def test_tutorial_asks_for_the_python_of_the_package() -> None:
     minimum = re.search(r"sys\.version_info < \((\d+), (\d+)\)", (ROOT / "tutorial.py").read_text("utf-8"))
     assert minimum is not None
@@ -200,7 +178,7 @@ def test_address_is_written_into_lesson_and_readme(tmp_path: Path) -> None:
         "Online: <!-- colab 01_a.ipynb -->[!["
     )  # a line that began with <!-- would be HTML
     assert f"]({link})<!-- /colab -->\né" in opening
-    assert "".join(cells[1]["source"]).endswith('\nfind_package("https://github.com/anna/stones")')
+    assert '\naddress, why = "https://github.com/anna/stones", ' in "".join(cells[1]["source"])
     assert cells[2]["source"] == ["print('<!-- colab b --><!-- /colab -->')"]
     readme = (root / "README.md").read_text()
     assert link in readme and "git clone https://github.com/anna/stones" in readme
@@ -212,7 +190,7 @@ def test_a_branch_goes_into_link_clone_and_installation(tmp_path: Path) -> None:
     assert tutorial.address(root) == 0
     lesson = (root / "notebooks" / "01_a.ipynb").read_text(encoding="utf-8")
     assert "github/anna/stones/blob/winter/24/notebooks/01_a.ipynb" in lesson
-    assert 'find_package(\\"https://github.com/anna/stones@winter/24\\")' in lesson
+    assert 'address, why = \\"https://github.com/anna/stones@winter/24\\", ' in lesson
     clone = "git clone --branch winter/24 https://github.com/anna/stones unet-kidney-stones"
     assert clone in (root / "README.md").read_text()
 
@@ -373,7 +351,8 @@ def test_venv_is_recognised_as_working_or_not(tmp_path: Path) -> None:
     tutorial.make_venv(tmp_path)
     assert tutorial.working_version(python) == "%d.%d" % sys.version_info[:2]  # noqa: UP031
     python.unlink()
-    python.symlink_to(tmp_path / "gone")
+    if os.name != "nt":  # where it is a file, and only administrators make links
+        python.symlink_to(tmp_path / "gone")
     assert tutorial.working_version(python) is None
 
 
@@ -539,8 +518,34 @@ def test_test_passes_only_if_both_parts_pass(
         return codes[len(commands) - 1]
 
     monkeypatch.setattr(tutorial, "call", call)
+    monkeypatch.setattr(tutorial, "workers", lambda python, extra: ["-n", "2"])
     assert tutorial.test(Path("python"), ROOT, extra) == expected
-    assert {"notebooks", "--nbval-lax", "-v"} <= set(commands[0]) and "tests" in commands[1]
+    assert {"notebooks", "--nbval-lax", "-v"} <= set(commands[0])
+    assert {"tests", "-n"} <= set(commands[1]) and "-n" not in commands[0]
+    commands.clear()
+    tutorial.test(Path("python"), ROOT, extra, units=True)
+    assert len(commands) == 1 and "tests" in commands[0]
+
+
+@pytest.mark.parametrize(
+    ("cores", "xdist", "extra", "n_workers"),
+    [
+        (2, 0, [], 2),
+        (4, 0, ["-k", "dice"], 4),
+        (16, 0, [], 4),
+        (1, 0, [], None),  # one core gains nothing
+        (2, 1, [], None),  # an environment without pytest-xdist
+        (2, 0, ["-n", "0"], None),
+        (2, 0, ["--pdb"], None),
+    ],
+)
+def test_unit_tests_share_the_cores(
+    monkeypatch: pytest.MonkeyPatch, cores: int, xdist: int, extra: list[str], n_workers: int | None
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=xdist))
+    options = tutorial.workers(Path("python"), extra)
+    assert options[:2] == ([] if n_workers is None else ["-n", str(n_workers)])
 
 
 def test_relative_data_folder_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

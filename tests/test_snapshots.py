@@ -9,7 +9,7 @@ from tiny_data import write_tiny
 
 from unet_helpers.checkpoint import load_state
 from unet_helpers.data import find_pairs, split_by_group, stone_strata
-from unet_helpers.engine.snapshots import EARLY, N_MOMENTS, Snapshots
+from unet_helpers.engine.snapshots import EARLY, HEADER, N_MOMENTS, Snapshots
 from unet_helpers.training import TrainConfig, fit
 
 
@@ -78,8 +78,8 @@ def test_the_strip_shows_image_moments_and_truth(tmp_path: Path):
     snapshots.write(tmp_path / "strip.png")
     with Image.open(tmp_path / "strip.png") as picture:
         sheet = np.asarray(picture)
-    assert sheet.shape == (20 + 4 * 132 - 4, 3 * 132 - 4) and sheet.dtype == np.uint8
-    tiles = sheet[20 + 132 : 20 + 132 + 128]  # the second row
+    assert sheet.shape == (HEADER + 4 * 132 - 4, 3 * 132 - 4) and sheet.dtype == np.uint8
+    tiles = sheet[HEADER + 132 : HEADER + 132 + 128]  # the second row
     assert (tiles[:, :128] == 20).all() and (tiles[:, 132:260] == 255).all()
     assert (tiles[:, 264:] == 255).sum() == 4 * 12 and [p.name for p in tmp_path.iterdir()] == ["strip.png"]
 

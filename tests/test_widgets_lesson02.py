@@ -16,8 +16,8 @@ from unet_helpers.metrics import label_stones
 from unet_helpers.pictures import preprocessing as draw
 from unet_helpers.pictures import spots
 from unet_helpers.transforms import resize_mask
+from unet_helpers.widgets import controls, still
 from unet_helpers.widgets import lesson02 as move
-from unet_helpers.widgets import still
 
 SIZE = (256, 256)
 
@@ -47,8 +47,9 @@ class Shown(list[tuple[Any, bytes, str]]):
 @pytest.fixture(params=[True, False], ids=["kernel", "no kernel"])
 def page(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shown]:
     shown = Shown()
-    monkeypatch.setattr(move, "in_notebook", lambda: request.param)
-    monkeypatch.setattr(move, "show", lambda widget, png, sentence: shown.append((widget, png, sentence)))
+    for module in (move, controls):
+        monkeypatch.setattr(module, "in_notebook", lambda: request.param)
+        monkeypatch.setattr(module, "show", lambda widget, png, told: shown.append((widget, png, told)))
     yield shown
     for widget, png, sentence in shown:
         assert Image.open(io.BytesIO(png)).width >= 300

@@ -67,7 +67,7 @@ def test_one_step_of_a_convolution() -> None:
     image[1, 2] = 9
     figure = tiles.convolution_steps(image, [[0, -1, 0], [-1, 4, -1], [0, -1, 0]], place=1)
     assert texts(figure, 4) == ["0", "-2", "0", "-2", "36", "-2", "0", "-2", "0"]
-    assert figure.axes[4].get_title() == "nine products, sum 28"
+    assert figure.axes[4].get_title() == "nine products,\nsum 28"
     assert texts(figure, 6) == ["-7", "28"]  # the places that the frame has passed
 
 
@@ -158,7 +158,7 @@ def test_the_receptive_field_follows_its_controls(shown: list[Any], monkeypatch:
     monkeypatch.setattr(fields, "field_figure", watched)
     move.receptive_field(UNet(base_channels=2).eval(), image, mask)
     widget = shown[0][0]
-    (stage,), (row, column) = controls(widget, "Dropdown"), controls(widget, "IntSlider")
+    (stage,), (row, column) = controls(widget, "SelectionSlider"), controls(widget, "IntSlider")
     assert seen == [("the whole network", 41, 21)]
     stage.value, row.value, column.value = "level 1", 10, 12
     assert seen[-1] == ("level 1", 10, 12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from unet_helpers.exercises import ablations, bugs, measuring, rates
 from unet_helpers.losses import bce_dice_loss
 from unet_helpers.model import UNet
 from unet_helpers.pictures import courses
+from unet_helpers.pictures.live import LiveImage
 from unet_helpers.training import TrainConfig
 from unet_helpers.widgets import lesson04 as move
 from unet_helpers.widgets import still
@@ -36,7 +38,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, bytes, str]]:
 
     for module in (move, still):
         monkeypatch.setattr(module, "show", show)
-    monkeypatch.setattr(move.LiveImage, "put", lambda self, png, sentence: show(None, png, sentence))
+    monkeypatch.setattr(LiveImage, "put", lambda self, png, sentence: show(None, png, sentence))
     return page
 
 
@@ -146,9 +148,11 @@ def test_a_loss_that_is_no_number_ends_the_curve(monkeypatch: pytest.MonkeyPatch
 
 def test_the_slider_of_rates_adds_a_curve(shown: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[float, bool]] = []
+    said: list[tuple[str, bool]] = []
 
-    def train_at(rate: float, warm_up: bool, *_: Any) -> list[float]:
+    def train_at(rate: float, warm_up: bool, *_: Any, **__: Any) -> list[float]:
         asked.append((rate, warm_up))
+        said.extend((one.description, one.disabled) for page in shown for one in controls(page[0], "Button"))
         return [1.0, 0.5, 0.25]
 
     monkeypatch.setattr(rates, "train_at", train_at)
@@ -160,6 +164,10 @@ def test_the_slider_of_rates_adds_a_curve(shown: list[Any], monkeypatch: pytest.
     before = bytes(controls(widget, "Image")[0].value)
     rate.value, box.value = 2.0, False
     press.click()
+    assert said == [("training ...", True)] and (press.description, press.disabled) == (
+        "train 80 steps",
+        False,
+    )
     assert asked[-1] == (2.0, False) and bytes(controls(widget, "Image")[0].value) != before
     for value in (4e-5, 4e-4, 4e-3):
         rate.value = value
@@ -175,7 +183,7 @@ def test_a_few_slices_are_learnt_by_heart(
     curves = rates.by_heart((images, masks), other, n_steps=40, every=20)
     assert curves["step"] == [20, 40]
     assert curves["these slices"][-1] < curves["other patients"][-1]
-    monkeypatch.setattr(rates, "by_heart", lambda few, others: {k: list(v) for k, v in curves.items()})
+    monkeypatch.setattr(rates, "by_heart", lambda few, others, **_: {k: list(v) for k, v in curves.items()})
     move.eight_slices((images, masks), other)
     assert "on these slices the loss goes from" in shown[0][2]
     move.eight_slices((images, masks), (images, [np.zeros_like(mask) for mask in masks]))
@@ -279,6 +287,18 @@ def test_a_run_is_watched_from_its_first_moment(
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "finished at step 150: validation Dice 0.600, 1.5 minutes of training"
     assert said[1].startswith("Stopped before the first validation, so there is nothing to look at yet.")
+
+
+def test_a_run_that_goes_on_shows_at_once_what_is_there(shown: list[Any], tmp_path: Path) -> None:
+    (tmp_path / "history.json").write_text(json.dumps(HISTORY), "utf-8")
+    move.Watching(tmp_path, 200)
+    assert "Empty axes" in shown[0][2]  # without last.pt the run begins anew
+    (tmp_path / "last.pt").touch()
+    move.Watching(tmp_path, 200)
+    assert "validation Dice 0.60 at step 150" in shown[1][2]
+    (tmp_path / "history.json").write_text("[", "utf-8")
+    move.Watching(tmp_path, 200)
+    assert "Empty axes" in shown[2][2]
 
 
 def test_ablations_change_one_thing_each(shown: list[Any]) -> None:

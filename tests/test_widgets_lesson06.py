@@ -16,8 +16,8 @@ from torch import nn
 from unet_helpers.checkpoint import Checkpoint
 from unet_helpers.data import Pair
 from unet_helpers.exercises.ten_ways import WAYS
+from unet_helpers.widgets import controls, still
 from unet_helpers.widgets import lesson06 as move
-from unet_helpers.widgets import still
 
 PHONE_PX = 480
 
@@ -30,8 +30,8 @@ class Shown(list[tuple[Any, bytes | None, str]]):
 def page(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Shown]:
     shown = Shown()
     monkeypatch.setenv("UNET_HOME", str(tmp_path))
-    monkeypatch.setattr(move, "in_notebook", lambda: request.param)
-    for module in (move, still):
+    monkeypatch.setattr(controls, "in_notebook", lambda: request.param)
+    for module in (move, controls, still):
         monkeypatch.setattr(module, "show", lambda widget, png, told: shown.append((widget, png, told)))
     yield shown
     for _, png, sentence in shown:

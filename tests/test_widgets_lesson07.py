@@ -16,6 +16,7 @@ from unet_helpers.exercises.museum_cases import EXHIBITS, PROBES, SHARED, VALUES
 from unet_helpers.exercises.museum_places import PLACES
 from unet_helpers.exercises.progress import recall
 from unet_helpers.pictures import museum as draw
+from unet_helpers.widgets import controls
 from unet_helpers.widgets import lesson07 as move
 
 PHONE_PX = 480
@@ -29,8 +30,9 @@ class Shown(list[tuple[Any, bytes | None, str]]):
 def page(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Shown]:
     shown = Shown()
     monkeypatch.setenv("UNET_HOME", str(tmp_path))
-    monkeypatch.setattr(move, "in_notebook", lambda: request.param)
-    monkeypatch.setattr(move, "show", lambda widget, png, sentence: shown.append((widget, png, sentence)))
+    for module in (move, controls):
+        monkeypatch.setattr(module, "in_notebook", lambda: request.param)
+        monkeypatch.setattr(module, "show", lambda widget, png, told: shown.append((widget, png, told)))
     yield shown
     for widget, png, sentence in shown:
         assert png is None or Image.open(io.BytesIO(png)).width <= PHONE_PX

@@ -89,27 +89,28 @@ class Inspector(Controls):
         self._scored: object = None  # what the live line is about
         self._visited: tuple[str, int] | None = None  # kind and number of the mistake jumped to last
         super().__init__(len(images), threshold, self._has_hu)
+        self.index.value = 1 + next((i for i, one in enumerate(self._targets) if one.any()), 0)
         self._open_image()
         self._draw()
         self.observe(self._moved, self._jump)
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         """The widget, and for readers without a kernel (GitHub, nbviewer) the worst images as a picture."""
         from unet_helpers.pictures.rendering import to_grey
 
         shown, settings = self._worst_first()[:N_STATIC], self.settings()
         greys = [to_grey(self._images[i], settings) for i in shown]
         targets, predictions = [self._targets[i] for i in shown], [self._predicted(i) for i in shown]
-        sheet = figure_png(contact_sheet(greys, targets=targets, predictions=predictions), dpi=72)
+        sheet = contact_sheet(greys, targets=targets, predictions=predictions, n_columns=2)
+        png, sentence = base64.b64encode(figure_png(sheet, dpi=72)).decode("ascii"), repr(self)
         view = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
-        return {
-            "application/vnd.jupyter.widget-view+json": view,
-            "text/plain": repr(self),
-            "image/png": base64.b64encode(sheet).decode("ascii"),
-        }
+        data = {"application/vnd.jupyter.widget-view+json": view, "text/plain": sentence, "image/png": png}
+        return data, {"image/png": {"alt": sentence}}
 
     def __repr__(self) -> str:
-        return f"Inspector of {len(self._images)} images"
+        return f"Inspector of {len(self._images)} images: found, missed and false alarms, the worst first."
 
     def _masks(self, image: int) -> dict[str, np.ndarray]:
         return {"target": self._targets[image], "probability": self._probabilities[image]}
@@ -151,7 +152,7 @@ class Inspector(Controls):
         image, settings = self.current, self.settings()
         if (image, settings) != self._drawn:
             picture = render(self._images[image], **self._masks(image), settings=settings)
-            self.picture.layout.width = f"{picture.shape[1]}px"  # else some front ends stretch it
+            self.picture.layout.max_width = f"{picture.shape[1]}px"  # else some front ends stretch it
             self.picture.value = encode_png(picture)
             self._drawn = image, settings
         scored = image, settings.threshold, self.index.value
@@ -195,15 +196,16 @@ class Inspector(Controls):
 
     def _worst_first(self) -> list[int]:
         scores = [float(dice(self._predicted(i), target)) for i, target in enumerate(self._targets)]
-        return sorted(range(len(scores)), key=lambda i: (math.isnan(scores[i]), scores[i]))
+        clean = [not target.any() for target in self._targets]  # of equal ones, those with a stone come first
+        return sorted(range(len(scores)), key=lambda i: (math.isnan(scores[i]), scores[i], clean[i]))
 
     def _open_image(self) -> None:
-        """List the sections of the image; stay zoomed in, on its first one, if that was so before."""
+        """List the sections of the image; stay zoomed in if that was so before and there is a place."""
         from unet_helpers.pictures.rendering import find_regions
 
-        self._visited = None
-        image = self.current
-        self.list_sections(find_regions(self._targets[image]), self._images[image].shape)
+        self._visited, image = None, self.current
+        sections, predicted = find_regions(self._targets[image]), find_regions(self._predicted(image))
+        self.list_sections(sections, predicted, self._images[image].shape)
 
     def _next(self, kind: str) -> tuple[int, int, Region] | None:
         """Position, number and place of the next mistake after the one visited last; round the end once."""

@@ -166,7 +166,7 @@ def _empty_sheet(n_tiles: int, n_columns: int) -> tuple[Figure, np.ndarray]:
     axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     for ax in axes[n_tiles:]:
         ax.set_axis_off()
-    below: dict[str, Any] = {"loc": "outside lower center", "ncols": 3 if n_columns > 2 else 1}
+    below: dict[str, Any] = {"loc": "outside lower center", "ncols": 3 if n_columns > 3 else 1}
     figure.legend(handles=_patches(("hit", "miss", "false alarm")), **below, frameon=False, fontsize=9)
     return figure, axes
 
@@ -204,7 +204,7 @@ def plot_history(history: Sequence[Mapping[str, float]], ax: Axes | None = None)
         [entry[key] for entry in history] for key in ("step", "train_loss", "val_dice")
     )
     ax.plot(step, train_loss, color=loss, linestyle="--", marker="o", markersize=3)
-    ax.set(xlabel="training step", title="loss (dashed) should fall, validation Dice (solid) should rise")
+    ax.set(xlabel="training step", title="loss (dashed) should fall,\nvalidation Dice (solid) should rise")
     ax.set_ylabel("training loss", color=loss)
     right = ax.twinx()
     right.plot(step, val_dice, color=score, marker="o", markersize=3)

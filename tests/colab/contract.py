@@ -52,7 +52,7 @@ def tasks(place: Place, short: bool) -> Iterator[Task]:
         yield add(f"copy {number}", copy, lambda w, n=number: lesson(place, n, w))  # type: ignore[misc]
     for number in () if short else LESSONS:  # in the short form the machines with a Drive take this way
         yield add(f"address {number}", address, lambda w, n=number: lesson(place, n, w))  # type: ignore[misc]
-    yield add("zip uploaded", as_it_is, lambda w: recipes.zip_way(place, w, beside=False))
+    yield add("zip uploaded", ways.for_kaggle, lambda w: recipes.zip_way(place, w, beside=False))
     yield add("drive", address, lambda w: recipes.drive(place, w))
     yield add("kaggle copy", copy, lambda w: recipes.kaggle(place, w, whole=not short))
     yield add("kaggle zip", as_it_is, lambda w: recipes.kaggle(place, w, "zip", whole=False))

@@ -68,7 +68,12 @@ def self_contained(sandbox: Path, root: Path = ROOT) -> Way:
 
 def lessons_alone(sandbox: Path, root: Path = ROOT) -> Way:
     """The notebooks of the repository as they are: without an address, and without the package."""
-    return Way("uploaded zip", root / "notebooks")
+    return Way("as it is", root / "notebooks")
+
+
+def for_kaggle(sandbox: Path, root: Path = ROOT) -> Way:
+    """Copies without the package, whose first cell shows an upload button in Colab."""
+    return Way("uploaded zip", written(sandbox, root) / "kaggle")
 
 
 def zipped(sandbox: Path, root: Path = ROOT) -> Path:

@@ -46,12 +46,13 @@ installed, and the internet may be off. Do not worry about that first cell: it i
   Google Drive and open them there. A notebook that came with a mail: save it, then upload it.
 - **Kaggle** takes no notebook of more than 1 MB, so the lessons in `kaggle/` come without the package. Choose
   Create > New Notebook, then File > Import Notebook, and one of them. Then press Add input > Upload > New
-  dataset, and give it `unet_helpers.zip`: once is enough for all lessons. The internet may be off.
+  dataset, and give it `unet_helpers.zip`; the next lesson finds it under Add input > Your Work. The internet
+  may be off.
 - **Jupyter or VS Code on your own machine:** open it. It needs Python 3.11 or newer with torch, ipywidgets,
   matplotlib, scipy, tqdm, filelock and jinja2.
 
-`unet_helpers.zip` is for lessons that do *not* carry the package. In Colab, their first cell shows a button
-that takes it; on your own machine, put it beside the notebook.
+`unet_helpers.zip` is for lessons that do *not* carry the package: put it beside the notebook; in Colab, into
+the list under *Files*, on the left.
 
 At the end of each lesson stands the file name of the next one.
 """

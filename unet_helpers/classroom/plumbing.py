@@ -1,7 +1,7 @@
-"""What the first cell of every lesson runs: it makes `import unet_helpers` work, wherever it is opened.
+"""The first cell of the copies that `tutorial.py colab` makes: with it `import unet_helpers` works anywhere.
 
 The cell holds everything below the line of dashes, as text, for at that moment there is no package to import
-from; so all of it needs only the standard library. `classroom.address` writes it into the lessons.
+from; so all of it needs only the standard library. The lessons themselves have the short `first_cell.py`.
 """
 
 # ---------------------------------------------------------------------------------------------- the cell

@@ -24,11 +24,13 @@ def tidy(book: dict[str, Any]) -> None:
     book["metadata"].pop("widgets", None)
     for cell in book["cells"]:
         cell["metadata"].pop("execution", None)
+        if cell["cell_type"] == "code":  # a bar that has left nothing
+            cell["outputs"] = [one for one in cell["outputs"] if any(one.get("data", {"": "kept"}).values())]
         for output in cell.get("outputs", ()):
             data = output.get("data", {})
-            if data.pop(WIDGET, None) is None or set(data) - {"text/plain"}:
+            if data.pop(WIDGET, None) is None:
                 continue
-            if DESCRIPTION.match("".join(data.get("text/plain", "X()")).strip()):
+            if not data or DESCRIPTION.match("".join(data.get("text/plain", "")).strip()):
                 data["text/plain"] = MOVES
 
 

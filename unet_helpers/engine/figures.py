@@ -12,9 +12,22 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-__all__ = ["figure_png", "in_notebook", "new_figure", "plain_figure", "save_figure", "set_title"]
+__all__ = [
+    "LIVE_DPI",
+    "PAGE_DPI",
+    "PAGE_INCHES",
+    "figure_png",
+    "in_notebook",
+    "legend_below",
+    "new_figure",
+    "plain_figure",
+    "save_figure",
+    "set_title",
+]
 
 LONGEST_TITLE = 90  # letters of a line
+PAGE_INCHES = 5.2  # the widest figure of a lesson: on a phone of 400 pixels, 9 points are still 9 pixels high
+PAGE_DPI, LIVE_DPI = 88, 120  # of pictures kept in a notebook, and of those that a control changes
 
 
 def plain_figure(width_inches: float, height_inches: float) -> Figure:
@@ -55,6 +68,19 @@ def set_title(ax: Axes, text: str, **style: Any) -> None:
     lines = [line if len(line) <= LONGEST_TITLE else f"{line[:half]}...{line[-half:]}"
              for line in text.encode("utf-8", "replace").decode().split("\n")]  # fmt: skip
     ax.set_title("\n".join(lines), parse_math=False, **style)
+
+
+def legend_below(figure: Figure, n_columns: int = 2) -> None:
+    """Gather the legends of all panels into one below them, where there is room for its words."""
+    entries: dict[str, Any] = {}
+    for legend in [ax.get_legend() for ax in figure.axes]:
+        if legend is not None:
+            words = [text.get_text() for text in legend.get_texts()]
+            entries |= dict(zip(words, legend.legend_handles, strict=True))
+            legend.remove()
+    if entries:
+        where: dict[str, Any] = {"loc": "outside lower center", "ncols": n_columns}
+        figure.legend(list(entries.values()), list(entries), **where, frameon=False, fontsize=9)
 
 
 def figure_png(figure: Figure, dpi: int = 100) -> bytes:

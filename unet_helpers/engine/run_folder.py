@@ -122,7 +122,7 @@ def how_far(config: TrainConfig, step: int, progress: float) -> str:
 
 def slower_here(config: TrainConfig, device: torch.device) -> str:
     """A sentence for whoever goes on without a GPU with a run that the lessons began on one; else ""."""
-    cpu, gpu = _lessons_configs()
+    cpu, gpu = default_config(torch.device("cpu")), default_config(torch.device("cuda"))
     if device.type != "cpu" or continued(config, gpu) != gpu:
         return ""
     return (

@@ -17,7 +17,7 @@ from unet_helpers.inference import predict_all
 
 __all__ = ["Snapshots"]
 
-SIDE, ZOOM, GAP, HEADER = 64, 2, 4, 20  # pixels of a window, its enlargement, the gap and the line of titles
+SIDE, ZOOM, GAP, HEADER = 64, 2, 4, 72  # pixels of a window, its enlargement, the gap, the lines of titles
 N_IMAGES, N_MOMENTS = 4, 8
 EARLY = (0, 25, 50, 100, 200)  # steps looked at besides the validations, and always kept: most happens here
 
@@ -91,14 +91,17 @@ class Snapshots:
         """Draw rows of image, moments and truth into a grey PNG; the old file stays if writing fails."""
         columns = [
             ("image", self.images),
-            *[(f"step {m['step']}", list(m["crops"].numpy())) for m in self.moments],
+            *[(f"step\n{m['step']}", list(m["crops"].numpy())) for m in self.moments],
             ("truth", self.masks),
         ]
         pitch = ZOOM * SIDE + GAP
         sheet = Image.new("L", (pitch * len(columns) - GAP, HEADER + pitch * len(self.watched) - GAP), 255)
-        pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+        pen, font = (
+            ImageDraw.Draw(sheet),
+            ImageFont.load_default(30),
+        )  # a phone shows the strip at a third of its size
         for x, (title, tiles) in enumerate(columns):
-            pen.text((x * pitch + 3, 2), title, fill=0, font=font)
+            pen.multiline_text((x * pitch + 3, 0), title, fill=0, font=font)
             for y, tile in enumerate(tiles):
                 large = Image.fromarray(tile).resize((ZOOM * SIDE,) * 2, Image.Resampling.NEAREST)
                 sheet.paste(large, (x * pitch, HEADER + y * pitch))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -10,12 +12,19 @@ from unet_helpers.losses import bce_dice_loss
 from unet_helpers.model import UNet
 from unet_helpers.transforms import normalise
 
-__all__ = ["KINDS", "train"]
+__all__ = ["KINDS", "N_STEPS", "train"]
 
+N_STEPS = 80
 KINDS = ("old optimiser", "healthy", "no zero_grad")
 
 
-def train(patches: Tensor, masks: Tensor, kind: str, n_steps: int | None = None) -> list[float]:
+def train(
+    patches: Tensor,
+    masks: Tensor,
+    kind: str,
+    n_steps: int | None = None,
+    after_step: Callable[[], object] = lambda: None,
+) -> list[float]:
     """Losses of a training on the same patches again and again, on the CPU.
 
     Args:
@@ -24,8 +33,9 @@ def train(patches: Tensor, masks: Tensor, kind: str, n_steps: int | None = None)
         kind: One of `KINDS`. "old optimiser": the network was made anew and the optimiser was not.
             "no zero_grad": gradients pile up.
         n_steps: Steps; None takes 80, in a rehearsal fewer.
+        after_step: Called after every step.
     """
-    n_steps = rehearsed(80) if n_steps is None else n_steps
+    n_steps = rehearsed(N_STEPS) if n_steps is None else n_steps
     torch.manual_seed(0)
     network = UNet()
     optimiser = torch.optim.AdamW(network.parameters(), lr=4e-3)
@@ -40,4 +50,5 @@ def train(patches: Tensor, masks: Tensor, kind: str, n_steps: int | None = None)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         losses.append(loss.item())
+        after_step()
     return losses

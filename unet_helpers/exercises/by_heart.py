@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from unet_helpers.data import Pair, load_pair
+from unet_helpers.engine.progress import progress_bar
+from unet_helpers.engine.settings import rehearsed
 from unet_helpers.losses import bce_dice_loss
 from unet_helpers.metrics import label_stones, pooled_dice
 from unet_helpers.transforms import normalise
@@ -77,13 +79,15 @@ def learn_by_heart(
         patches: Uint8 (B, 1, P, P), that of the giant stone first.
         truth: Bool of the same shape.
         channels: Channels of each level.
-        n_steps: Steps of the training.
-        marked: Step whose answers are kept.
+        n_steps: Steps of the training; fewer in a rehearsal.
+        marked: Step whose answers are kept; the last one, if there are fewer.
 
     Returns:
         For each network the Dice after every step, pooled over "all" patches and over all but the first
         ("small"); and its answers at step `marked`, bool (B, 1, P, P).
     """
+    n_steps = rehearsed(n_steps)
+    marked = min(marked, n_steps)
     curves, answers = {}, {}
     for name, make in networks.items():
         torch.manual_seed(0)
@@ -97,7 +101,8 @@ def _learnt(
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
     greys, network = normalise(patches), network.train()
     masks, curves, kept = list(truth[:, 0].numpy()), Curves(all=[], small=[]), truth
-    for step in range(1, n_steps + 1):
+    bar = progress_bar(range(1, n_steps + 1), desc="learning by heart", unit="step", leave=False, delay=1.0)
+    for step in bar:
         logits = network(greys)
         found = list((logits > 0)[:, 0].numpy())
         curves["all"].append(pooled_dice(found, masks))

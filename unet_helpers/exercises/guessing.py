@@ -9,7 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from unet_helpers.engine.figures import figure_png, in_notebook, plain_figure
+from unet_helpers.engine.figures import PAGE_INCHES, figure_png, in_notebook, plain_figure
 from unet_helpers.exercises.progress import amount, recall, remember
 
 __all__ = ["guess", "reveal"]
@@ -82,8 +82,10 @@ def _slider(low: Any, high: Any, step: float | None, unit: str, log: bool) -> An
     """A slider that starts in the middle, so that neither end is suggested."""
     import ipywidgets as widgets
 
+    from unet_helpers.widgets.controls import wide
+
     ends: dict[str, Any]
-    look = {"description": unit, "layout": widgets.Layout(width="min(440px, 95%)")}
+    look = {"description": unit, "style": {"description_width": "initial"}, "layout": wide(unit)}
     if log:
         ends = {"min": math.log10(low), "max": math.log10(high), "step": step or 0.02}
         return widgets.FloatLogSlider(
@@ -188,7 +190,7 @@ def _compare(guessed: Any, truth: Any, unit: str) -> str:
 
 def _line(guessed: float, truth: float, scale: dict[str, Any]) -> Figure:
     """A number line with the guess above and the truth below it; on white, for dark pages as well."""
-    figure = plain_figure(5.6, 1.45)
+    figure = plain_figure(PAGE_INCHES, 1.45)
     ax = figure.add_subplot()
     logarithmic = bool(scale.get("log")) and truth > 0
     lows = [

@@ -29,6 +29,7 @@ from unet_helpers.data import (
 )
 from unet_helpers.engine.calm import CalmError
 from unet_helpers.engine.files import written_whole
+from unet_helpers.engine.progress import passing_bars
 from unet_helpers.exercises.stick import LETTER, patient_of, raw_slice, stick_folder
 from unet_helpers.folders.check import check_folder
 from unet_helpers.folders.finding import mask_files, scan_folder
@@ -149,7 +150,8 @@ def read_report(desk: Desk) -> dict[str, Any]:
         CalmError: If no pair is found there.
     """
     try:
-        report = check_folder(desk.folder, progress=False)
+        with passing_bars():  # a folder of your own may be large
+            report = check_folder(desk.folder, progress=False)
     except ValueError as error:
         raise CalmError(str(error)) from error
     for item in report["broken"]:
@@ -232,7 +234,8 @@ def join_twins(desk: Desk) -> bytes | None:
         The picture of the twins, a JPEG, or None if there are none.
     """
     with TemporaryDirectory() as scratch:
-        report = check_folder(desk.folder, progress=False, twins_to=scratch)
+        with passing_bars():
+            report = check_folder(desk.folder, progress=False, twins_to=scratch)
         picture = Path(scratch) / "twins.jpg"
         if not report["twins_in_two_groups"]:
             return None

@@ -13,6 +13,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from unet_helpers.data import Pair, load_arrays
+from unet_helpers.engine.progress import progress_bar
 from unet_helpers.engine.settings import rehearsed
 from unet_helpers.metrics import dice, label_stones, pooled_dice
 from unet_helpers.model import UNet
@@ -55,7 +56,7 @@ def train_briefly(network: nn.Module, draw: Draw, loss: Loss, n_steps: int | Non
     n_steps = rehearsed(60) if n_steps is None else n_steps
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
     curve = []
-    for _ in range(n_steps):
+    for _ in progress_bar(range(n_steps), desc="training", unit="step", leave=False, delay=1.0):
         images, target = draw()
         value = loss(network(images), target)
         optimiser.zero_grad()

@@ -21,10 +21,10 @@ Mask = NDArray[np.bool_]
 Grey = NDArray[np.uint8]
 
 VALUES = "values in the target"
-RANGE = "lowest and highest number that the loss gets"
+RANGE = "range of what the loss gets"
 IOU = "IoU as this project prints it"
 HIGHEST = "highest probability"
-COMPANY = "largest change of a pixel in other company"
+COMPANY = "largest change in other company"
 BATCHES = "mean Dice in batches of 1 and of 4"
 BLACK = "mean Dice of a black answer"
 SHARED = "patients in both parts"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -15,16 +15,21 @@ from unet_helpers.model import UNet
 from unet_helpers.training import learning_rate_factor
 from unet_helpers.transforms import PatchSampler, normalise
 
-__all__ = ["N_STEPS", "by_heart", "train_at"]
+__all__ = ["N_BY_HEART", "N_STEPS", "by_heart", "train_at"]
 
-N_STEPS, SIDE, BATCH = 80, 64, 6
+N_STEPS, N_BY_HEART, SIDE, BATCH = 80, 240, 64, 6
 
 Images = Sequence[NDArray[np.uint8]]
 Masks = Sequence[NDArray[np.bool_]]
 
 
 def train_at(
-    rate: float, warm_up: bool, images: Images, masks: Masks, n_steps: int | None = None
+    rate: float,
+    warm_up: bool,
+    images: Images,
+    masks: Masks,
+    n_steps: int | None = None,
+    after_step: Callable[[], object] = lambda: None,
 ) -> list[float]:
     """Loss of every step of a short training of a new network, always from the same start, on the CPU.
 
@@ -34,6 +39,7 @@ def train_at(
         images: Training slices, uint8 (H, W).
         masks: Their masks, bool (H, W).
         n_steps: Steps of 6 patches of 64 pixels, each on a stone; None takes 80, in a rehearsal fewer.
+        after_step: Called after every step.
     """
     n_steps = rehearsed(N_STEPS) if n_steps is None else n_steps
     torch.manual_seed(0)
@@ -52,11 +58,16 @@ def train_at(
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
+        after_step()
     return losses
 
 
 def by_heart(
-    few: tuple[Images, Masks], others: tuple[Images, Masks], n_steps: int | None = None, every: int = 20
+    few: tuple[Images, Masks],
+    others: tuple[Images, Masks],
+    n_steps: int | None = None,
+    every: int = 20,
+    after_step: Callable[[], object] = lambda: None,
 ) -> dict[str, list[float]]:
     """Train on patches of a few slices alone, and watch the loss there and on slices of other patients.
 
@@ -65,11 +76,12 @@ def by_heart(
         others: Slices and masks of other patients.
         n_steps: Steps of 6 patches of 64 pixels, each on a stone; None takes 240, in a rehearsal fewer.
         every: Steps between two looks, if there are so many.
+        after_step: Called after every step.
 
     Returns:
         "step", and the losses of fixed patches, "these slices" and "other patients".
     """
-    n_steps = rehearsed(240) if n_steps is None else n_steps
+    n_steps = rehearsed(N_BY_HEART) if n_steps is None else n_steps
     every = min(every, n_steps)
     torch.manual_seed(0)
     network, generator = UNet(), torch.Generator().manual_seed(0)
@@ -83,6 +95,7 @@ def by_heart(
         optimiser.zero_grad()
         bce_dice_loss(network(normalise(patches)), truth).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
+        after_step()
         if step % every == 0:
             curves["step"].append(step)
             for name, (watched, masks) in zip(list(curves)[1:], fixed, strict=True):

@@ -244,7 +244,7 @@ def write_scratch(job: Job, workers: int, progress: bool) -> None:
     for name in ("set", "claims", "rows"):
         (scratch / name).mkdir(exist_ok=True)
     done, total = n_done(job), job.n_patients
-    with progress_bar(initial=done, total=total, desc="phantom", unit="pt", disable=not progress) as bar:
+    with progress_bar(desc="phantom", initial=done, total=total, unit="patient", disable=not progress) as bar:
         write_all(job, workers, lambda: bar.update(n_done(job) - bar.n))
     write_tables(job)
     shutil.rmtree(scratch / "rows")  # else they would speak of files that have moved

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from unet_helpers.engine.figures import plain_figure, set_title
+from unet_helpers.engine.figures import PAGE_INCHES, plain_figure, set_title
 
 __all__ = ["LABELS", "Label", "body_map", "place_labels", "spread"]
 
@@ -45,8 +45,8 @@ LABELS = (
     Label("fat", "fat", "left"),
 )
 TINTS = ("#56b4e9", "#e69f00", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#0072b2")  # Okabe & Ito
-STEP = 15.0  # least distance of two labels, in pixels of an image of 256
-MARGIN_SHARE = 0.52  # width of the margins, as share of the image
+STEP = 17.0  # least distance of two labels, in pixels of an image of 256
+MARGIN_SHARE = 0.6  # width of the margins, as share of the image
 
 
 def place_labels(masks: Masks) -> list[tuple[Label, tuple[int, int]]]:
@@ -101,7 +101,7 @@ def body_map(
         title: Text above.
     """
     height, width = image.shape
-    figure = plain_figure(8.4, 4.6)
+    figure = plain_figure(PAGE_INCHES, 3.1 if title else 2.75)
     ax = figure.subplots()
     ax.imshow(image, cmap="gray", vmin=0, vmax=255)
     if colours:
@@ -112,8 +112,9 @@ def body_map(
     margin = MARGIN_SHARE * width
     ax.set(xlim=(-margin, width + margin), ylim=(height, 0))
     set_title(ax, title)
-    for x, text in ((-8, "R"), (width + 8, "L")):  # as radiologists mark it
-        ax.text(x, 8, text, ha="center", va="center", fontsize=11, weight="bold")
+    for x, text in ((0.05 * width, "R"), (0.95 * width, "L")):  # as radiologists mark it
+        letter = ax.text(x, 0.06 * height, text, ha="center", va="center", fontsize=10, weight="bold")
+        letter.set(color="white", bbox={"facecolor": "black", "linewidth": 0, "pad": 1})
     ax.set_axis_off()
     return figure
 
@@ -142,4 +143,4 @@ def _write_names(
             ax.plot(*at, color="#f0e442", linewidth=1.0, **line)
             ax.plot(column, row, "o", color="#f0e442", markeredgecolor="black", markersize=4)
             ha: Any = "right" if side == "left" else "left"
-            ax.text(text_at, text_row, label.text, ha=ha, va="center", fontsize=10)
+            ax.text(text_at, text_row, label.text, ha=ha, va="center", fontsize=9)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from unet_helpers.engine.figures import plain_figure
+from unet_helpers.engine.figures import PAGE_INCHES, plain_figure
 from unet_helpers.exercises.measuring import H200_BATCHES, Measured
 from unet_helpers.plotting import plot_history
 
@@ -36,7 +36,7 @@ Mask = NDArray[np.bool_]
 
 def by_hand(p: NDArray[Any], target: NDArray[Any], losses: Mapping[str, float], moved: str) -> Figure:
     """Probabilities (4, 4) as tiles, the stone framed, and the losses as bars; `moved` says what changed."""
-    figure = plain_figure(7.2, 3.0)
+    figure = plain_figure(PAGE_INCHES, 2.5)
     tiles, bars = figure.subplots(1, 2, width_ratios=[1, 1.35])
     tiles.imshow(p, cmap="gray", vmin=0, vmax=1)
     for row, column in np.ndindex(p.shape):
@@ -46,11 +46,11 @@ def by_hand(p: NDArray[Any], target: NDArray[Any], losses: Mapping[str, float], 
             box: dict[str, Any] = {"fill": False, "edgecolor": GREEN, "linewidth": 2.5}
             tiles.add_patch(_square(column, row, box))
     tiles.set(xticks=[], yticks=[])
-    tiles.set_title("probabilities, stone in green", fontsize=9)
+    tiles.set_title("probabilities,\nstone in green", fontsize=9)
     names = [f"{name} {value:.3f}" for name, value in losses.items()]
     bars.barh(names, list(losses.values()), color=[BLUE, ORANGE, GREY])
     bars.set(xlim=(0, max(2.0, 1.05 * max(losses.values()))), ylim=(2.6, -0.6), xlabel="loss")
-    bars.set_title(moved, fontsize=10)
+    bars.set_title(moved, fontsize=9)
     return figure
 
 
@@ -72,7 +72,7 @@ def appearing(
         losses: One a step.
         n: Steps of the whole training.
     """
-    figure = plain_figure(7.2, 5.2)
+    figure = plain_figure(PAGE_INCHES, 4.3)
     rows: Any = figure.subfigures(2, 1, height_ratios=[1, 1.6])
     curve = rows[0].subplots()
     if losses:
@@ -81,7 +81,7 @@ def appearing(
     pictures = [("slice", crop, 255), *[(f"step {step}", p, 1) for step, p in moments], ("truth", mask, 1)]
     for ax, (title, picture, white) in zip(rows[1].subplots(2, 5).flat, pictures, strict=False):
         ax.imshow(picture, cmap="gray", vmin=0, vmax=white)
-        ax.set_title(title, fontsize=10)
+        ax.set_title(title, fontsize=9)
     for ax in rows[1].axes:
         ax.set_axis_off()
     return figure
@@ -98,7 +98,7 @@ def _smooth(values: Sequence[float], width: int = 9) -> NDArray[np.float64]:
 
 def heart_figure(images: Sequence[Greys], masks: Sequence[Mask], answers: Sequence[NDArray[Any]]) -> Figure:
     """Patches with their true outline, and below them what the network learnt by heart."""
-    figure = plain_figure(7.2, 3.8)
+    figure = plain_figure(PAGE_INCHES, 3.0)
     for column, (image, mask, p) in enumerate(zip(images, masks, answers, strict=True)):
         top, bottom = (figure.add_subplot(2, len(images), k * len(images) + column + 1) for k in (0, 1))
         top.imshow(image, cmap="gray", vmin=0, vmax=255)
@@ -118,7 +118,7 @@ def loss_curves(
     smooth: bool = True,
 ) -> Figure:
     """One line a training, each named where it ends; a line that leaves the picture does so at its top."""
-    figure = plain_figure(7.2, 3.3)
+    figure = plain_figure(PAGE_INCHES, 3.0)
     ax = figure.subplots()
     styles = ["-", "--", "-.", ":"]
     for k, (name, losses) in enumerate(curves.items()):
@@ -138,7 +138,7 @@ def last_loss(losses: Sequence[float]) -> str:
 
 def batch_figure(own: Mapping[int, Measured], name: str) -> Figure:
     """Patches a second and memory by the size of the batch: this machine beside an H200."""
-    figure = plain_figure(7.6, 3.4)
+    figure = plain_figure(PAGE_INCHES, 3.2)
     speed, memory = figure.subplots(1, 2)
     batches = list(H200_BATCHES)
     plain, recorded, mib = zip(*H200_BATCHES.values(), strict=True)
@@ -152,7 +152,7 @@ def batch_figure(own: Mapping[int, Measured], name: str) -> Figure:
         memory.plot(list(counted), list(counted.values()), color=ORANGE, marker="o", label=name)
     memory.set(xlabel="patches a step", title="memory, MiB", ylim=(0, None))
     for ax in (speed, memory):
-        ax.legend(fontsize=8)
+        ax.legend(fontsize=9)
     speed.set_xticks([1, 4, 16, 64], labels=["1", "4", "16", "64"])
     return figure
 
@@ -160,9 +160,9 @@ def batch_figure(own: Mapping[int, Measured], name: str) -> Figure:
 def course(history: Sequence[Mapping[str, float]], strip: Path, n_steps: int | None) -> Figure:
     """The curves of a run, and below them the strip of its snapshots, if there is one yet."""
     picture = np.asarray(Image.open(strip)) if strip.is_file() else None
-    height = 0.0 if picture is None else 8.4 * picture.shape[0] / picture.shape[1]
-    figure = plain_figure(8.4, 3.3 + height)
-    panels: Any = figure.subfigures(2 if height else 1, 1, height_ratios=[3.3, height] if height else None)
+    height = 0.0 if picture is None else PAGE_INCHES * picture.shape[0] / picture.shape[1]
+    figure = plain_figure(PAGE_INCHES, 3.2 + height)
+    panels: Any = figure.subfigures(2 if height else 1, 1, height_ratios=[3.2, height] if height else None)
     top = (panels[0] if height else panels).subplots()
     if history:
         plot_history(history, ax=top)
@@ -179,7 +179,7 @@ def course(history: Sequence[Mapping[str, float]], strip: Path, n_steps: int | N
 
 def ablation_figure(rows: Mapping[str, Sequence[float]]) -> Figure:
     """Validation Dice by what was left out: every seed a dot, their mean a line."""
-    figure = plain_figure(7.2, 2.9)
+    figure = plain_figure(PAGE_INCHES, 2.9)
     ax = figure.subplots()
     for y, scores in enumerate(rows.values()):
         colour = GREY if y == 0 else BLUE
@@ -190,4 +190,5 @@ def ablation_figure(rows: Mapping[str, Sequence[float]]) -> Figure:
         range(len(rows)), labels=[f"without {name}" if k else "all of it" for k, name in enumerate(rows)]
     )
     ax.set(xlabel="validation Dice after 640 steps, a dot a seed", ylim=(len(rows) - 0.4, -0.6))
+    ax.locator_params(axis="x", nbins=5)
     return figure

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, Patch, Rectangle
 
-from unet_helpers.engine.figures import plain_figure
+from unet_helpers.engine.figures import PAGE_INCHES, plain_figure
 
 __all__ = ["Stage", "receptive_field_px", "unet_diagram", "unet_stages"]
 
@@ -140,14 +140,14 @@ def unet_diagram(
     """
     stages = unet_stages(base_channels, depth, size, in_channels, unshuffle)
     if ax is None:
-        ax = plain_figure(10.5, 1.3 + 1.15 * depth).subplots()
+        ax = plain_figure(PAGE_INCHES, 1.4 + 0.75 * depth).subplots()
     boxes = [_draw_stage(ax, stage, i, depth) for i, stage in enumerate(stages)]
     for i in range(depth - 1):
         _draw_step(ax, boxes[i], boxes[i + 1], down=True)
         _draw_step(ax, boxes[-i - 2], boxes[-i - 1], down=False)
         _draw_copy(ax, boxes[i], boxes[-1 - i], stages[i].out_channels)
     shapes = (f"{in_channels} x {size[0]} x {size[1]}", f"{out_channels} x {size[0]} x {size[1]}")
-    _draw_ends(ax, boxes, shapes, unshuffle, length=0.12 * depth)
+    _draw_ends(ax, boxes, shapes, unshuffle, length=0.21 * depth)
     _add_legend(ax, depth)
     return ax
 
@@ -213,13 +213,13 @@ def _draw_ends(
     _arrow(ax, (left - length, 0), (left, 0), color=COLOURS["step"])
     _arrow(ax, (right, 0), (right + length, 0), color=COLOURS["step"])
     for x, side, name, shape in (
-        (left - length - 0.03, "right", "image", shapes[0]),
-        (right + length + 0.03, "left", "output", shapes[1]),
+        (left - 0.05, "right", "image", shapes[0]),
+        (right + 0.05, "left", "output", shapes[1]),
     ):
-        ax.text(x, 0, f"{name}\n{shape}", ha=side, va="center", fontsize=9)
+        ax.text(x, -0.06, f"{name}\n{shape}", ha=side, va="top", fontsize=9)
     if unshuffle > 1:
-        ax.text(left - length / 2, -0.06, "fold", ha="center", va="top", fontsize=9)
-        ax.text(right + length / 2, -0.06, "unfold", ha="center", va="top", fontsize=9)
+        ax.text(left - length / 2, 0.04, "fold", ha="center", va="bottom", fontsize=9)
+        ax.text(right + length / 2, 0.04, "unfold", ha="center", va="bottom", fontsize=9)
 
 
 def _add_legend(ax: Axes, depth: int) -> None:
@@ -239,8 +239,8 @@ def _add_legend(ax: Axes, depth: int) -> None:
         ),
     ]
     ax.legend(
-        handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=2, frameon=False, fontsize=9
+        handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=1, frameon=False, fontsize=9
     )
-    margin = 0.45 + 0.27 * depth  # room for the words at both ends
+    margin = 0.3 + 0.49 * (depth - 1)  # room for the words at both ends
     ax.set(xlim=(-margin, 2 * (depth - 1) + margin), ylim=(-depth + 0.55, 0.55))
     ax.set_axis_off()

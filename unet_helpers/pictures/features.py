@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from unet_helpers.engine.figures import plain_figure, set_title
+from unet_helpers.engine.figures import PAGE_INCHES, plain_figure, set_title
 from unet_helpers.metrics import dice, pooled_dice
 from unet_helpers.plotting import overlay
 
@@ -64,8 +64,8 @@ def pooled(image: NDArray[np.uint8], mask: NDArray[np.bool_], side: int = 64) ->
     rows, columns = lens_around(mask, side)
     patch = torch.from_numpy(image[rows, columns].astype(np.float32))[None, None]
     stone = torch.from_numpy(mask[rows, columns].astype(np.float32))[None, None]
-    figure = plain_figure(11, 3.5)
-    for ax in figure.subplots(1, 4):
+    figure = plain_figure(PAGE_INCHES, PAGE_INCHES + 0.8)
+    for ax in figure.subplots(2, 2).flat:
         n = patch.shape[-1]
         width = int((stone[0, 0] > 0).any(0).sum())
         plain(ax, patch[0, 0].numpy(), f"{n} x {n} pixels\nstone: {width} wide, {width / n:.0%} of the width")
@@ -95,12 +95,12 @@ def telling_channels(features: Tensor, mask: NDArray[np.bool_], n: int) -> list[
 
 def feature_maps(levels: Sequence[Tensor], mask: NDArray[np.bool_], n: int = 4) -> Figure:
     """Feature maps of every level, (1, C, h, w) each: a row a level, the `n` most telling channels."""
-    figure = plain_figure(1.7 * n + 0.4, 1.85 * len(levels))
+    figure = plain_figure(PAGE_INCHES, (PAGE_INCHES / n + 0.15) * len(levels))
     axes = figure.subplots(len(levels), n, squeeze=False)
     for row, features in zip(axes, levels, strict=True):
         for ax, channel in zip(row, telling_channels(features, mask, n), strict=False):
             _show_map(ax, features, channel, mask)
-        row[0].set_ylabel(" x ".join(str(side) for side in features.shape[1:]), fontsize=10)
+        row[0].set_ylabel(" x ".join(str(side) for side in features.shape[1:]), fontsize=9)
     return figure
 
 
@@ -118,15 +118,15 @@ def skip_patches(
     patches: NDArray[np.uint8], truth: NDArray[np.bool_], answers: Mapping[str, NDArray[np.bool_]]
 ) -> Figure:
     """Patches (N, P, P), a column each, with a row for the answers (N, P, P) of each network."""
-    figure = plain_figure(1.7 * len(patches), 1.85 * len(answers) + 0.1)
+    figure = plain_figure(PAGE_INCHES, 1.35 * len(answers))
     axes = figure.subplots(len(answers), len(patches), squeeze=False)
     for row, (name, masks) in zip(axes, answers.items(), strict=True):
         for ax, patch, target, mask in zip(row, patches, truth, masks, strict=True):
             overlay(patch, prediction=mask, target=target, ax=ax, legend=False)
-            ax.set_title(f"Dice {dice(mask, target):.2f}", fontsize=10)
+            ax.set_title(f"Dice {dice(mask, target):.2f}", fontsize=9)
         row[0].text(
-            -0.06, 0.5, f"{name}\nall together: {pooled_dice(list(masks), list(truth)):.2f}", rotation=90,
-            ha="right", va="center", fontsize=10, transform=row[0].transAxes,
+            -0.06, 0.5, f"{name}\ntogether: {pooled_dice(list(masks), list(truth)):.2f}", rotation=90,
+            ha="right", va="center", fontsize=9, transform=row[0].transAxes,
         )  # fmt: skip
     return figure
 
@@ -138,7 +138,7 @@ def skip_curves(curves: Mapping[str, Mapping[str, Sequence[float]]], marked: int
         curves: By network, then by what is scored: "all" and "small".
         marked: Step at which the pictures were taken.
     """
-    figure = plain_figure(8, 3.2)
+    figure = plain_figure(PAGE_INCHES, 3.9)
     ax = figure.subplots()
     for (name, scores), colour in zip(curves.items(), (WITH, WITHOUT), strict=True):
         steps = range(1, len(scores["all"]) + 1)
@@ -154,5 +154,5 @@ def skip_curves(curves: Mapping[str, Mapping[str, Sequence[float]]], marked: int
     ax.axvline(marked, color="#777777", linewidth=1, linestyle=":")
     ax.text(marked, 0.03, f" step {marked}: the picture above", fontsize=9, color="#444444")
     ax.set(xlabel="training step", ylabel="Dice", ylim=(-0.02, 1.04))
-    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
+    figure.legend(loc="outside lower center", frameon=False, fontsize=9)
     return figure

@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unet_helpers.engine.figures import plain_figure
+from unet_helpers.engine.figures import PAGE_INCHES, plain_figure
 from unet_helpers.model import UNet, n_parameters
 from unet_helpers.pictures.diagrams import receptive_field_px, unet_diagram
 
@@ -81,7 +81,7 @@ def field_figure(
     image: NDArray[np.uint8], weights: NDArray[np.float64], stage: str, row: int, column: int
 ) -> Figure:
     """A slice (H, W) twice: framed, what a pixel can see after a stage; coloured, what its answer needs."""
-    figure = plain_figure(10, 4.9)
+    figure = plain_figure(PAGE_INCHES, 3.0)
     left, right = figure.subplots(1, 2)
     (top, bottom), (start, end) = field_after(stage, row), field_after(stage, column)
     for ax in (left, right):
@@ -91,26 +91,28 @@ def field_figure(
     frame = Rectangle((start - 0.5, top - 0.5), end - start + 1, bottom - top + 1, fill=False)
     frame.set(edgecolor="#e69f00", linewidth=2.5)
     left.add_patch(frame)
-    left.set_title(f"can see: {bottom - top + 1} x {end - start + 1} pixels")
+    left.set_title(f"can see:\n{bottom - top + 1} x {end - start + 1} pixels", fontsize=10)
     strength = np.log10(weights / max(weights.max(), 1e-300) + 1e-12)  # a new network may be all 0
     right.imshow(strength, cmap="viridis", vmin=-3.5, vmax=0, alpha=np.clip((strength + 3.5) / 1.5, 0, 0.85))
-    right.set_title("what the answer of the whole network depends on")
+    right.set_title("what the answer of the\nwhole network depends on", fontsize=10)
     return figure
 
 
 def design_figure(image: NDArray[np.uint8], pixel: tuple[int, int], depth: int, channels: int) -> Figure:
     """The letter U of a network, its parameters, and the part of a slice (H, W) that an output pixel sees."""
-    figure = plain_figure(13, 5)
-    left, right = figure.subplots(1, 2, width_ratios=(2.6, 1))
+    figure = plain_figure(PAGE_INCHES, 4.0 + 0.7 * depth)
+    left, right = figure.subplots(2, 1, height_ratios=(1.5 + 0.7 * depth, 2.5))
     unet_diagram(channels, depth, image.shape, ax=left)
     with torch.device("meta"):  # shapes only, no numbers: counted at once
         n = n_parameters(UNet(base_channels=channels, depth=depth))
-    left.set_title(f"{n:,} parameters")
+    left.set_title(f"{n:,} parameters", fontsize=11)
     (top, bottom), (start, end) = (receptive_field_px(depth, place) for place in pixel)
     right.imshow(image, cmap="gray", vmin=0, vmax=255)
     height, width = image.shape
     whole = top <= 0 and start <= 0 and bottom >= height - 1 and end >= width - 1
-    right.set_title(f"sees {bottom - top + 1} x {end - start + 1} pixels" + ": the whole slice" * whole)
+    right.set_title(
+        f"sees {bottom - top + 1} x {end - start + 1} pixels" + ": the whole slice" * whole, fontsize=10
+    )
     top, start, bottom, end = max(top, 0), max(start, 0), min(bottom, height - 1), min(end, width - 1)
     frame = Rectangle((start - 0.5, top - 0.5), end - start + 1, bottom - top + 1, fill=False, clip_on=False)
     frame.set(edgecolor="#e69f00", linewidth=2.5)

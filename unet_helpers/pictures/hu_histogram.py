@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion
 
-from unet_helpers.engine.figures import plain_figure
+from unet_helpers.engine.figures import PAGE_INCHES, plain_figure
 
 __all__ = ["TISSUES", "Tissue", "hu_histogram"]
 
@@ -53,7 +53,7 @@ def hu_histogram(
         organs: Bool arrays (H, W) by name, see `phantom.lookup.name_organs`.
         stone: Bool array (H, W).
     """
-    figure = plain_figure(8.0, 3.4)
+    figure = plain_figure(PAGE_INCHES, 3.2)
     ax = figure.subplots()
     edges = np.arange(RANGE_HU[0], RANGE_HU[1] + HU_STEP, HU_STEP)
     ax.hist(image_hu.ravel(), bins=edges.tolist(), color="0.85", label="the whole slice")
@@ -65,9 +65,9 @@ def hu_histogram(
             ax.stairs(counts, edges, color=tissue.colour, linewidth=1.8)
             peak = int(counts.argmax())
             at = float(edges[peak]) + HU_STEP / 2 + tissue.shift_hu, float(counts[peak]) * tissue.lift
-            style: Any = {"ha": tissue.align, "va": "bottom", "fontsize": 11, "weight": "bold"}
+            style: Any = {"ha": tissue.align, "va": "bottom", "fontsize": 10, "weight": "bold"}
             ax.text(*at, tissue.name, color=tissue.colour, **style)
     ax.set(yscale="log", ylim=(0.7, 100_000), xlim=RANGE_HU)
-    ax.set(xlabel="Hounsfield units (HU)", ylabel="pixels (each step is a factor of 10)")
+    ax.set(xlabel="Hounsfield units (HU)", ylabel="pixels (each step: 10 times)")
     ax.legend(loc="upper right", frameon=False)
     return figure

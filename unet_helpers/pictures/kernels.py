@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from unet_helpers.engine.figures import plain_figure
+from unet_helpers.engine.figures import PAGE_INCHES, legend_below, plain_figure
 from unet_helpers.pictures.features import lens_around, plain, ring
 from unet_helpers.pictures.styles import STYLES
 from unet_helpers.pictures.tiles import draw_tiles, slide
@@ -29,12 +29,12 @@ def filtered(image: NDArray[np.uint8], mask: NDArray[np.bool_], kernels: Mapping
     Negative answers are orange, positive ones violet, and a ring marks the stone.
     """
     lens = lens_around(mask, min(128, *image.shape))
-    figure = plain_figure(11, 4.4)
-    axes = figure.subplots(2, 1 + len(kernels), height_ratios=(1, 2.8))
+    figure = plain_figure(PAGE_INCHES, 3.0)
+    axes = figure.subplots(2, 1 + len(kernels), height_ratios=(1, 1.4))
     axes[0, 0].set_axis_off()
     plain(axes[1, 0], image[lens], "the slice")
     for ax, (name, kernel) in zip(axes[0, 1:], kernels.items(), strict=True):
-        draw_tiles(ax, kernel, name)
+        draw_tiles(ax, kernel, name, points=9)
     for ax, kernel in zip(axes[1, 1:], kernels.values(), strict=True):
         answer = slide(np.pad(image, 1, mode="edge"), kernel)[lens]
         limit = None if np.sum(kernel) > 0 else 0.45 * float(np.abs(answer).max())  # a mean: greys again
@@ -49,11 +49,11 @@ def rectified(image: NDArray[np.uint8], mask: NDArray[np.bool_], kernel: ArrayLi
     lens = lens_around(mask, min(128, *image.shape))
     answer = slide(np.pad(image, 1, mode="edge"), kernel)[lens]
     limit = 0.45 * float(np.abs(answer).max())
-    figure = plain_figure(8, 4)
+    figure = plain_figure(PAGE_INCHES, 3.0)
     for ax, values, title in zip(
         figure.subplots(1, 2),
         (answer, np.maximum(answer, 0)),
-        ("before: orange is negative, violet positive", "after ReLU: only the violet is left"),
+        ("before: orange is\nnegative, violet positive", "after ReLU: only\nthe violet is left"),
         strict=True,
     ):
         plain(ax, values, title, limit)
@@ -74,22 +74,24 @@ def detector_figure(
     image: NDArray[np.uint8], mask: NDArray[np.bool_], marked: NDArray[np.bool_], tried: Sequence[float]
 ) -> Figure:
     """The slice with its marked pixels, the surroundings of the stone, and the Dice of all that was tried."""
-    figure = plain_figure(11.5, 4.2)
-    whole, near, curve = figure.subplots(1, 3, width_ratios=(1.25, 1.1, 1))
-    plain(whole, image, f"{int(marked.sum())} pixels marked: Dice {tried[-1]:.3f}")
+    figure = plain_figure(PAGE_INCHES, 5.0)
+    panels = figure.subplot_mosaic([["whole", "near"], ["curve", "curve"]], height_ratios=(1.5, 1))
+    whole, near, curve = (panels[name] for name in ("whole", "near", "curve"))
+    plain(whole, image, f"{int(marked.sum())} pixels marked:\nDice {tried[-1]:.3f}")
     rows, columns = np.nonzero(marked)
     whole.plot(columns, rows, "s", color=STYLES["false alarm"].hex, markersize=2.5)
     ring(whole, mask, STYLES["miss"].hex)
     lens = lens_around(mask, 48)
     n_hit, n_stone = int((marked & mask).sum()), int(mask.sum())
-    words = f"around the stone: {n_hit} of its {n_stone} pixels"
+    words = f"around the stone:\n{n_hit} of its {n_stone} pixels"
     overlay(image[lens], prediction=marked[lens], target=mask[lens], ax=near, title=words)
     near.title.set_fontsize(10)
     curve.plot(range(1, len(tried) + 1), tried, "o-", color="#0072b2", markersize=3)
     curve.axhline(max(tried), color="#d55e00", linestyle="--", linewidth=1)
     curve.set(xlabel="positions tried", ylabel="Dice", xlim=(0.5, max(10, len(tried)) + 0.5), ylim=(-0.02, 1))
-    curve.xaxis.get_major_locator().set_params(integer=True)
+    curve.locator_params(axis="x", integer=True)
     curve.set_title(f"best so far: {max(tried):.3f}", fontsize=10)
+    legend_below(figure)
     return figure
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from unet_helpers.engine.figures import plain_figure
+from unet_helpers.engine.figures import PAGE_INCHES, plain_figure
 from unet_helpers.pictures.styles import STYLES
 from unet_helpers.plotting import overlay
 
@@ -20,7 +20,6 @@ __all__ = ["draw_batches", "draw_curve", "draw_labels", "draw_range", "draw_slic
 
 Mask = NDArray[np.bool_]
 Grey = NDArray[np.uint8]
-WIDTH = 5.6  # inches: a picture that a phone shows whole
 BLUE, RED = "#0072b2", "#d55e00"
 LABELS = (("air", "#202020"), ("stone", "#e69f00"), ("body", "#9db4c8"))
 IMPOSSIBLE: dict[str, Any] = {"color": RED, "alpha": 0.13, "linewidth": 0}
@@ -30,7 +29,7 @@ def draw_curve(
     losses: Sequence[float], forbidden: tuple[float, float] | None = None, words: str = ""
 ) -> Figure:
     """The loss of every step, and a shaded range, named in words; an infinite end is the picture's edge."""
-    figure = plain_figure(WIDTH, 2.7)
+    figure = plain_figure(PAGE_INCHES, 2.7)
     ax = figure.subplots()
     low, high = min(losses), max(losses)
     room = 0.08 * (high - low) or 0.1
@@ -46,7 +45,7 @@ def draw_curve(
 
 def draw_labels(maps: Mapping[str, NDArray[np.uint8]]) -> Figure:
     """Label maps (H, W) with the labels 0, 1 and 2, side by side, each with its title."""
-    figure = plain_figure(WIDTH, 0.8 + WIDTH / max(2, len(maps)))
+    figure = plain_figure(PAGE_INCHES, 0.8 + PAGE_INCHES / max(2, len(maps)))
     axes = figure.subplots(1, len(maps), squeeze=False)[0]
     colours = ListedColormap([colour for _, colour in LABELS])
     for ax, (title, labels) in zip(axes, maps.items(), strict=True):
@@ -60,7 +59,7 @@ def draw_labels(maps: Mapping[str, NDArray[np.uint8]]) -> Figure:
 
 def draw_range(rows: Mapping[str, Sequence[float]]) -> Figure:
     """One dot a score in rows with a name each, and the range from 0 to 1 that a score can reach."""
-    figure = plain_figure(WIDTH, 0.9 + 0.6 * len(rows))
+    figure = plain_figure(PAGE_INCHES, 0.9 + 0.6 * len(rows))
     ax = figure.subplots()
     ax.axvspan(0, 1, color="#009e73", alpha=0.16, linewidth=0, label="0 to 1: all that is possible")
     for place, scores in enumerate(rows.values()):
@@ -73,7 +72,7 @@ def draw_range(rows: Mapping[str, Sequence[float]]) -> Figure:
 
 def draw_batches(scores: Mapping[int, float], chosen: int) -> Figure:
     """The score against the batch size, with the size that is chosen marked."""
-    figure = plain_figure(WIDTH, 2.7)
+    figure = plain_figure(PAGE_INCHES, 2.7)
     ax = figure.subplots()
     ax.plot(list(scores), list(scores.values()), "o-", color=BLUE, markersize=4)
     ax.plot([chosen], [scores[chosen]], "o", color=RED, markersize=10)
@@ -86,7 +85,7 @@ def draw_batches(scores: Mapping[int, float], chosen: int) -> Figure:
 
 def draw_slices(image: Grey, mask: Mask, answers: Mapping[str, Mask]) -> Figure:
     """One slice with several answers to it, side by side, each with its title."""
-    figure = plain_figure(WIDTH, 0.35 + WIDTH / max(2, len(answers)))
+    figure = plain_figure(PAGE_INCHES, 0.35 + PAGE_INCHES / max(2, len(answers)))
     for ax, (title, answer) in zip(
         figure.subplots(1, len(answers), squeeze=False)[0], answers.items(), strict=True
     ):

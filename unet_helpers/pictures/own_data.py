@@ -10,11 +10,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from unet_helpers.engine.figures import plain_figure
+from unet_helpers.engine.figures import PAGE_INCHES, plain_figure
 
 __all__ = ["draw_mask", "draw_race", "draw_scale", "draw_way", "draw_ways", "draw_windows"]
 
-WIDTH = 5.6  # inches: a picture that a phone shows whole
 BLUE, RED, GREEN = "#0072b2", "#d55e00", "#009e73"
 Grey = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -38,20 +37,20 @@ def draw_way(image: Grey, second: Grey, title: str) -> Figure:
 def draw_ways(pictures: Mapping[str, Grey], n_columns: int = 4) -> Figure:
     """Pictures (H, W) or (H, W, 3) in rows, each under its title."""
     n_rows = math.ceil(len(pictures) / n_columns)
-    figure = plain_figure(WIDTH, n_rows * (WIDTH / n_columns + 0.25))
+    figure = plain_figure(PAGE_INCHES, n_rows * (PAGE_INCHES / n_columns + 0.25))
     axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     for ax in axes:
         ax.set_axis_off()
     for ax, (title, picture) in zip(axes, pictures.items(), strict=False):
         framed = np.pad(picture, ((1, 1), (1, 1), *[(0, 0)] * (picture.ndim - 2)), constant_values=128)
         ax.imshow(framed, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        ax.set_title(title, fontsize=8)
+        ax.set_title(title, fontsize=9)
     return figure
 
 
 def draw_scale(image: Grey, mask: Mask, wide: Mapping[int, int], chosen: int) -> Figure:
     """A cut-out of an image and its mask at the chosen size, and how many objects each size leaves wide."""
-    figure = plain_figure(WIDTH, 2.6)
+    figure = plain_figure(PAGE_INCHES, 2.6)
     picture, ax = figure.subplots(1, 2, width_ratios=(1, 1.35))
     picture.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     if mask.any():
@@ -60,6 +59,7 @@ def draw_scale(image: Grey, mask: Mask, wide: Mapping[int, int], chosen: int) ->
     picture.set_axis_off()
     ax.plot(list(wide), list(wide.values()), "o-", color=BLUE, markersize=4)
     ax.plot([chosen], [wide[chosen]], "o", color=RED, markersize=10)
+    ax.locator_params(axis="y", integer=True)
     ax.set(xlabel="longer side in pixels", ylabel="objects 4 pixels wide", ylim=(0, None))
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
@@ -73,7 +73,7 @@ def draw_windows(pictures: Mapping[str, Grey]) -> Figure:
 
 def draw_race(dices: Mapping[str, Sequence[float]]) -> Figure:
     """A row a network, a dot a slice with an object, and a bar at their mean."""
-    figure = plain_figure(WIDTH, 0.8 + 0.5 * len(dices))
+    figure = plain_figure(PAGE_INCHES, 0.8 + 0.5 * len(dices))
     ax = figure.subplots()
     for place, scores in enumerate(dices.values()):
         lift = 0.12 * np.cos(np.pi * np.arange(len(scores)))  # so that equal dots lie side by side

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from unet_helpers.engine.figures import plain_figure, set_title
+from unet_helpers.engine.figures import PAGE_INCHES, plain_figure, set_title
 from unet_helpers.pictures.styles import STYLES
 from unet_helpers.plotting import overlay
 from unet_helpers.transforms import shrink_size
@@ -99,26 +100,31 @@ def draw_frame(ax: Axes, box: Box, colour: str = FRAME, label: str = "") -> None
 
 
 def row_of_pictures(
-    pictures: Mapping[str, NDArray[Any]], masks: Sequence[Mask | None] | None = None, height: float = 3.0
+    pictures: Mapping[str, NDArray[Any]], masks: Sequence[Mask | None] | None = None
 ) -> Figure:
-    """Grey pictures side by side, each with its title and, where a mask is given, the mask's outline."""
-    return rows_of_pictures([pictures], None if masks is None else [masks], height)
+    """Grey pictures, each with its title and, where a mask is given, the mask's outline: three in a row."""
+    n_columns = len(pictures) if len(pictures) <= 3 else 2
+    titles, outlines = list(pictures), masks or [None] * len(pictures)
+    starts = range(0, len(pictures), n_columns)
+    rows = [{title: pictures[title] for title in titles[i : i + n_columns]} for i in starts]
+    return rows_of_pictures(rows, [outlines[i : i + n_columns] for i in starts])
 
 
 def rows_of_pictures(
-    rows: Sequence[Mapping[str, NDArray[Any]]],
-    masks: Sequence[Sequence[Mask | None]] | None = None,
-    height: float = 3.0,
+    rows: Sequence[Mapping[str, NDArray[Any]]], masks: Sequence[Sequence[Mask | None]] | None = None
 ) -> Figure:
-    """Rows of equally many pictures, see `row_of_pictures`; `height` is that of one row, in inches."""
+    """Rows of pictures, the first the longest, see `row_of_pictures`."""
     n_columns = len(rows[0])
-    figure = plain_figure(height * 0.92 * n_columns, height * len(rows))
+    n_lines = max(title.count("\n") + 1 for row in rows for title in row)
+    figure = plain_figure(PAGE_INCHES, len(rows) * (PAGE_INCHES / max(2, n_columns) + 0.16 * n_lines))
     axes = figure.subplots(len(rows), n_columns, squeeze=False)
+    for ax in axes.ravel():
+        ax.set_axis_off()
     for i, row in enumerate(rows):
         outlines = masks[i] if masks is not None else [None] * n_columns
-        for ax, (title, picture), mask in zip(axes[i], row.items(), outlines, strict=True):
+        for ax, (title, picture), mask in zip(axes[i], row.items(), outlines, strict=False):
             overlay(picture, target=mask, ax=ax, legend=False, opacity=0.0)
-            set_title(ax, title, fontsize=10)
+            set_title(ax, title, fontsize=9)
     return figure
 
 
@@ -170,12 +176,12 @@ def draw_grids(crop: Mask, n: int) -> tuple[Figure, int, int]:
     share = (reach @ crop @ reach.T).round(6)
     nearest = np.asarray(Image.fromarray(crop).resize((n, n), Image.Resampling.NEAREST))
     cut = share >= 0.5
-    figure = plain_figure(10.4, 3.1)
-    axes = figure.subplots(1, 4)
+    figure = plain_figure(PAGE_INCHES, PAGE_INCHES + 0.6)
+    axes = figure.subplots(2, 2).ravel()
     draw_numbers(axes[0], crop.astype(int), f"the mask, {len(crop)} x {len(crop)}", white=1)
     looked_at = ((np.arange(n) + 0.5) * len(crop) / n).astype(int)  # the pixels that are copied
     columns, rows = np.meshgrid(looked_at, looked_at)
-    axes[0].plot(columns.ravel(), rows.ravel(), "o", color="#0072b2", markersize=15, fillstyle="none")
+    axes[0].plot(columns.ravel(), rows.ravel(), "o", color="#0072b2", markersize=17, fillstyle="none")
     draw_numbers(axes[1], nearest.astype(int), f"nearest: the circled\npixels, {n} x {n}", white=1)
     draw_numbers(axes[2], share, "mean: which share\nof me is stone?", white=1)
     draw_numbers(axes[3], cut.astype(int), "mean, cut\nat one half", white=1)
@@ -200,19 +206,23 @@ def draw_survivors(
     """
     size = shrink_size(image.shape, longest_px)
     box = around(*middle(mask), 24, image.shape)
-    figure = plain_figure(3.4 + 2.3 * (1 + len(rules)), 3.3)
-    *axes, chart = figure.subplots(1, 2 + len(rules), width_ratios=[1] * (1 + len(rules)) + [1.6])
+    names = ["image", *rules]
+    figure = plain_figure(PAGE_INCHES, 4.4)
+    panels = figure.subplot_mosaic([names, ["chart"] * len(names)], height_ratios=(1, 1.5))  # type: ignore[list-item]
+    axes = [panels[name] for name in names]
     small = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BOX))
     axes[0].imshow(_blown_up(small, image.shape)[box], cmap="gray", vmin=0, vmax=255)
-    axes[0].set_title(f"the image,\n{size[0]} x {size[1]}", fontsize=10)
+    axes[0].set_title(f"the image,\n{size[0]} x {size[1]}", fontsize=9)
     for ax, (name, shrink) in zip(axes[1:], rules.items(), strict=True):
         left = shrink(mask, size)
         ax.imshow(_blown_up(left, image.shape)[box], cmap="gray", vmin=0, vmax=1)
-        ax.set_title(f"{name}:\n{'stone kept' if left.any() else 'stone LOST'}", fontsize=10)
+        ax.set_title(
+            f"{textwrap.fill(name, 14)}:\n{'stone kept' if left.any() else 'stone LOST'}", fontsize=9
+        )
     for ax in axes:
         draw_outline(ax, mask[box])
         ax.set_axis_off()
-    _draw_curves(chart, curves, longest_px)
+    _draw_curves(panels["chart"], curves, longest_px)
     return figure
 
 

@@ -14,7 +14,16 @@ from PIL import Image, ImageDraw, ImageFont
 from unet_helpers.pictures.rendering import find_regions
 from unet_helpers.pictures.styles import STYLES
 
-__all__ = ["CAPTION_PX", "Tile", "around", "curve", "encode_jpeg", "side_by_side", "slice_sheet"]
+__all__ = [
+    "CAPTION_PX",
+    "Tile",
+    "around",
+    "curve",
+    "encode_jpeg",
+    "one_below_the_other",
+    "side_by_side",
+    "slice_sheet",
+]
 
 Picture = NDArray[np.uint8]
 CAPTION_PX, GAP_PX = 18, 6
@@ -54,7 +63,17 @@ def side_by_side(left: Picture, right: Picture) -> Picture:
     return np.concatenate(padded, axis=1)
 
 
-def slice_sheet(tiles: Sequence[Tile], n_columns: int = 6, side_px: int = 128) -> Picture:
+def one_below_the_other(top: Picture, bottom: Picture) -> Picture:
+    """Two pictures (H, W, 3) that hold words, in a column on white: side by side a phone makes them small."""
+    width = max(top.shape[1], bottom.shape[1])
+    padded = [
+        np.pad(one, ((0, GAP_PX), (0, width - one.shape[1]), (0, 0)), constant_values=255)
+        for one in (top, bottom)
+    ]
+    return np.concatenate(padded)
+
+
+def slice_sheet(tiles: Sequence[Tile], n_columns: int = 4, side_px: int = 128) -> Picture:
     """Draw many slices in rows, each under its caption.
 
     Returns:

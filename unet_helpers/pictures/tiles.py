@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from numpy.typing import ArrayLike, NDArray
 
-from unet_helpers.engine.figures import plain_figure, set_title
+from unet_helpers.engine.figures import PAGE_INCHES, plain_figure, set_title
 
 __all__ = [
     "concat_sheets",
@@ -39,6 +39,7 @@ def draw_tiles(
     title: str = "",
     colours: list[list[str]] | None = None,
     shown: NDArray[np.bool_] | None = None,
+    points: int = 12,
 ) -> None:
     """Draw a small array (H, W) as tiles with a number on each.
 
@@ -48,6 +49,7 @@ def draw_tiles(
         title: Text above.
         colours: A colour a tile; by default blue for positive and orange for negative numbers.
         shown: Bool (H, W), the tiles whose number is known; the others stay empty.
+        points: Size of the numbers.
     """
     numbers = np.asarray(values, float)
     largest = max(np.abs(numbers).max(), 1e-9)
@@ -63,20 +65,21 @@ def draw_tiles(
             text = f"{number:.0f}" if float(number).is_integer() else f"{number:.1f}"
             text = "1/9" if abs(number - 1 / 9) < 1e-9 else text  # 0.1 would be wrong: nine of them are 1
             ink = "white" if colours is None and number > 0 and alpha > 0.45 else "black"
-            ax.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=12, color=ink)
+            ax.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=points, color=ink)
     ax.set(xlim=(-0.08, numbers.shape[1] + 0.08), ylim=(numbers.shape[0] + 0.08, -0.08), aspect="equal")
     ax.set_axis_off()
-    set_title(ax, title, fontsize=11)
+    set_title(ax, title, fontsize=min(points, 11))
 
 
 def _frame(ax: Axes, row: float, column: float, side: float) -> None:
     ax.add_patch(Rectangle((column, row), side, side, fill=False, edgecolor=FRAME, linewidth=3.5, zorder=5))
 
 
-def _row_of_panels(widths: tuple[float, ...], height: float) -> tuple[Figure, Any]:
-    """A figure with panels side by side and a narrow one for a sign after each but the last."""
+def _row_of_panels(widths: tuple[float, ...], n_rows: int) -> tuple[Figure, Any]:
+    """A figure with panels of up to `n_rows` tiles side by side, and a narrow one for a sign between two."""
     ratios = [ratio for width in widths for ratio in (width, 0.7)][:-1]
-    figure = plain_figure(0.62 * sum(ratios) + 0.4, height)
+    side = min(0.62, (PAGE_INCHES - 0.4) / sum(ratios))  # of a tile, in inches
+    figure = plain_figure(side * sum(ratios) + 0.4, side * n_rows + 0.6)
     axes = figure.subplots(1, len(ratios), width_ratios=ratios)
     for ax in axes[1::2]:
         ax.set_axis_off()
@@ -99,15 +102,16 @@ def convolution_steps(image: ArrayLike, kernel: ArrayLike, place: int) -> Figure
     output = slide(pixels, weights)
     row, column = divmod(place, output.shape[1])
     products = pixels[row : row + 3, column : column + 3] * weights
-    figure, axes = _row_of_panels((pixels.shape[1], 3, 3, output.shape[1]), 3.4)
-    draw_tiles(axes[0], pixels, "image")
+    figure, axes = _row_of_panels((pixels.shape[1], 3, 3, output.shape[1]), pixels.shape[0])
+    draw_tiles(axes[0], pixels, "image", points=9)
     _frame(axes[0], row, column, 3)
     _sign(axes[1], "×")
-    draw_tiles(axes[2], weights, "kernel")
+    draw_tiles(axes[2], weights, "kernel", points=9)
     _sign(axes[3], "=")
-    draw_tiles(axes[4], products, f"nine products, sum {products.sum():g}")
+    draw_tiles(axes[4], products, f"nine products,\nsum {products.sum():g}", points=9)
     _sign(axes[5], "→")
-    draw_tiles(axes[6], output, "output", shown=np.arange(output.size).reshape(output.shape) <= place)
+    known = np.arange(output.size).reshape(output.shape) <= place
+    draw_tiles(axes[6], output, "output", shown=known, points=9)
     _frame(axes[6], row, column, 1)
     return figure
 
@@ -115,7 +119,7 @@ def convolution_steps(image: ArrayLike, kernel: ArrayLike, place: int) -> Figure
 def relu_tiles(values: ArrayLike) -> Figure:
     """Tiles before and after ReLU."""
     numbers = np.asarray(values, float)
-    figure, axes = _row_of_panels((numbers.shape[1], numbers.shape[1]), 2.6)
+    figure, axes = _row_of_panels((numbers.shape[1], numbers.shape[1]), len(numbers))
     draw_tiles(axes[0], numbers, "before")
     _sign(axes[1], "→")
     draw_tiles(axes[2], np.maximum(numbers, 0), "after ReLU")
@@ -132,7 +136,7 @@ def pool_tiles(values: ArrayLike) -> Figure:
     numbers = np.asarray(values, float)
     height, width = numbers.shape
     pooled = numbers.reshape(height // 2, 2, width // 2, 2).max((1, 3))
-    figure, axes = _row_of_panels((width, width / 2), 3.2)
+    figure, axes = _row_of_panels((width, width / 2), height)
     draw_tiles(axes[0], numbers, f"{height} x {width}", _block_colours((height, width), 2))
     _sign(axes[1], "→")
     draw_tiles(axes[2], pooled, f"{height // 2} x {width // 2}", _block_colours(pooled.shape, 1))
@@ -143,7 +147,7 @@ def stamp_tiles(features: ArrayLike, stamp: ArrayLike) -> Figure:
     """Up-convolution: every tile presses the stamp, times its own number, into a block of 2x2 tiles."""
     small, weights = np.asarray(features, float), np.asarray(stamp, float)
     large = np.kron(small, weights)
-    figure, axes = _row_of_panels((small.shape[1], 2, large.shape[1]), 3.2)
+    figure, axes = _row_of_panels((small.shape[1], 2, large.shape[1]), len(large))
     draw_tiles(axes[0], small, "features", _block_colours(small.shape, 1))
     _sign(axes[1], "×")
     draw_tiles(axes[2], weights, "stamp")
@@ -154,11 +158,11 @@ def stamp_tiles(features: ArrayLike, stamp: ArrayLike) -> Figure:
 
 def concat_sheets(n_copied: int = 3, n_raised: int = 3) -> Figure:
     """Concatenation: two piles of feature maps laid on top of each other make one taller pile."""
-    figure = plain_figure(8.8, 2.6)
+    figure = plain_figure(PAGE_INCHES, 1.8)
     ax = figure.subplots()
     piles = (
-        (0.0, [BLOCKS[3]] * n_copied, f"copy from the way down:\n{n_copied} channels"),
-        (3.1, [BLOCKS[2]] * n_raised, f"from below, enlarged:\n{n_raised} channels"),
+        (0.0, [BLOCKS[3]] * n_copied, f"copy from the\nway down: {n_copied} channels"),
+        (3.1, [BLOCKS[2]] * n_raised, f"from below,\nenlarged: {n_raised} channels"),
         (
             6.9,
             [BLOCKS[3]] * n_copied + [BLOCKS[2]] * n_raised,
@@ -171,12 +175,12 @@ def concat_sheets(n_copied: int = 3, n_raised: int = 3) -> Figure:
             ax.add_patch(
                 Rectangle(corner, 1.3, 1.0, facecolor=colour, edgecolor="#222222", linewidth=1, zorder=i)
             )
-        ax.text(left + 0.8, -0.15, words, ha="center", va="top", fontsize=10)
-    ax.text(2.35, 0.6, "and", fontsize=12, ha="center", va="center")  # no plus: nothing is added up
+        ax.text(left + 0.8, -0.15, words, ha="center", va="top", fontsize=9)
+    ax.text(2.35, 0.6, "and", fontsize=10, ha="center", va="center")  # no plus: nothing is added up
     ax.add_patch(
         FancyArrowPatch((5.0, 0.6), (6.7, 0.6), arrowstyle="-|>", mutation_scale=16, color="#444444")
     )
-    ax.text(5.75, 0.7, "torch.cat", fontsize=10, ha="center", va="bottom", family="monospace")
-    ax.set(xlim=(-0.4, 9.4), ylim=(-0.95, 2.0), aspect="equal")
+    ax.text(5.75, 0.7, "torch.cat", fontsize=9, ha="center", va="bottom", family="monospace")
+    ax.set(xlim=(-0.7, 9.5), ylim=(-1.0, 2.0), aspect="equal")
     ax.set_axis_off()
     return figure

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from unet_helpers.engine.figures import plain_figure
+from unet_helpers.engine.figures import PAGE_INCHES, legend_below, plain_figure
 from unet_helpers.pictures.rendering import find_regions
 from unet_helpers.plotting import overlay
 
@@ -47,7 +47,7 @@ def patients(parts: Mapping[str, Dices], named: Mapping[str, str | None]) -> Fig
         parts: For example {"validation": ..., "test": ...}; patients in the order in which they are drawn.
         named: The patient of each part whose name is written beside the dot; None names nobody.
     """
-    figure = plain_figure(6.6, 3.4)
+    figure = plain_figure(PAGE_INCHES, 3.3)
     ax = figure.add_subplot()
     start, ticks = 0, []
     for (part, dices), colour in zip(parts.items(), (BLUE, GREEN), strict=False):
@@ -58,28 +58,29 @@ def patients(parts: Mapping[str, Dices], named: Mapping[str, str | None]) -> Fig
             ax.plot([place] * len(scores), scores, ".", color=GREY, markersize=4, zorder=1)
             ax.plot(place, scores.mean(), "o", color=colour, markersize=7, zorder=3)
             if name == named.get(part):
-                _name(ax, place, float(scores.mean()), short_name(name))
+                _name(ax, place, float(scores.mean()), short_name(name), 2 * (place - start) > len(dices))
         mean = float(np.concatenate(list(dices.values())).mean())
         ax.plot([places[0] - 0.4, places[-1] + 0.4], [mean, mean], color=colour, linewidth=1.5, zorder=2)
-        ax.text(places[-1] + 0.5, mean, f"{mean:.3f}", color=colour, va="center", fontsize=10)
+        ax.text(places[-1] + 0.5, mean, f"{mean:.3f}", color=colour, va="center", fontsize=9)
         ticks.append((start + (len(dices) - 1) / 2, f"{part}: {len(dices)} patients"))
         start += len(dices) + 3
     ax.set_xticks([place for place, _ in ticks], [text for _, text in ticks])
     ax.set(ylim=(-0.04, 1.04), ylabel="Dice", xlim=(-1, max(start - 0.5, 1)),
            title="large: a patient's mean; small: his slices; line: mean of all slices")  # fmt: skip
-    ax.title.set_fontsize(10)
+    ax.title.set_fontsize(9)
     ax.grid(axis="y", alpha=0.3)
     return figure
 
 
-def _name(ax: Axes, place: float, mean: float, words: str) -> None:
-    """A ring around a dot, and whose it is, below it where there is room."""
+def _name(ax: Axes, place: float, mean: float, words: str, late: bool) -> None:
+    """A ring around a dot, and whose it is, below it where there is room; left of it for one of the last."""
     ax.plot(
         place, mean, "o", markersize=14, markerfacecolor="none", color=ORANGE, markeredgewidth=2, zorder=4
     )
     below = mean > 0.35
-    ax.annotate(words, (place, mean), xytext=(10, -16 if below else 10), textcoords="offset points",
-                color=ORANGE, fontsize=9)  # fmt: skip
+    ax.annotate(words, (place, mean), xytext=(-10 if late else 10, -16 if below else 10),
+                textcoords="offset points", color=ORANGE, fontsize=9,
+                ha="right" if late else "left")  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------ pictures of him
@@ -105,7 +106,7 @@ def one_picture(image: Image, target: Mask, prediction: Mask, wanted: Mask) -> F
     """
     side = max(40, min(image.shape) // 4)
     near = square_at(wanted, side)
-    figure = plain_figure(7.8, 3.1)
+    figure = plain_figure(PAGE_INCHES, 2.5)
     axes = figure.subplots(1, 3)
     overlay(image, ax=axes[0], title="the slice", legend=False)
     top, left = near[0].start, near[1].start
@@ -114,6 +115,9 @@ def one_picture(image: Image, target: Mask, prediction: Mask, wanted: Mask) -> F
     overlay(image[near], ax=axes[1], title="inside the frame", legend=False)
     overlay(image[near], target=target[near], prediction=prediction[near], ax=axes[2],
             title="truth and answer", opacity=0.2)  # fmt: skip
+    for ax in axes:
+        ax.title.set_fontsize(10)
+    legend_below(figure)
     return figure
 
 
@@ -125,7 +129,7 @@ def slices_of_a_stone(tiles: Sequence[tuple[Image, Mask, Mask, str]]) -> Figure:
     """
     n_columns = max(1, min(3, len(tiles)))
     n_rows = max(1, -(-len(tiles) // n_columns))
-    figure = plain_figure(2.2 * n_columns, 2.35 * n_rows + 0.1)
+    figure = plain_figure(PAGE_INCHES, (PAGE_INCHES / n_columns + 0.25) * n_rows)
     axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     for ax in axes[len(tiles) :]:
         ax.set_axis_off()
@@ -143,7 +147,7 @@ def growing(image: Image, target: Mask, prediction: Mask, tried: Mapping[int, fl
         tried: IoU by the radius of the prediction in pixels.
         least: The IoU from which on it is a hit.
     """
-    figure = plain_figure(7.2, 3.3)
+    figure = plain_figure(PAGE_INCHES, 3.2)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
     overlay(image, target=target, prediction=prediction, ax=left, title="truth and prediction")
     radii = sorted(tried)
@@ -151,17 +155,18 @@ def growing(image: Image, target: Mask, prediction: Mask, tried: Mapping[int, fl
     right.axhline(least, color=ORANGE, linestyle="--")
     right.text(0.98, least + 0.02, f"a hit from {least:g} on", color=ORANGE, ha="right", fontsize=9,
                transform=right.get_yaxis_transform())  # fmt: skip
-    right.set(
-        ylim=(0, 1.03), xlabel="radius of the prediction in pixels", ylabel="IoU", title="what you tried"
-    )
+    right.set(ylim=(0, 1.03), xlabel="radius in pixels", ylabel="IoU", title="what you tried")
     right.grid(alpha=0.3)
+    for ax in (left, right):
+        ax.title.set_fontsize(11)
+    legend_below(figure)
     return figure
 
 
 # --------------------------------------------------------------------------------------------- thresholds
 def threshold_curve(thresholds: Sequence[float], scores: Sequence[float], chosen: float, what: str) -> Figure:
     """A score against the threshold, on an axis from 0 to 1, with the chosen one marked."""
-    figure = plain_figure(5.6, 3.0)
+    figure = plain_figure(PAGE_INCHES, 3.0)
     ax = figure.add_subplot()
     ax.plot(thresholds, scores, "o-", color=BLUE, markersize=4)
     ax.axvline(chosen, color=ORANGE, linestyle=":", label=f"in use: {chosen:.2f}")
@@ -183,15 +188,17 @@ def drawn_patients(
         means: Mean of each draw, the last one last; empty before the first.
         ends: Both ends of the middle 95 % of the means, once there are enough.
     """
-    figure = plain_figure(7.2, 3.2)
-    left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))
+    tall = min(4.0, 0.8 + 0.16 * len(dices))
+    figure = plain_figure(PAGE_INCHES, tall + 2.8)
+    left, right = figure.subplots(2, 1, height_ratios=(tall, 2.8))
     averages = [float(scores.mean()) for scores in dices.values()]
     colours = [ORANGE if n > 1 else BLUE if n else "#dddddd" for n in times]
     left.barh(range(len(averages)), times, color=colours, height=0.8)
+    left.locator_params(axis="x", integer=True)
     left.set(yticks=[], xlim=(0, max(4, int(times.max(initial=0)) + 1)), xlabel="times drawn",
-             ylabel="patients, the worst at the bottom", title="the last draw")  # fmt: skip
+             ylabel="patients, the worst below", title="the last draw")  # fmt: skip
     for place, (n, average) in enumerate(zip(times, averages, strict=True)):
-        left.text(n + 0.08, place, f"{average:.2f}", va="center", fontsize=7)
+        left.text(n + 0.08, place, f"{average:.2f}", va="center", fontsize=9)
     whole = float(np.concatenate(list(dices.values())).mean())
     if means:
         low, high = min(*means, whole), max(*means, whole)
@@ -203,7 +210,7 @@ def drawn_patients(
     for k, end in enumerate(ends or ()):
         right.axvline(end, color=ORANGE, linestyle="--", label="middle 95 %" if k == 0 else None)
     right.set(xlabel="mean Dice of a draw", ylabel="draws", title=f"{len(means)} draws")
-    right.legend(fontsize=8, loc="upper left")
+    right.legend(fontsize=9, loc="upper left")
     return figure
 
 
@@ -220,7 +227,7 @@ def paired(
         change: Second minus first, and both ends of its interval.
         by_patient: Second minus first for each patient.
     """
-    figure = plain_figure(7.2, 2.7)
+    figure = plain_figure(PAGE_INCHES, 2.6)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
     for place, (value, low, high) in enumerate(scores):
         _bar(left, place, value, low, high, (BLUE, GREEN)[place])
@@ -233,6 +240,8 @@ def paired(
     right.axvline(0, color="black", linewidth=1)
     right.set(yticks=(0, 1), yticklabels=("mean", "patients"), ylim=(-0.6, 1.6), title="the difference",
               xlabel=f"Dice of {names[1]} - {names[0]}")  # fmt: skip
+    for ax in (left, right):
+        ax.locator_params(axis="x", nbins=4)
     return figure
 
 

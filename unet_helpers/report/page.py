@@ -18,6 +18,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from unet_helpers.engine.figures import PAGE_INCHES
 from unet_helpers.engine.files import written_whole
 from unet_helpers.pictures.rendering import check_arrays
 from unet_helpers.pictures.styles import ERROR_KINDS, STYLES
@@ -208,7 +209,7 @@ def _figures(scores: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _figure(caption: str, plot: Callable[[Axes], Axes]) -> dict[str, str]:
     """One plot as the address of its SVG, with words for those who do not see it."""
-    figure, buffer = Figure(figsize=(5.6, 3.8), layout="constrained"), io.BytesIO()
+    figure, buffer = Figure(figsize=(PAGE_INCHES, 3.7), layout="constrained"), io.BytesIO()
     ax = plot(figure.subplots())
     with matplotlib.rc_context({"svg.hashsalt": "report"}):  # same scores, same bytes
         figure.savefig(buffer, format="svg", metadata={"Date": None})

@@ -82,7 +82,7 @@ def _reach(ax: Axes) -> tuple[float, float]:
 def _with_legend(ax: Axes) -> Axes:
     ax.grid(alpha=0.3)
     if ax.get_legend_handles_labels()[1]:
-        ax.legend(fontsize=9 if len(ax.get_legend_handles_labels()[1]) < 5 else 7, loc="best")
+        ax.legend(fontsize=9, loc="best")
     return ax
 
 
@@ -129,7 +129,7 @@ def plot_reliability(calibration: Mapping[str, Any], ax: Axes | None = None) -> 
             label=f"ECE on the foreground {calibration['ece']:.3f}")  # fmt: skip
     points = zip(calibration["confidence"], calibration["frequency"], calibration["n"], strict=True)
     for across, up, n in points:
-        ax.annotate(f"{n:,}", (across, up), xytext=(0, -11), textcoords="offset points", fontsize=7,
+        ax.annotate(f"{n:,}", (across, up), xytext=(0, -13), textcoords="offset points", fontsize=9,
                     ha="center")  # fmt: skip
     ax.set(xlabel="mean probability of the pixels in the bin", ylabel="share that is stone",
            xlim=(-0.09, 1.09), ylim=(-0.08, 1.04), title="calibration (small numbers: pixels)")  # fmt: skip
@@ -222,7 +222,7 @@ def _draw_outliers(
             6 + 10 * n_beside if up < (low + high) / 2 else -12 - 10 * n_beside,
         )
         ax.annotate(
-            words, (across, up), xytext=(0, lift), textcoords="offset points", fontsize=8, ha="center"
+            words, (across, up), xytext=(0, lift), textcoords="offset points", fontsize=9, ha="center"
         )
 
 

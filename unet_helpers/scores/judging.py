@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from unet_helpers import data
 from unet_helpers.checkpoint import Checkpoint, load_checkpoint, store_threshold
 from unet_helpers.data import Pair
+from unet_helpers.engine.progress import passing_bars
 from unet_helpers.engine.scale import Scale
 from unet_helpers.evaluation import choose_threshold, evaluate
 from unet_helpers.folders.places import platform_name
@@ -173,8 +174,9 @@ def judge(network: Candidate, pairs: Sequence[Pair], like: Judged | None = None)
         like: Answers whose threshold and smallest region are taken. Without them, these pairs choose both for
             lesson 4's network (so they must be validation pairs); the package's network keeps its own.
     """
-    images, masks = data.load_arrays(pairs)  # at the size of the files: sizes in mm need it
-    probabilities = predict_all(network.model, images, **network.shown_at.options(pairs))
+    with passing_bars():
+        images, masks = data.load_arrays(pairs)  # at the size of the files: sizes in mm need it
+        probabilities = predict_all(network.model, images, **network.shown_at.options(pairs))
     threshold, min_pixels = network.threshold, network.min_pixels
     if like is not None:
         threshold, min_pixels = like.threshold, like.min_pixels

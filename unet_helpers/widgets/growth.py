@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from unet_helpers.engine.figures import figure_png
+from unet_helpers.engine.figures import LIVE_DPI, PAGE_DPI, figure_png
 from unet_helpers.exercises.hero import hero_case
 from unet_helpers.metrics import HIT_IOU, dice, iou, match_stones
 from unet_helpers.pictures import verdicts
@@ -16,8 +16,6 @@ from unet_helpers.widgets.controls import slider
 from unet_helpers.widgets.still import flat_png, show
 
 __all__ = ["Growth", "grow"]
-
-LIVE_DPI, STILL_DPI = 92, 68
 
 
 class Growth:
@@ -93,4 +91,4 @@ def grow(test: Judged) -> None:
         f"A round prediction around the stone, and the curve of its IoU: best at a radius of {best} pixels"
         + (f", and below {HIT_IOU:g}, so no hit any more, at {lost[0]}." if lost else ".")
     )
-    show(moved.widget, flat_png(still.figure(), STILL_DPI, 128), sentence)
+    show(moved.widget, flat_png(still.figure(), PAGE_DPI, 128), sentence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,16 @@ __all__ = ["BY_HAND", "WHOLE", "Controls"]
 WHOLE, BY_HAND = "whole", "by hand"  # short: the front end cuts off the words beside a slider
 SECTIONS_IN_VIEW = 6  # a jump to a section enlarges it to a sixth of the picture, within the limits below
 JUMP_ZOOMS = (3.0, 8.0)
-LOOK: dict[str, Any] = {"style": {"description_width": "76px"}, "layout": {"width": "292px"}}
-HALF = {"width": "142px"}  # two in a row
+ZOOM_STEP, MARGIN = 0.5, 1.5  # a region and a quarter of it on each side stay in view
+LOOK: dict[str, Any] = {"style": {"description_width": "76px"}, "layout": {"width": "auto"}}
+HALF = {"width": "auto", "flex": "1 1 136px", "margin": "2px"}  # two in a row, where there is room
+
+
+# Picture and controls share the row; where it is narrower than about 600 px, the controls go below. A phone
+# is narrower than any of the widths here: everything may shrink.
+WRAPPED = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-start", "width": "100%"}
+PICTURE = {"flex": "1 1 300px", "width": "auto", "height": "auto", "min_width": "0", "margin": "0 10px 4px 0"}
+BESIDE = {"flex": "1 1 270px", "width": "auto", "max_width": "300px", "min_width": "0"}
 
 
 def _slider(label: str, value: float, low: float, high: float, step: float) -> Any:
@@ -24,8 +33,8 @@ def _slider(label: str, value: float, low: float, high: float, step: float) -> A
     return kind(value=value, min=low, max=high, step=step, description=label, **LOOK)
 
 
-def _checkbox(label: str, value: bool) -> Any:
-    return widgets.Checkbox(value=value, description=label, indent=False, layout=HALF)
+def _checkbox(label: str, value: bool, layout: dict[str, str]) -> Any:
+    return widgets.Checkbox(value=value, description=label, indent=False, layout=layout)
 
 
 class Controls:
@@ -54,22 +63,23 @@ class Controls:
     """
 
     def __init__(self, n_images: int, threshold: float, has_hu: bool) -> None:
-        self.picture = widgets.Image(format="png", layout=widgets.Layout(flex="0 1 auto", min_width="280px"))
+        self.picture = widgets.Image(format="png", layout=dict(PICTURE))
         self.score, self.sections, self.message = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.index = _slider("image", 1, 1, n_images, 1)
-        self.worst_first = _checkbox("worst Dice first", False)
+        self.worst_first = _checkbox("worst Dice first", False, {"width": "auto"})
         self.threshold = _slider("threshold", threshold, 0.0, 1.0, 0.01)
         self.opacity = _slider("opacity", 0.3, 0.0, 1.0, 0.05)
         self.level = _slider("level (HU)", 40, -200, 1000, 10)
         self.width = _slider("width (HU)", 400, 50, 2000, 10)
         self.look_at = widgets.SelectionSlider(options=[WHOLE], description="look at", **LOOK)
-        self.zoom = _slider("zoom", 1.0, 1.0, 12.0, 0.5)
+        self.zoom = _slider("zoom", 1.0, 1.0, 12.0, ZOOM_STEP)
         self.row = _slider("up / down", 50, 0, 100, 1)
         self.column = _slider("left / right", 50, 0, 100, 1)
-        self.errors, self.heat_map = _checkbox("errors", True), _checkbox("heat map", False)
-        self.truth, self.prediction = _checkbox("truth", False), _checkbox("prediction", False)
+        self.errors, self.heat_map = _checkbox("errors", True, HALF), _checkbox("heat map", False, HALF)
+        self.truth, self.prediction = _checkbox("truth", False, HALF), _checkbox("prediction", False, HALF)
         self.next_miss = widgets.Button(description="next miss", layout=HALF)
         self.next_false_alarm = widgets.Button(description="next false alarm", layout=HALF)
+        self._close = 1.0  # the zoom that a hand or a jump has chosen; 1 is the whole image
         self.widget = self._arrange(n_images > 1, has_hu)
 
     def _arrange(self, has_choice: bool, has_hu: bool) -> Any:
@@ -79,13 +89,12 @@ class Controls:
         which = [self.index, self.worst_first] if has_choice else []
         window = [self.level, self.width] if has_hu else []
         where = [self.look_at, self.zoom, self.row, self.column]
-        toggles = [widgets.HBox([self.errors, self.heat_map]), widgets.HBox([self.truth, self.prediction])]
-        buttons = widgets.HBox([self.next_miss, self.next_false_alarm])
+        pairs = (self.errors, self.heat_map), (self.truth, self.prediction)
+        toggles = [widgets.HBox(pair, layout=WRAPPED) for pair in pairs]
+        buttons = widgets.HBox([self.next_miss, self.next_false_alarm], layout=WRAPPED)
         panel = [self.score, *which, self.threshold, self.opacity, *window, *where, *toggles, buttons]
         panel += [self.message, widgets.HTML(legend_html()), self.sections]
-        beside = widgets.Layout(flex="0 0 auto", width="300px", margin="0 0 0 10px")
-        row = widgets.Layout(display="flex", flex_flow="row nowrap", align_items="flex-start")
-        return widgets.Box([self.picture, widgets.VBox(panel, layout=beside)], layout=row)
+        return widgets.Box([self.picture, widgets.VBox(panel, layout=BESIDE)], layout=WRAPPED)
 
     def observe(self, moved: Callable[[dict[str, Any]], None], jump: Callable[[str], None]) -> None:
         """Call `moved` with each change of a control, `jump` with the kind of mistake that a button seeks."""
@@ -98,37 +107,54 @@ class Controls:
         self.next_false_alarm.on_click(lambda _: jump("false alarm"))
 
     # ------------------------------------------------------------------------------------- where to look
-    def list_sections(self, regions: Sequence[Region], shape: tuple[int, ...]) -> None:
-        """Offer the sections of an image (H, W); stay zoomed in, on its first one, if that was so before."""
-        self._regions, self._shape = regions, shape
-        self.look_at.options = [WHOLE, *(f"section {i + 1}" for i in range(len(regions))), BY_HAND]
-        self._first_section = "section 1" if regions else BY_HAND
-        self.look_at.value = WHOLE if self.zoom.value == 1 else self._first_section
-        self.aim()
+    def list_sections(
+        self, sections: Sequence[Region], predicted: Sequence[Region], shape: tuple[int, ...]
+    ) -> None:
+        """Offer the sections of an image (H, W); stay zoomed in if that was so before.
+
+        The zoom is then on the first section, or on the largest predicted region. An image that has neither
+        is shown whole: enlarged, it would be a blur. The next image with something in it is enlarged again.
+        """
+        self._sections, self._shape = sections, shape
+        self.look_at.options = [WHOLE, *(f"section {i + 1}" for i in range(len(sections))), BY_HAND]
+        places = [*sections[:1], *sorted(predicted, key=lambda region: -region.side)]
+        self._first = ("section 1" if sections else BY_HAND), (places[0] if places else None)
+        if self._close == 1 or not places:
+            self.look_at.value, self.zoom.value, self.row.value, self.column.value = WHOLE, 1.0, 50, 50
+        else:
+            self.look_at.value = self._first[0]
+            self.centre_on(places[0])
 
     def aim(self) -> None:
         """Move the zoom sliders to what `look_at` says."""
         if self.look_at.value == WHOLE:
-            self.zoom.value, self.row.value, self.column.value = 1.0, 50, 50
+            self._close = self.zoom.value = 1.0
+            self.row.value = self.column.value = 50
         elif self.look_at.value == BY_HAND:
-            self.zoom.value = max(self.zoom.value, 2.0)
+            self._close = self.zoom.value = max(self.zoom.value, 2.0)
         else:
-            self.centre_on(self._regions[self.look_at.options.index(self.look_at.value) - 1])
+            self.centre_on(self._sections[self.look_at.options.index(self.look_at.value) - 1])
 
     def aim_by_zoom(self) -> None:
         """Move `look_at` to what the zoom slider says."""
-        if self.zoom.value == 1:
+        self._close = self.zoom.value
+        if self._close == 1:
             self.look_at.value = WHOLE
         elif self.look_at.value == WHOLE:
-            zoom, self.look_at.value = self.zoom.value, self._first_section
-            self.aim()
-            self.zoom.value = zoom
+            self.look_at.value, place = self._first
+            if place is not None:
+                self.centre_on(place)
+            self.zoom.value = self._close
 
     def centre_on(self, region: Region) -> None:
-        """Move the zoom sliders to a region of the image, enlarged if they show all of it."""
+        """Move the zoom sliders to a region of the image, enlarged, but never so far that it is cut off."""
         height, width = self._shape
         self.row.value = round(100 * region.row / max(height - 1, 1))
         self.column.value = round(100 * region.column / max(width - 1, 1))
-        if self.zoom.value == 1:
+        if self._close == 1:
             low, high = JUMP_ZOOMS
-            self.zoom.value = round(min(max(max(height, width) / region.side / SECTIONS_IN_VIEW, low), high))
+            self._close = float(
+                round(min(max(max(height, width) / region.side / SECTIONS_IN_VIEW, low), high))
+            )
+        whole = min(height, width) / (region.side * MARGIN)
+        self.zoom.value = min(self._close, max(1.0, math.floor(whole / ZOOM_STEP) * ZOOM_STEP))

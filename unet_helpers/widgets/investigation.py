@@ -30,26 +30,29 @@ NO_STONE = "No slice of this part holds a stone, so there is nothing to show her
 
 
 def four_numbers(**parts: Judged) -> None:
-    """Print the four numbers that come first, a column a part of the data; "-" where there is nothing."""
+    """Print the four numbers that come first, a column a part of the data; "-" where there is nothing.
+
+    A phone shows 45 letters in a line, so each number has its n in brackets.
+    """
     rows = {
         "stones found": ("stone_sensitivity", "n_stones", 1.0),
         "sections found": ("section_sensitivity", "n_sections", 1.0),
-        "false alarms per slice": ("false_positives_per_image", "n_images", 1.0),
-        "mean Dice, slices with a stone": ("dice_positive_mean", "n_positive", 1.0),
-        "stone-free slices left clean": ("clean_negative_rate", "", 1.0),
+        "false alarms/slice": ("false_positives_per_image", "n_images", 1.0),
+        "Dice, with a stone": ("dice_positive_mean", "n_positive", 1.0),
+        "left clean": ("clean_negative_rate", "", 1.0),
     }
     if any(one.scores["n_stones"] for one in parts.values()):
         del rows["sections found"]
     else:  # nobody knows here which sections are of one stone
         del rows["stones found"]
-    print(" " * 31 + "".join(f"{name:>22}" for name in parts))
+    print(f"{'(n in brackets)':<19}" + "".join(f"{name:>13}" for name in parts))
     for label, (key, count, _) in rows.items():
         cells = []
         for one in parts.values():
             scores, value = one.scores, one.scores[key]
             n = scores[count] if count else scores["n_images"] - scores["n_positive"]
-            cells.append(f"{'-' if np.isnan(value) else f'{value:.3f}'} (n = {n})")
-        print(f"{label:<31}" + "".join(f"{cell:>22}" for cell in cells))
+            cells.append(f"{'-' if np.isnan(value) else f'{value:.3f}'} ({n})")
+        print(f"{label:<19}" + "".join(f"{cell:>13}" for cell in cells))
 
 
 def riddle(val: Judged, test: Judged) -> None:
@@ -94,13 +97,12 @@ def influence(judged: Judged) -> float:
 
 def verdict(val: Judged, test: Judged) -> None:
     """Print the score of both parts without the one patient, and whether chance explains the difference."""
-    print(f"{'':<12}{'patients':>9}{'mean Dice':>11}   without the one who moves it most")
     for part, judged in (("validation", val), ("test", test)):
         dices, name = judged.dice_of, suspects.mover(judged.dice_of)
-        mean, rest = (f"{suspects.mean_dice(dices):.3f}" if dices else "-"), "-"
+        mean, rest = (f"{suspects.mean_dice(dices):.3f}" if dices else "-"), ""
         if name is not None:
-            rest = f"{suspects.without(dices, name):.3f} (without {short_name(name)})"
-        print(f"{part:<12}{len(dices):>9}{mean:>11}   {rest}")
+            rest = f"; {suspects.without(dices, name):.3f} without {short_name(name)}"
+        print(f"{part + ':':<11} {len(dices)} patients, mean Dice {mean}{rest}")
     print(_verdict(val.dice_of, test.dice_of))
 
 
@@ -144,7 +146,7 @@ def suspect(judged: Judged) -> None:
         f"The slice of {short_name(name)} with the lowest Dice, {scores[worst]['dice']:.2f}, with an orange "
         f"frame; then the inside of the frame without and with the truth: {n_found} of {n} sections found."
     )
-    show_figure(figure, sentence, photo=True, dpi=72)
+    show_figure(figure, sentence, photo=True)
 
 
 def _missed(judged: Judged, i: int) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_helpers import data
-from unet_helpers.engine.figures import figure_png, plain_figure
+from unet_helpers.engine.figures import PAGE_DPI, PAGE_INCHES, figure_png, legend_below, plain_figure
 from unet_helpers.metrics import dice
 from unet_helpers.phantom.lookup import Scan, find_place, name_organs
 from unet_helpers.pictures.body_map import body_map as draw_body_map
@@ -26,11 +26,13 @@ from unet_helpers.pictures.sheets import (
     around,
     curve,
     encode_jpeg,
+    one_below_the_other,
     side_by_side,
     slice_sheet,
 )
 from unet_helpers.pictures.window_strip import window_picture
 from unet_helpers.plotting import overlay
+from unet_helpers.widgets.controls import beside
 from unet_helpers.widgets.still import show, show_figure
 from unet_helpers.widgets.stone_hunt import answer_sheet, find_the_stones
 
@@ -56,15 +58,15 @@ SIDE_PX = 448  # of a slice that one looks at
 STILL_PX = 320  # of one that only stands on the page
 PANEL_PX = 384  # of the controls beside it; both fit into a page of JupyterLab
 SLIDER: dict[str, Any] = {
-    "style": {"description_width": "90px"},
+    "style": {"description_width": "initial"},  # more leaves a phone no room to move
     "layout": {"width": f"{PANEL_PX}px", "max_width": "100%"},
 }
 WINDOWS = {"soft tissue": (40, 400), "everything": (0, 2000), "narrow": (40, 60), "bone": (500, 1500)}
 KIDNEY_HU, URINE_HU = 30, 5  # the two tissues whose greys the window's live line compares
 
 
-def _image(width_px: int = SIDE_PX, least_px: int = 0) -> Any:
-    layout = widgets.Layout(width=f"{width_px}px", max_width="100%", min_width=f"{least_px}px")
+def _image(width_px: int = SIDE_PX) -> Any:
+    layout = widgets.Layout(width=f"{width_px}px", max_width="100%")
     return widgets.Image(format="png", layout=layout)
 
 
@@ -81,12 +83,6 @@ def _under(*children: Any) -> Any:
     """One below the other, and never wider than the page."""
     layout = widgets.Layout(align_items="flex-start", max_width="100%")
     return widgets.VBox(list(children), layout=layout)
-
-
-def _beside(*children: Any) -> Any:
-    """Side by side, and one below the other where the page is narrow."""
-    layout = widgets.Layout(display="flex", flex_flow="row wrap", max_width="100%")
-    return widgets.Box(list(children), layout=layout)
 
 
 # ---------------------------------------------------------------------------------- pictures that stand still
@@ -126,7 +122,7 @@ def twins(images: Sequence[Image], masks: Sequence[Mask], new: int, old: int) ->
         old: Number of the training slice most like it.
     """
     near = around(masks[new])
-    figure = plain_figure(8.4, 3.7)
+    figure = plain_figure(PAGE_INCHES, 2.6)
     axes = figure.subplots(1, 3)
     overlay(images[new][near], target=masks[new][near], ax=axes[0], title=f"test: slice {new}")
     overlay(images[old][near], target=masks[old][near], ax=axes[1], title=f"training: slice {old}")
@@ -134,6 +130,9 @@ def twins(images: Sequence[Image], masks: Sequence[Mask], new: int, old: int) ->
     true, copied = masks[new][near], masks[old][near]
     title = f"copied: Dice {score:.2f}"
     overlay(images[new][near], prediction=copied, target=true, ax=axes[2], title=title)
+    for ax in axes:
+        ax.title.set_fontsize(9)
+    legend_below(figure)
     sentence = (
         "Three cut-outs around a stone: the test slice with its true stone, the most similar training slice "
         f"with its own, and the copied mask laid over the test slice, which gives a Dice of {score:.2f}."
@@ -149,7 +148,7 @@ def histogram(scan: Scan) -> None:
         "lung, fat, then kidney and liver close together. Bone is a broad hill from 150 to 800, "
         "and the few pixels of the stone lie in its range."
     )
-    show_figure(figure, sentence, dpi=68)
+    show_figure(figure, sentence)
 
 
 # ------------------------------------------------------------------------------------------ the body map
@@ -169,14 +168,13 @@ class BodyMap:
 
     def __init__(self, image: Image, organs: dict[str, Mask]) -> None:
         self.drawn = [
-            figure_png(draw_body_map(image, organs, names=names, colours=colours), dpi=90)
+            figure_png(draw_body_map(image, organs, names=names, colours=colours), dpi=145)
             for names, colours in ((False, False), (True, False), (True, True))
         ]
-        self.picture = _image(756, least_px=560)  # below that nobody can read the names
+        self.picture = _image(754)
         self.choice = widgets.ToggleButtons(options=self.OPTIONS, value=self.OPTIONS[0])
         self.choice.observe(self._draw, names="value")
         self.widget = _under(self.choice, self.picture)
-        self.widget.layout.overflow = "auto"  # on a phone the map is pushed sideways with a finger
         self._draw()
 
     def _draw(self, change: object = None) -> None:
@@ -200,7 +198,7 @@ def body_map(pair: data.Pair) -> None:
 
 
 def _figure_jpeg(figure: Any) -> bytes:
-    figure.set_dpi(80)
+    figure.set_dpi(PAGE_DPI)
     figure.canvas.draw()
     return encode_jpeg(np.asarray(figure.canvas.buffer_rgba())[..., :3], quality=50)
 
@@ -233,8 +231,8 @@ class WindowMover:
             button.on_click(self._preset)
         for slider in (self.level, self.width):
             slider.observe(self._draw, names="value")
-        controls = _under(_beside(*self.presets), self.level, self.width, self.words)
-        self.widget = _beside(self.picture, controls)
+        controls = _under(beside(*self.presets), self.level, self.width, self.words)
+        self.widget = beside(self.picture, controls)
         self._draw()
 
     def _preset(self, button: Any) -> None:
@@ -256,11 +254,11 @@ def window(scan: Scan) -> None:
     image_hu = scan.slice.image_hu
     soft, bone = (window_picture(image_hu, *WINDOWS[name], STILL_PX) for name in ("soft tissue", "bone"))
     sentence = (
-        "The patient's slice twice, each above the histogram of its HU with the window's band in blue: left "
-        "level 40 and width 400, the kidneys grey and all bone white; right level 500 and width 1500, the "
+        "The patient's slice twice, each above the histogram of its HU with the window's band in blue: first "
+        "level 40 and width 400, the kidneys grey and all bone white; below, level 500 and width 1500, the "
         "vertebrae with an inside and the kidneys nearly black."
     )
-    show(WindowMover(scan).widget, encode_jpeg(side_by_side(soft, bone)), sentence)
+    show(WindowMover(scan).widget, encode_jpeg(one_below_the_other(soft, bone)), sentence)
 
 
 # ----------------------------------------------------------------------------------------- the threshold
@@ -283,7 +281,7 @@ class ThresholdHunt:
         self.picture, self.graph, self.words = _image(), _image(PANEL_PX), _words()
         self.slider = widgets.IntSlider(value=60, min=0, max=255, description="threshold", **SLIDER)
         self.slider.observe(self._draw, names="value")
-        self.widget = _under(self.slider, _beside(self.picture, _under(self.graph, self.words)))
+        self.widget = _under(self.slider, beside(self.picture, _under(self.graph, self.words)))
         self._draw()
 
     def pictures(self, side_px: int = SIDE_PX) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -316,8 +314,12 @@ def threshold(image: Image, mask: Mask) -> None:
     best = max(tried.tried, key=lambda grey: tried.tried[grey])
     tried.slider.value = best
     sentence = (
-        f"Left the slice with all pixels of grey {best} or more marked: spine, ribs and hip bones "
-        f"are false alarms, the stone is one small hit. Right the curve of Dice against the threshold, which "
-        f"never rises above {tried.tried[best]:.4f}."
+        f"The slice with all pixels of grey {best} or more marked: spine, ribs and hip "
+        "bones are false alarms, the stone is one small hit. Below, the curve of Dice against the threshold, "
+        f"which never rises above {tried.tried[best]:.4f}."
     )
-    show(ThresholdHunt(image, mask).widget, encode_jpeg(side_by_side(*tried.pictures(STILL_PX))), sentence)
+    show(
+        ThresholdHunt(image, mask).widget,
+        encode_jpeg(one_below_the_other(*tried.pictures(STILL_PX))),
+        sentence,
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
 from typing import Any
@@ -14,11 +14,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from unet_helpers.engine.figures import figure_png, in_notebook, plain_figure
+from unet_helpers.engine.figures import LIVE_DPI, PAGE_DPI, PAGE_INCHES, figure_png, in_notebook, plain_figure
 from unet_helpers.pictures import preprocessing as draw
 from unet_helpers.pictures import spots
 from unet_helpers.pictures.rendering import encode_png
 from unet_helpers.plotting import overlay
+from unet_helpers.widgets.controls import beside, moving, steps
 from unet_helpers.widgets.still import show, you_are_here
 
 __all__ = [
@@ -38,11 +39,9 @@ __all__ = [
 Grey = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Drawn = tuple[Figure, str]  # a picture, and what it shows in a sentence
-Slider = tuple[str, Sequence[int], int]  # words, positions, and where it begins
 
 
 # ---------------------------------------------------------------------------------- wiring
-PAGE_DPI, LIVE_DPI = 80, 110  # of pictures kept in the notebook, and of those that a slider changes
 
 
 def _bytes(figure: Figure, photo: bool, dpi: int = PAGE_DPI) -> bytes:
@@ -56,49 +55,12 @@ def _bytes(figure: Figure, photo: bool, dpi: int = PAGE_DPI) -> bytes:
     return buffer.getvalue()
 
 
-def _moving(
-    paint: Callable[..., Drawn],
-    sliders: Mapping[str, Slider],
-    photo: bool = False,
-    still: Drawn | None = None,
-) -> None:
-    """Show sliders, the picture they change, and a line that says what it shows.
+def _photo(figure: Figure) -> bytes:
+    return _bytes(figure, True, LIVE_DPI)
 
-    Args:
-        paint: Takes the values of the sliders by name; returns the picture and a sentence.
-        sliders: Of each, by name, its words, its positions, and the one that it begins at.
-        photo: Whether the picture is noisy, see `_bytes`.
-        still: What readers without a kernel see; the picture at the beginning if None.
-    """
-    figure, sentence = paint(**{name: start for name, (_, _, start) in sliders.items()})
-    first, (for_all, alt) = _bytes(figure, photo, LIVE_DPI), still or (figure, sentence)
-    picture = _bytes(for_all, photo)
-    if not in_notebook():
-        show(None, picture, alt)
-        return
-    import ipywidgets as widgets
 
-    style, wide = {"description_width": "initial"}, {"width": "min(520px, 98%)"}
-    moved = {
-        name: widgets.SelectionSlider(
-            options=list(positions), value=start, description=words, style=style, layout=wide
-        )
-        for name, (words, positions, start) in sliders.items()
-    }
-    sharp = {
-        "max_width": "100%",
-        "align_self": "flex-start",
-    }  # in its own size, where the page is wide enough
-    image = widgets.Image(value=first, format="jpeg" if photo else "png", layout=sharp)
-    line = widgets.HTML(sentence)
-
-    def redraw(_: Any = None) -> None:
-        figure, told = paint(**{name: slider.value for name, slider in moved.items()})
-        image.value, line.value = _bytes(figure, photo, LIVE_DPI), told
-
-    for slider in moved.values():
-        slider.observe(redraw, names="value")
-    show(widgets.VBox([*moved.values(), image, line]), picture, alt)
+def _drawing(figure: Figure) -> bytes:
+    return _bytes(figure, False, LIVE_DPI)
 
 
 @contextmanager
@@ -121,8 +83,9 @@ def stone_up_close(image: Grey, mask: Mask) -> None:
     """The slice with a frame around its stone, what is in the frame, and the grey values of its middle."""
     row, column = draw.middle(mask)
     near, core = (draw.around(row, column, side, image.shape) for side in (40, 7))
-    figure = plain_figure(9.6, 3.5)
-    axes = figure.subplots(1, 3)
+    figure = plain_figure(PAGE_INCHES, 5.6)
+    panels = figure.subplot_mosaic([["slice", "frame"], ["numbers", "numbers"]])
+    axes = [panels[name] for name in ("slice", "frame", "numbers")]
     overlay(image, ax=axes[0], title="the slice")
     draw.draw_frame(axes[0], near)
     overlay(image[near], ax=axes[1], title="the frame, enlarged")
@@ -157,7 +120,7 @@ def closeups(pictures: Mapping[str, NDArray[Any]], mask: Mask, side: int = 48) -
     alt = f"Close-ups. {'; '.join(near)}.".replace("\n", " ")
     if not mask.any():
         alt += " They show its middle, as there is no stone."
-    show(None, _bytes(draw.row_of_pictures(near, height=2.8), photo=True), alt)
+    show(None, _bytes(draw.row_of_pictures(near), photo=True), alt)
 
 
 def pictures(
@@ -176,7 +139,7 @@ def pictures(
         box = draw.around(*draw.middle(masks[0]), side, masks[0].shape)
         arrays = {title: array[box] for title, array in arrays.items()}
         masks = [None if mask is None else mask[box] for mask in masks]
-    show(None, _bytes(draw.row_of_pictures(arrays, masks, height=2.6), photo=True), alt)
+    show(None, _bytes(draw.row_of_pictures(arrays, masks), photo=True), alt)
 
 
 def grids(mask: Mask) -> None:
@@ -195,13 +158,12 @@ def grids(mask: Mask) -> None:
             f"{n_cut * area:.1f}."
         )
 
-    _moving(
-        paint,
-        {
-            "n": ("side of the coarse grid", (2, 3, 4, 5, 6, 7, 8), 5),
-            "moved": ("move the stone to the right by", (-2, -1, 0, 1, 2), 0),
-        },
-    )
+    sliders = {
+        "n": steps("side of the coarse grid", 5, range(2, 9)),
+        "moved": steps("move the stone to the right by", 0, range(-2, 3)),
+    }
+    figure, alt = paint(5, 0)
+    moving(paint, sliders, alt, _drawing, _bytes(figure, photo=False))
 
 
 def survival(
@@ -222,7 +184,10 @@ def survival(
         figure = draw.draw_survivors(image, mask, rules, curves, longest_px)
         return figure, f"At {longest_px} pixels, of all stones are still there: {left}."
 
-    _moving(paint, {"longest_px": ("longer side (pixels)", sizes, 64 if 64 in sizes else sizes[-1])})
+    start = 64 if 64 in sizes else sizes[-1]
+    figure, alt = paint(start)
+    sliders = {"longest_px": steps("longer side (pixels)", start, sizes)}
+    moving(paint, sliders, alt, _drawing, _bytes(figure, photo=False))
 
 
 # ---------------------------------------------------------------------------------- patches
@@ -239,7 +204,7 @@ def context(image: Grey, mask: Mask, images: Sequence[Grey], masks: Sequence[Mas
 
     def paint(side: int) -> Drawn:
         views = {f"{name}, {side} x {side} pixels": spots.view(spot, side) for name, spot in pair.items()}
-        figure = draw.row_of_pictures(views, height=3.8)
+        figure = draw.row_of_pictures(views)
         for ax, spot in zip(figure.axes, pair.values(), strict=True):
             spots.draw_spot(ax, spot, side)
         return figure, f"Two white spots, {side} x {side} pixels around each. One is a stone, one is a rib."
@@ -250,11 +215,11 @@ def context(image: Grey, mask: Mask, images: Sequence[Grey], masks: Sequence[Mas
         "Two white spots with more and more around them. At 10 pixels both are white blobs; at 160, A lies "
         "in the wall of the body, in a row of ribs, and B in a kidney."
     )
-    still = draw.rows_of_pictures(rows, height=2.2), alt
-    for ax, (spot, side) in zip(still[0].axes, product(pair.values(), few), strict=True):
+    still = draw.rows_of_pictures(rows)
+    for ax, (spot, side) in zip(still.axes, product(pair.values(), few), strict=True):
         spots.draw_spot(ax, spot, side)
     sizes = (10, 14, 20, 28, 40, 56, 80, 112, 160)
-    _moving(paint, {"side": ("size of the patch", sizes, 10)}, photo=True, still=still)
+    moving(paint, {"side": steps("size of the patch", 10, sizes)}, alt, _photo, _bytes(still, photo=True))
 
 
 def patches(image: Grey, mask: Mask, cut: torch.Tensor, names: Sequence[str]) -> None:
@@ -272,7 +237,7 @@ def patches(image: Grey, mask: Mask, cut: torch.Tensor, names: Sequence[str]) ->
 
     def paint(number: int) -> Drawn:
         box = boxes[number - 1]
-        figure = plain_figure(7.4, 3.8)
+        figure = plain_figure(PAGE_INCHES, 2.9)
         left, right = figure.subplots(1, 2)
         overlay(image, target=mask, ax=left, legend=False, opacity=0.0, title="the slice")
         draw.draw_frame(left, box)
@@ -281,7 +246,9 @@ def patches(image: Grey, mask: Mask, cut: torch.Tensor, names: Sequence[str]) ->
         seen = f"It holds {n} of the {int(mask.sum())} pixels of the stone."
         return figure, f"Patch {number} was placed around {names[number - 1]}. {seen}"
 
-    _moving(paint, {"number": ("patch number", range(1, len(boxes) + 1), 1)}, photo=True)
+    figure, alt = paint(1)
+    sliders = {"number": steps("patch number", 1, range(1, len(boxes) + 1))}
+    moving(paint, sliders, alt, _photo, _bytes(figure, photo=True))
 
 
 def batch(images: torch.Tensor, masks: torch.Tensor, alt: str) -> None:
@@ -297,11 +264,11 @@ def batch(images: torch.Tensor, masks: torch.Tensor, alt: str) -> None:
     boxes = [draw.around(*draw.middle(mask), 40, (mask.shape[0], mask.shape[1])) for mask in outlines]
     whole = {f"picture {i}": grey for i, grey in enumerate(greys)}
     near = {
-        f"{i}, close up: {int(mask.sum())} pixels": grey[box]
+        f"{i}, close up:\n{int(mask.sum())} pixels": grey[box]
         for i, (grey, mask, box) in enumerate(zip(greys, outlines, boxes, strict=True))
     }
     cut = [mask[box] for mask, box in zip(outlines, boxes, strict=True)]
-    figure = draw.rows_of_pictures([whole, near], [outlines, cut], height=2.15)
+    figure = draw.rows_of_pictures([whole, near], [outlines, cut])
     show(None, _bytes(figure, photo=True), alt)
 
 
@@ -309,7 +276,7 @@ def batch(images: torch.Tensor, masks: torch.Tensor, alt: str) -> None:
 def could_exist(image: Grey) -> None:
     """Six versions of a slice, two buttons under each: could this be a scan of a patient?"""
     six = draw.six_pictures(image)
-    figure = plain_figure(7.8, 5.5)
+    figure = plain_figure(PAGE_INCHES, 3.9)
     for ax, (letter, picture) in zip(figure.subplots(2, 3).flat, six.items(), strict=True):
         overlay(picture, ax=ax, title=letter)
     alt = (
@@ -338,10 +305,10 @@ def _game(six: Mapping[str, Grey]) -> Any:
     def answer(_: Any) -> None:
         marks = {letter: draw.verdict(letter, choice.value) for letter, choice in choices.items()}
         for letter, (_, sentence) in marks.items():
-            words[letter].value = f"<b>{letter}</b> {sentence}"
+            said = choices[letter].value
+            words[letter].value = f"<b>{letter}{f', you say it {said}' if said else ''}.</b> {sentence}"
         n_right = sum(right for right, _ in marks.values())
         result.value = f"<b>{n_right} of {len(marks)} right.</b>"
 
     button.on_click(answer)
-    rows = widgets.Box(cards, layout={"display": "flex", "flex_flow": "row wrap"})
-    return widgets.VBox([rows, widgets.HBox([button, result])])
+    return widgets.VBox([beside(*cards), widgets.HBox([button, result])])

@@ -14,13 +14,20 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
 
-from unet_helpers.engine.figures import figure_png, plain_figure
+from unet_helpers.engine.figures import (
+    LIVE_DPI,
+    PAGE_DPI,
+    PAGE_INCHES,
+    figure_png,
+    legend_below,
+    plain_figure,
+)
 from unet_helpers.metrics import dice, pooled_dice
 from unet_helpers.model import UNet
 from unet_helpers.pictures import diagrams, features, fields, kernels, tiles
 from unet_helpers.plotting import overlay
 from unet_helpers.transforms import to_tensor
-from unet_helpers.widgets.controls import button, numbered, slider, steps
+from unet_helpers.widgets.controls import beside, button, numbered, slider, steps
 from unet_helpers.widgets.still import show
 
 __all__ = [
@@ -41,8 +48,6 @@ __all__ = [
 
 Greys = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
-
-PAGE_DPI, LIVE_DPI = 64, 92  # of pictures kept in the notebook, and of those that a control changes
 
 
 def _live(
@@ -152,12 +157,12 @@ def detector(image: Greys, mask: Mask, start: str = "edge") -> None:
 
     cells, across = [numbered(one) for one in nine], ipywidgets.Layout(max_width="640px")
     rows = [ipywidgets.HBox(cells[i : i + 3], layout=across) for i in (0, 3, 6)]
-    buttons = ipywidgets.HBox([button(name, partial(put, _whole(name))) for name in kernels.KERNELS])
+    buttons = beside(*(button(name, partial(put, _whole(name))) for name in kernels.KERNELS))
     _live(
         {"n_marked": marked, "pressed": pressed} | {f"w{i}": one for i, one in enumerate(nine)},
         draw,
         "A CT slice with the 50 strongest answers of the edge kernel marked: they lie on the rims of bones, "
-        "none on the ringed stone, and the Dice is 0. A curve beside it collects the Dice of all positions.",
+        "none on the ringed stone, and the Dice is 0. A curve below it collects the Dice of all positions.",
         ipywidgets.VBox([*rows, marked, buttons]),
         photo=True,
     )
@@ -234,7 +239,7 @@ def the_map() -> None:
 
 
 def receptive_field(network: UNet, image: Greys, mask: Mask) -> None:
-    """Sliders for an output pixel, and a menu for how far into the network: what it can see of the slice.
+    """Sliders for an output pixel, and for how far into the network: what it can see of the slice.
 
     Args:
         network: The trained network; what its answer depends on is measured by nudging input pixels.
@@ -243,11 +248,8 @@ def receptive_field(network: UNet, image: Greys, mask: Mask) -> None:
     """
     row, column = (round(float(places.mean())) for places in np.nonzero(mask))
     stages = list(fields.PLACES)
-    stage = ipywidgets.Dropdown(
-        options=stages, value=stages[-1], description="look after", layout={"max_width": "90%"}
-    )
     controls = {
-        "stage": stage,
+        "stage": steps("look after", stages[-1], stages),  # JupyterLab takes the arrow keys from a menu
         "row": slider("row", row, 0, image.shape[0] - 1, live=False),
         "column": slider("column", column, 0, image.shape[1] - 1, live=False),
     }
@@ -270,12 +272,13 @@ def receptive_field(network: UNet, image: Greys, mask: Mask) -> None:
 def found(image: Greys, mask: Mask, marked: Tensor) -> None:
     """A slice (H, W) with what the network marks, a bool tensor (H, W), and the surroundings of the stone."""
     prediction: Mask = marked.numpy()
-    figure = plain_figure(9.5, 4.6)
+    figure = plain_figure(PAGE_INCHES, 3.2)
     whole, near = figure.subplots(1, 2)
     overlay(image, prediction=prediction, target=mask, ax=whole, legend=False)
     lens = features.lens_around(mask, 48)
     score = float(dice(prediction, mask))
     overlay(image[lens], prediction=prediction[lens], target=mask[lens], ax=near, title=f"Dice {score:.2f}")
+    legend_below(figure)
     meets = "meets the stone" if (prediction & mask).any() else "misses the stone"
     _show(figure, f"What the network marks in the slice; it {meets}: Dice {score:.2f}.", photo=True)
 

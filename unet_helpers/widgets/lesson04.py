@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import ipywidgets
@@ -12,21 +10,22 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 
-from unet_helpers.engine.calm import Stopped, calmly
-from unet_helpers.engine.figures import figure_png
+from unet_helpers.engine.calm import calmly
+from unet_helpers.engine.figures import LIVE_DPI, PAGE_DPI, figure_png
+from unet_helpers.engine.progress import progress_bar
+from unet_helpers.engine.settings import rehearsed
 from unet_helpers.exercises import bugs, measuring, rates
 from unet_helpers.exercises.ablations import MEASURED
-from unet_helpers.inference import predict, predict_all
+from unet_helpers.inference import predict_all
 from unet_helpers.losses import bce_loss, dice_loss
 from unet_helpers.metrics import pooled_dice
 from unet_helpers.pictures import courses
-from unet_helpers.pictures.live import LiveImage
-from unet_helpers.pictures.sheets import around
 from unet_helpers.widgets.controls import button, steps
 from unet_helpers.widgets.still import show, show_figure
+from unet_helpers.widgets.watching import Appearing, Watching
+from unet_helpers.widgets.watching import small as _small
 
 __all__ = [
     "Appearing",
@@ -43,11 +42,6 @@ __all__ = [
 Greys = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
-NOTHING_YET = (
-    "Stopped before the first validation, so there is nothing to look at yet. All is saved: run the cell "
-    "that trains again, and it goes on where it stopped."
-)
-LOOKS = (0, 25, 50, 100, 200, 400)  # steps at which the stone is looked at; the last step comes on top
 RATES = [4e-5, 4e-4, 4e-3, 4e-2, 4e-1, 2.0, 20.0]
 PRESETS = {  # highest rate, and whether it rises to it
     "A: 0.00004": (4e-5, True),
@@ -55,20 +49,6 @@ PRESETS = {  # highest rate, and whether it rises to it
     "C: 20": (20.0, True),
     "D: 2, no warm-up": (2.0, False),
 }
-NO_BUTTON = (
-    "Stopped. Your own loop saves nothing: what it learnt is lost. Run the cell above and this one again."
-)
-
-
-def _small(figure: Figure, dpi: int, photo: bool = True) -> bytes:
-    """A JPEG where CT is in the picture, else a PNG of 64 colours: a lesson has room for 300 kB."""
-    figure.patch.set_facecolor("white")
-    picture, buffer = Image.open(io.BytesIO(figure_png(figure, dpi))).convert("RGB"), io.BytesIO()
-    if photo:
-        picture.save(buffer, "JPEG", quality=70, optimize=True)
-    else:
-        picture.quantize(64, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
 
 
 # ------------------------------------------------------------------------------------- a loss by hand
@@ -95,14 +75,14 @@ def by_hand(target: Tensor) -> None:
                 moved = told_change(name, before[name], slider.value, before["loss"], loss)
         before.update(stone=stone.value, rest=rest.value, loss=loss)
         figure = _by_hand_figure(target, stone.value, rest.value, moved)
-        picture.value = figure_png(figure, 92)
+        picture.value = figure_png(figure, LIVE_DPI)
         return figure
 
     first = redraw()
     for slider in (stone, rest):
         slider.observe(redraw, names="value")
     alt = "Sixteen probabilities of 0.50, three of them framed as stone, and bars: BCE 0.69, Dice loss 0.73."
-    show(ipywidgets.VBox([stone, rest, picture]), _small(first, 64, photo=False), alt)
+    show(ipywidgets.VBox([stone, rest, picture]), _small(first, PAGE_DPI, photo=False), alt)
 
 
 def told_change(name: str, old: float, new: float, loss_before: float, loss: float) -> str:
@@ -128,53 +108,9 @@ def _by_hand_figure(target: Tensor, stone: float, rest: float, moved: str) -> Fi
     return courses.by_hand(p, target.numpy(), losses, moved)
 
 
-# ------------------------------------------------------------------------------------ a stone appears
-class Appearing:
-    """Watches a training: the loss, and what the network says around a stone at some steps.
-
-    As a context it turns the stop button into one sentence.
-
-    Args:
-        model: The network in training.
-        image: Slice, uint8 (H, W).
-        mask: Its stones, bool (H, W).
-        n_steps: Steps of the training.
-    """
-
-    def __init__(self, model: nn.Module, image: Greys, mask: Mask, n_steps: int) -> None:
-        self.model, self.image, self.mask, self.n_steps = model, image, mask, n_steps
-        self.lens = around(mask, 48)
-        self.moments: list[tuple[int, NDArray[Any]]] = []
-        self.losses: list[Any] = []
-        self.page = LiveImage()
-
-    @calmly
-    def __enter__(self) -> Appearing:
-        self._look(0)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is KeyboardInterrupt:
-            raise Stopped(NO_BUTTON) from None
-
-    def __call__(self, step: int, loss: Tensor) -> None:
-        """Note the loss of one step, unread, and look at the stone where it is due."""
-        self.losses.append(loss)
-        if step == self.n_steps or step in LOOKS:
-            self._look(step)
-
-    def _look(self, step: int) -> None:
-        self.losses = [float(loss) for loss in self.losses]
-        self.moments.append((step, predict(self.model, self.image)[self.lens]))
-        figure = courses.appearing(
-            self.image[self.lens], self.mask[self.lens], self.moments, self.losses, self.n_steps
-        )
-        seen = self.moments[-1][1][self.mask[self.lens]].max()
-        sentence = (
-            f"A loss curve up to step {step}, and cut-outs around the stone at {len(self.moments)} moments. "
-            f"At the last one the network is up to {100 * seen:.0f} % sure of the stone."
-        )
-        self.page.put(_small(figure, 70), sentence)
+def _steps(words: str, n_steps: int) -> Any:
+    """A bar over short trainings; nothing is left of it."""
+    return progress_bar(desc=words, total=n_steps, unit="step", leave=False, delay=1.0)
 
 
 # ----------------------------------------------------------------------------- does it learn, how fast
@@ -184,9 +120,7 @@ def learnt(model: nn.Module, patches: Tensor, masks: Tensor) -> float:
     answers = predict_all(model, images)
     score = pooled_dice([p >= 0.5 for p in answers], truth)
     words = "Patches with the outline of their stones, and below each the probabilities that were learnt"
-    show_figure(
-        courses.heart_figure(images, truth, answers), f"{words}: Dice {score:.2f}.", photo=True, dpi=64
-    )
+    show_figure(courses.heart_figure(images, truth, answers), f"{words}: Dice {score:.2f}.", photo=True)
     return score
 
 
@@ -198,27 +132,35 @@ def learning_rates(images: Sequence[Greys], masks: Sequence[Mask]) -> None:
         images: Training slices, uint8 (H, W).
         masks: Their masks, bool (H, W).
     """
-    curves = {name: rates.train_at(rate, warm, images, masks) for name, (rate, warm) in PRESETS.items()}
-    rate = steps("highest rate", RATES[2], RATES)  # type: ignore[arg-type]
+    curves = dict[str, list[float]]()
+    with _steps("four short trainings", 4 * rehearsed(rates.N_STEPS)) as bar:
+        for name, (highest, warm) in PRESETS.items():
+            curves[name] = rates.train_at(highest, warm, images, masks, after_step=bar.update)
+    rate = steps("highest rate", RATES[2], RATES)
     warm_up = ipywidgets.Checkbox(True, description="warm-up", indent=False)
     picture = ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="98%"))
 
     def redraw() -> Figure:
         figure = courses.loss_curves(curves)
-        picture.value = figure_png(figure, 92)
+        picture.value = figure_png(figure, LIVE_DPI)
         return figure
 
     def train() -> None:
         name = f"{rate.value:g}, {'with' if warm_up.value else 'no'} warm-up"
-        curves[name] = rates.train_at(rate.value, warm_up.value, images, masks)
+        pressed.disabled, pressed.description = True, "training ..."
+        try:
+            curves[name] = rates.train_at(rate.value, warm_up.value, images, masks)
+        finally:
+            pressed.disabled, pressed.description = False, "train 80 steps"
         for old in list(curves)[4:-3]:  # the last three tries stay
             del curves[old]
         redraw()
 
-    box = ipywidgets.VBox([rate, warm_up, button("train 80 steps", train), picture])
+    pressed = button("train 80 steps", train, takes_all=True)
+    box = ipywidgets.VBox([rate, warm_up, pressed, picture])
     ends = ", ".join(f"{name} at {courses.last_loss(losses)}" for name, losses in curves.items())
     alt = f"The loss of four short trainings against the step; they end: {ends}."
-    show(box, _small(redraw(), 64, photo=False), alt)
+    show(box, _small(redraw(), PAGE_DPI, photo=False), alt)
 
 
 @calmly
@@ -230,11 +172,12 @@ def eight_slices(train: tuple[Sequence[Greys], Sequence[Mask]], val: tuple[Any, 
     if not any(mask.any() for mask in val[1]):
         print("The validation part of this data set holds no stone, so there is nothing to compare with.")
         return
-    curves = rates.by_heart(few, val)
+    with _steps("eight slices by heart", rehearsed(rates.N_BY_HEART)) as bar:
+        curves = rates.by_heart(few, val, after_step=bar.update)
     step = curves.pop("step")
     first, last = ({name: losses[k] for name, losses in curves.items()} for k in (0, -1))
     alt = "; ".join(f"on {name} the loss goes from {first[name]:.2f} to {last[name]:.2f}" for name in curves)
-    show_figure(courses.loss_curves(curves, step, 1.5, smooth=False), f"Two curves: {alt}.", dpi=64)
+    show_figure(courses.loss_curves(curves, step, 1.5, smooth=False), f"Two curves: {alt}.")
 
 
 # -------------------------------------------------------------------------------------------- the GPU
@@ -260,47 +203,7 @@ def batches(device: torch.device) -> None:
     show_figure(
         courses.batch_figure(own, name),
         f"{words}grows with the batch over two orders of magnitude; {name} is drawn beside it.",
-        dpi=64,
     )
-
-
-# ------------------------------------------------------------------------------------------- the run
-class Watching:
-    """Watches `fit`: pass it as `on_epoch`. Curves and strip are one picture, replaced in place.
-
-    Args:
-        run_dir: Folder of the run.
-        n_steps: Length of the run in steps; None where that is not known.
-    """
-
-    @calmly
-    def __init__(self, run_dir: str | Path, n_steps: int | None) -> None:
-        self.strip, self.n_steps = Path(run_dir) / "snapshots.png", n_steps
-        self.page = LiveImage()
-        self([])  # so that the bar stays below the picture
-
-    def __call__(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Draw the history so far."""
-        figure = courses.course(history, self.strip, self.n_steps)
-        if history:
-            score = f"validation Dice {history[-1]['val_dice']:.2f} at step {history[-1]['step']:.0f}"
-            sentence = (
-                f"The curves of the training, {score}, and a strip with four stones, a row each: the slice, "
-                "the network's answer at growing steps, the truth."
-            )
-        else:
-            sentence = "Empty axes: the first point of the curves comes with the first validation."
-        self.page.put(_small(figure, 72), sentence)
-
-    def done(self, history: Sequence[Mapping[str, float]], status: Any) -> bool:
-        """Show the run as it is, and say how far it came; whether there is anything to go on with."""
-        if not history:
-            print(NOTHING_YET)
-            return False
-        self(history)
-        minutes, score = history[-1]["seconds"] / 60, history[-1]["val_dice"]
-        print(f"{status}: validation Dice {score:.3f}, {minutes:.1f} minutes of training")
-        return True
 
 
 def ablations() -> None:
@@ -308,7 +211,7 @@ def ablations() -> None:
     means = {name: float(np.mean(scores)) for name, scores in MEASURED.items()}
     told = ", ".join(f"without {name} {score:.2f}" for name, score in list(means.items())[1:])
     alt = f"Validation Dice of all seeds: all of it {means['nothing']:.2f}, {told}."
-    show_figure(courses.ablation_figure(MEASURED), alt, dpi=72)
+    show_figure(courses.ablation_figure(MEASURED), alt)
 
 
 @calmly
@@ -322,10 +225,11 @@ def three_bugs(patches: Tensor, masks: Tensor) -> Mapping[str, Sequence[float]]:
     Returns:
         The losses by the name of the curve.
     """
-    losses: dict[str, list[float]] = {
-        letter: bugs.train(patches, masks, kind) for letter, kind in zip("XYZ", bugs.KINDS, strict=True)
-    }
+    losses = dict[str, list[float]]()
+    with _steps("three loops", 3 * rehearsed(bugs.N_STEPS)) as bar:
+        for letter, kind in zip("XYZ", bugs.KINDS, strict=True):
+            losses[letter] = bugs.train(patches, masks, kind, after_step=bar.update)
     ends = ", ".join(f"{name} at {courses.last_loss(curve)}" for name, curve in losses.items())
     alt = f"The losses of three loops on the same patches; they end: {ends}."
-    show_figure(courses.loss_curves(losses), alt, dpi=64)
+    show_figure(courses.loss_curves(losses), alt)
     return losses

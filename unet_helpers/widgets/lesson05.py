@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from unet_helpers.data import spacings
-from unet_helpers.engine.figures import plain_figure
+from unet_helpers.engine.figures import PAGE_DPI, PAGE_INCHES, legend_below, plain_figure
 from unet_helpers.evaluation import THRESHOLDS, compare
 from unet_helpers.inspector import Inspector
 from unet_helpers.metrics import dice, label_stones
@@ -86,7 +86,7 @@ def one_stone(test: Judged) -> None:
     what = f"One stone of {stone['diameter_mm']:.1f} mm"
     counted = f"{n_found} of its {n} sections {'is' if n_found == 1 else 'are'} found"
     figure = verdicts.slices_of_a_stone(tiles)
-    show_figure(figure, f"{what} in {len(tiles)} slices: {counted}.", photo=True, dpi=64)
+    show_figure(figure, f"{what} in {len(tiles)} slices: {counted}.", photo=True)
     print(f"{what}: {counted}. The stone counts once, as {'found' if n_found else 'missed'}.")
 
 
@@ -127,14 +127,14 @@ def thresholds(val: Judged) -> float:
     return max(scores) - in_use
 
 
-def _ax(width: float, height: float) -> Axes:
-    return plain_figure(width, height).add_subplot()
+def _ax(height: float) -> Axes:
+    return plain_figure(PAGE_INCHES, height).add_subplot()
 
 
 def sizes(test: Judged) -> None:
     """What is found of each size, as bars with their numbers."""
     bins = test.scores["size_bins"]
-    ax = figures.plot_size_bins(bins, _ax(5.6, 3.3), lines=False)
+    ax = figures.plot_size_bins(bins, _ax(3.3), lines=False)
     told = ", ".join(f"{one['n_found']} of {one['n']}" for one in bins)
     show_figure(
         _figure(ax), f"Share of the {bins[0]['of']} found, by size from small to large: {told}.", flat=True
@@ -202,7 +202,7 @@ def froc(test: Judged) -> None:
         f"slice, {min(false):.2f} to {max(false):.2f}; a star at the threshold in use: {found[at]:.2f} found "
         f"for {false[at]:.2f}."
     )
-    show_figure(_figure(figures.plot_froc(curve, _ax(5.6, 3.4), test.threshold)), sentence, flat=True)
+    show_figure(_figure(figures.plot_froc(curve, _ax(3.4), test.threshold)), sentence, flat=True)
 
 
 def sizes_measured(test: Judged) -> None:
@@ -212,11 +212,12 @@ def sizes_measured(test: Judged) -> None:
         print("No section was found in this part, so no size can be compared.")
         return
     names = [f"{short_name(patient)}, slice {i + 1}" for i, patient in enumerate(test.patients)]
-    ax = figures.plot_bland_altman(agreement, unit, _ax(6.2, 3.6), names)
+    ax = figures.plot_bland_altman(agreement, unit, _ax(4.6), names)
     sentence = (
         f"Error of the measured diameter of {agreement['n']} sections against the true one; the mean is "
         f"{agreement['bias']:+.2f} {unit}, and {agreement['n_outliers']} outliers are marked and named."
     )
+    legend_below(_figure(ax), n_columns=1)
     show_figure(_figure(ax), sentence, flat=True)
     for one in agreement["outliers"]:
         name = names[one["image"]]
@@ -231,7 +232,7 @@ def calibration(test: Judged) -> None:
         return
     points = zip(found["confidence"], found["frequency"], strict=True)
     told = ", ".join(f"{share:.2f} at {promised:.2f}" for promised, share in points if promised > 0.1)
-    ax = figures.plot_reliability(found, _ax(5.2, 3.4))
+    ax = figures.plot_reliability(found, _ax(3.4))
     show_figure(_figure(ax), f"Share of stone among the pixels of each probability: {told}.", flat=True)
 
 
@@ -249,6 +250,7 @@ def inspect(test: Judged, n_tiles: int = 6) -> Inspector:
         [items[i] for i in chosen] for items in (test.images, test.masks, test.predictions)
     )
     sheet = contact_sheet(images, targets=targets, predictions=predictions, titles=titles, n_columns=3)
+    sheet.set_size_inches(PAGE_INCHES, 2.0 * -(-len(chosen) // 3) + 0.7)  # as wide as a phone can show
     names = [f"{short_name(patient)}, slice {i + 1}" for i, patient in enumerate(test.patients)]
     inspector = Inspector(
         test.images, targets=test.masks, probabilities=test.probabilities, threshold=test.threshold,
@@ -280,7 +282,7 @@ def _worth_a_look(test: Judged, n: int) -> list[int]:
 
 
 def _jpeg(figure: Figure) -> bytes:
-    figure.set_dpi(64)
+    figure.set_dpi(PAGE_DPI)
     figure.patch.set_facecolor("white")
     figure.canvas.draw()
     return encode_jpeg(np.asarray(figure.canvas.buffer_rgba())[..., :3], quality=50)  # type: ignore[attr-defined]

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from unet_helpers.checkpoint import Checkpoint
 from unet_helpers.data import Pair, load_arrays, load_image
-from unet_helpers.engine.figures import figure_png, in_notebook
+from unet_helpers.engine.figures import figure_png
+from unet_helpers.engine.progress import passing_bars
 from unet_helpers.exercises.ten_ways import WAYS, look
 from unet_helpers.inference import predict_all
 from unet_helpers.inspector import Inspector
@@ -23,7 +24,7 @@ from unet_helpers.pictures import own_data as draw
 from unet_helpers.pictures.sheets import around
 from unet_helpers.plotting import contact_sheet
 from unet_helpers.transforms import resize_image, resize_mask, shrink_size
-from unet_helpers.widgets.controls import steps
+from unet_helpers.widgets.controls import Painted, moving, steps
 from unet_helpers.widgets.still import show, show_figure
 
 __all__ = ["brighten", "inspect", "race", "scale", "ten_ways", "twins", "windows"]
@@ -37,42 +38,14 @@ WINDOWS = {
     "soft tissue: 40, 400": (1064, 400),
     "lung: -600, 1500": (424, 1500),
 }
-Painted = tuple[Figure, str]
 
 
 def _moving(paint: Callable[[Any], Painted], words: str, positions: Sequence[Any], alt: str,
             start: Any = None, still: Figure | None = None) -> None:  # fmt: skip
-    """Show one slider, the picture that it changes, and a line that says what is seen.
-
-    Args:
-        paint: A position -> a figure, and a sentence in HTML.
-        words: Beside the slider.
-        positions: Where it can stand.
-        alt: What the picture without a kernel shows.
-        start: Where it stands at first; the first position if None.
-        still: The picture without a kernel; that of the start if None.
-    """
-    start = positions[0] if start is None else start
-    figure, sentence = paint(start)
-    picture = figure_png(figure, 80)
-    unmoved = figure_png(still, 80) if still is not None else picture
-    if not in_notebook():
-        show(None, unmoved, alt)
-        return
-    import ipywidgets as widgets
-
-    moved = steps(words, start, list(positions))
-    image = widgets.Image(
-        value=picture, format="png", layout={"max_width": "100%", "align_self": "flex-start"}
-    )
-    line = widgets.HTML(sentence)
-
-    def redraw(_: Any) -> None:
-        figure, told = paint(moved.value)
-        image.value, line.value = figure_png(figure, 80), told
-
-    moved.observe(redraw, names="value")
-    show(widgets.VBox([moved, image, line]), unmoved, alt)
+    """Show one slider of a picture, see `controls.moving`; `start` is the first position if None."""
+    moved = steps(words, positions[0] if start is None else start, positions)
+    unmoved = None if still is None else figure_png(still, 80)
+    moving(lambda moved: paint(moved), {"moved": moved}, alt, lambda one: figure_png(one, 80), unmoved)
 
 
 def brighten(values: NDArray[Any]) -> None:
@@ -175,8 +148,9 @@ def windows(path: Path) -> None:
 # ------------------------------------------------------------------------------------------------ the race
 def _answers(network: Checkpoint, pairs: Sequence[Pair]) -> tuple[list[Any], list[Any], list[Any]]:
     """Images, masks and probabilities, all at the size of the files."""
-    images, masks = load_arrays(pairs)
-    return images, masks, predict_all(network.model, images, **network.scale.options(list(pairs)))
+    with passing_bars():
+        images, masks = load_arrays(pairs)
+        return images, masks, predict_all(network.model, images, **network.scale.options(list(pairs)))
 
 
 def race(networks: Mapping[str, Checkpoint], pairs: Sequence[Pair]) -> dict[str, float]:

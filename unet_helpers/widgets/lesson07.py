@@ -22,7 +22,7 @@ from unet_helpers.exercises.museum_places import PLACES
 from unet_helpers.exercises.progress import recall, remember
 from unet_helpers.metrics import predicted_mask
 from unet_helpers.pictures import museum as draw
-from unet_helpers.widgets.controls import button, steps
+from unet_helpers.widgets.controls import beside, button, moving, steps
 from unet_helpers.widgets.still import show
 
 __all__ = [
@@ -121,8 +121,7 @@ def _where(name: str) -> Any:
     if "guess" in recall(key):
         line.value = f"You chose “{html.escape(recall(key)['guess'])}” before."
     buttons = [button(place, partial(press, place)) for place in room.replies]
-    row = widgets.Box(buttons, layout={"display": "flex", "flex_flow": "row wrap"})
-    return widgets.VBox([widgets.HTML(f"<b>{html.escape(room.question)}</b>"), row, line])
+    return widgets.VBox([widgets.HTML(f"<b>{html.escape(room.question)}</b>"), beside(*buttons), line])
 
 
 # ---------------------------------------------------------------------------------------------- a batch size
@@ -141,7 +140,7 @@ def batch_size(answers: Sequence[Mask], masks: Sequence[Mask]) -> None:
         return figure, f"{size} per batch: the project reports a Dice of {found[size]:.3f}."
 
     alt = f"The reported Dice against the batch size: {', '.join(f'{s}: {d:.3f}' for s, d in found.items())}."
-    _moving(paint, "slices per batch", sizes, alt)
+    moving(paint, {"size": steps("slices per batch", sizes[0], sizes)}, alt, _bytes)
 
 
 def company(network: nn.Module, image: Grey, mask: Mask, threshold: float) -> None:
@@ -172,35 +171,8 @@ def company(network: nn.Module, image: Grey, mask: Mask, threshold: float) -> No
         f"marked, "
         f"beside 5 blank slices {int(answer(5).sum())}."
     )
-    _moving(paint, "blank slices in the batch", BLANKS, alt, start=5, photo=True)
-
-
-def _moving(
-    paint: Any, words: str, positions: Sequence[int], alt: str, start: int | None = None, photo: bool = False
-) -> None:
-    """Show one slider, the picture that it changes, and a line that says what is seen."""
-    start = positions[0] if start is None else start
-    figure, sentence = paint(start)
-    picture = _bytes(figure, photo)
-    if not in_notebook():
-        show(None, picture, alt)
-        return
-    import ipywidgets as widgets
-
-    moved = steps(words, start, list(positions))
-    image = widgets.Image(
-        value=picture,
-        format="jpeg" if photo else "png",
-        layout={"max_width": "100%", "align_self": "flex-start"},
-    )
-    line = widgets.HTML(sentence)
-
-    def redraw(_: Any) -> None:
-        figure, told = paint(moved.value)
-        image.value, line.value = _bytes(figure, photo), told
-
-    moved.observe(redraw, names="value")
-    show(widgets.VBox([moved, image, line]), picture, alt)
+    sliders = {"n_blank": steps("blank slices in the batch", 5, BLANKS)}
+    moving(paint, sliders, alt, partial(_bytes, photo=True))
 
 
 # ---------------------------------------------------------------------------------------- an unlabelled case
@@ -221,16 +193,15 @@ class UnknownCase:
 
         self.case, self.used = case, list[str]()
         self.readings, self.verdict = widgets.HTML("Nothing is probed yet."), widgets.HTML()
-        wrap = {"display": "flex", "flex_flow": "row wrap"}
         probes = [button(words, partial(self.probe, words)) for words in PROBES]
         names = [button(words, partial(self.diagnose, words)) for words in EXHIBITS]
         self.widget = widgets.VBox(
             [
                 widgets.HTML("<b>Probe it.</b> Each button measures one thing."),
-                widgets.Box(probes, layout=wrap),
+                beside(*probes),
                 self.readings,
                 widgets.HTML("<b>Which exhibit is it?</b>"),
-                widgets.Box(names, layout=wrap),
+                beside(*names),
                 self.verdict,
             ]
         )
@@ -240,9 +211,8 @@ class UnknownCase:
         return len(self.used)
 
     def probe(self, words: str) -> None:
-        """Show what one probe reads."""
-        if words not in self.used:
-            self.used.append(words)
+        """Show what one probe reads, as the last line."""
+        self.used = [one for one in self.used if one != words] + [words]
         rows = [
             f"<li>{html.escape(one)}: <b>{html.escape(self.case.readings[one])}</b></li>" for one in self.used
         ]

@@ -6,16 +6,15 @@ import ipywidgets
 import numpy as np
 from matplotlib.figure import Figure
 
-from unet_helpers.engine.figures import figure_png
+from unet_helpers.engine.figures import LIVE_DPI, PAGE_DPI, figure_png
 from unet_helpers.pictures import verdicts
 from unet_helpers.scores.judging import Judged
 from unet_helpers.scores.suspects import Dices
-from unet_helpers.widgets.controls import button
+from unet_helpers.widgets.controls import beside, button
 from unet_helpers.widgets.still import flat_png, show
 
 __all__ = ["TOO_FEW", "Draws", "by_slice", "draws"]
 
-LIVE_DPI, STILL_DPI = 92, 76
 ENOUGH = 40  # draws from which on the middle 95 % are marked
 TOO_FEW = "Fewer than two patients of this part have a stone, so nobody can be left out or drawn."
 
@@ -42,7 +41,7 @@ class Draws:
         self.one = button("draw once", lambda: self.draw(1))
         self.many = button("draw 200 times", lambda: self.draw(200))
         self.again = button("start again", self.restart)
-        controls = ipywidgets.HBox([self.one, self.many, self.again])
+        controls = beside(self.one, self.many, self.again)
         self.widget = ipywidgets.VBox([controls, self.words, self.picture])
         self.restart()
 
@@ -95,10 +94,10 @@ def draws(judged: Judged) -> None:
     still.draw(500)
     low, high = still.ends or (float("nan"), float("nan"))
     sentence = (
-        f"Left who was drawn in the last draw, some twice and {int((still.times == 0).sum())} not at "
-        f"all. Right the mean Dice of 500 draws; the middle 95 % reach from {low:.3f} to {high:.3f}."
+        f"Above, who was drawn in the last draw, some twice and {int((still.times == 0).sum())} not at "
+        f"all. Below, the mean Dice of 500 draws; the middle 95 % reach from {low:.3f} to {high:.3f}."
     )
-    show(moved.widget, flat_png(still.figure(), STILL_DPI), sentence)
+    show(moved.widget, flat_png(still.figure(), PAGE_DPI), sentence)
 
 
 def by_slice(judged: Judged, n_draws: int = 2000) -> None:

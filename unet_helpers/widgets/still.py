@@ -17,12 +17,13 @@ from typing import Any
 from matplotlib.figure import Figure
 from PIL import Image
 
-from unet_helpers.engine.figures import figure_png, in_notebook, plain_figure
+from unet_helpers.engine.figures import PAGE_DPI, PAGE_INCHES, figure_png, in_notebook, plain_figure
 
 __all__ = ["STEPS", "flat_png", "show", "show_figure", "you_are_here"]
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 STEPS = ("slice", "window", "tensor", "logits", "probability", "mask", "4.5 mm, lower calyx")
+ROW_ENDS_WITH = "logits"
 
 
 def show(widget: Any, png: bytes | None, sentence: str) -> None:
@@ -49,7 +50,9 @@ def show(widget: Any, png: bytes | None, sentence: str) -> None:
     display(data, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]
 
 
-def show_figure(figure: Figure, alt: str, photo: bool = False, dpi: int = 80, flat: bool = False) -> None:
+def show_figure(
+    figure: Figure, alt: str, photo: bool = False, dpi: int = PAGE_DPI, flat: bool = False
+) -> None:
     """Show a matplotlib figure with alternative text, and close it.
 
     Args:
@@ -67,7 +70,7 @@ def show_figure(figure: Figure, alt: str, photo: bool = False, dpi: int = 80, fl
         sys.modules["matplotlib.pyplot"].close(figure)
 
 
-def flat_png(figure: Figure, dpi: int = 80, n_colours: int = 32) -> bytes:
+def flat_png(figure: Figure, dpi: int = PAGE_DPI, n_colours: int = 32) -> bytes:
     """A figure of lines and bars as a PNG of few colours, half the size of one of all colours."""
     figure.patch.set_facecolor("white")
     picture = Image.open(io.BytesIO(figure_png(figure, dpi))).convert("RGB")
@@ -97,34 +100,39 @@ def you_are_here(*steps: str) -> None:
         raise ValueError(f'steps must be some of {", ".join(STEPS[:-1])}, "answer", got {unknown}.')
     here = " and ".join(step for step in STEPS if step in wanted)
     here = "at every step" if len(wanted) == len(STEPS) else here
-    show_figure(_strip(wanted), f"The way of a scan: {' → '.join(STEPS)}. You are here: {here}.", dpi=100)
+    show_figure(_strip(wanted), f"The way of a scan: {' → '.join(STEPS)}. You are here: {here}.")
 
 
 def _strip(marked: set[str]) -> Figure:
-    """One box a step, with an arrow to the next."""
-    figure = plain_figure(8.4, 0.62)
+    """One box a step, with an arrow to the next, in two rows: in one, a phone shows no letter of it."""
+    figure = plain_figure(PAGE_INCHES, 0.9)
     figure.set_layout_engine("none")
     ax = figure.add_axes((0, 0, 1, 1))
     ax.axis("off")
-    widths = [0.55 + 0.085 * len(step) for step in STEPS]
-    gap, left = 0.3, 0.0
-    for step, width in zip(STEPS, widths, strict=True):
+    ax.set(xlim=(0, PAGE_INCHES), ylim=(0, 0.9))  # in inches
+    gap, left, bottom = 0.26, 0.05, 0.5
+    arrow = {"arrowstyle": "-|>", "color": "#555555", "shrinkA": 0, "shrinkB": 0}
+    for step in STEPS:
+        width = 0.36 + 0.07 * len(step)
         here = step in marked
         box = {"facecolor": "#d55e00" if here else "#eeeeee", "edgecolor": "#555555", "linewidth": 0.8}
-        ax.add_patch(_rectangle((left, 0.15), width, 0.7, box))
-        ink: dict[str, Any] = (
-            {"color": "white", "weight": "bold"} if here else {"color": "#333333", "weight": "normal"}
-        )
-        ax.text(left + width / 2, 0.5, step, ha="center", va="center", fontsize=9, **ink)
+        ax.add_patch(_rectangle((left, bottom), width, 0.32, box))
+        ink: dict[str, Any] = {"color": "white", "weight": "bold"} if here else {"color": "#333333"}
+        ax.text(left + width / 2, bottom + 0.15, step, ha="center", va="center", fontsize=9, **ink)
         left += width + gap
+        if step == ROW_ENDS_WITH:
+            ax.annotate(
+                "", (left - 0.02, bottom + 0.16), (left - gap + 0.03, bottom + 0.16), arrowprops=arrow
+            )
+            left, bottom = 0.05 + gap, 0.08
         if step != STEPS[-1]:
-            arrow = {"arrowstyle": "-|>", "color": "#555555", "shrinkA": 0, "shrinkB": 0}
-            ax.annotate("", (left - 0.03, 0.5), (left - gap + 0.03, 0.5), arrowprops=arrow)
-    ax.set(xlim=(-0.08, left - gap + 0.08), ylim=(0, 1))
+            ax.annotate(
+                "", (left - 0.02, bottom + 0.16), (left - gap + 0.03, bottom + 0.16), arrowprops=arrow
+            )
     return figure
 
 
 def _rectangle(corner: tuple[float, float], width: float, height: float, style: dict[str, Any]) -> Any:
     from matplotlib.patches import FancyBboxPatch
 
-    return FancyBboxPatch(corner, width, height, boxstyle="round,pad=0,rounding_size=0.12", **style)
+    return FancyBboxPatch(corner, width, height, boxstyle="round,pad=0,rounding_size=0.06", **style)

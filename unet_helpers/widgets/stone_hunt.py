@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from unet_helpers.pictures.rendering import encode_png
 from unet_helpers.pictures.sheets import CAPTION_PX, Tile, around, encode_jpeg, slice_sheet
+from unet_helpers.widgets.controls import beside
 from unet_helpers.widgets.still import show
 
 __all__ = ["StoneHunt", "answer_sheet", "find_the_stones"]
@@ -56,8 +57,7 @@ class StoneHunt:
         self.no.on_click(lambda _: self.answer(False))
         self.back.on_click(lambda _: self._turn_to(self.position - 1))
         self.forward.on_click(lambda _: self._turn_to(self.position + 1))
-        wrap = widgets.Layout(display="flex", flex_flow="row wrap")
-        buttons = widgets.Box([self.yes, self.no, self.back, self.forward], layout=wrap)
+        buttons = beside(self.yes, self.no, self.back, self.forward)
         self.widget = widgets.VBox([self.progress, self.picture, buttons, self.result])
         self._turn_to(0)
 
@@ -116,7 +116,7 @@ class StoneHunt:
 
 
 def _button(text: str, style: str = "") -> Any:
-    width = "150px" if style else "50px"
+    width = "116px" if style else "50px"  # two of each in a row on a phone
     return widgets.Button(description=text, button_style=style, layout=widgets.Layout(width=width))
 
 
