@@ -142,8 +142,8 @@ def find_the_stones(
     """
     if not len(images):
         raise CalmError(
-            "There is no slice to hunt in: apart from the patient whom you know by now, the test part of this "
-            "data is empty. With a few patients more the hunt can begin."
+            "There is no slice to hunt in: apart from the patient whom you know by now, the test part of "
+            "this data is empty. With a few patients more the hunt can begin."
         )
     hunt = StoneHunt(images, masks, network, before)
     tiles = [Tile(image, str(number)) for number, image in enumerate(images, start=1)]
