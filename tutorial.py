@@ -2,9 +2,11 @@
 
 python3 tutorial.py run      the lessons in order, then the scores
 python3 tutorial.py test     unit tests, and every code cell of every lesson
-                             (--colab: the unit tests alone, with the versions that Colab has)
+                             (--units: without the lessons; --colab: every lesson as it is on Colab and
+                             Kaggle)
 python3 tutorial.py lab      JupyterLab on notebooks/
 python3 tutorial.py lint     ruff on the package, the tests and the lessons; mypy on the package
+python3 tutorial.py site     the texts and the executed lessons as a book, in site/
 python3 tutorial.py copies   the lessons for students (without solutions) and for instructors (with them)
 python3 tutorial.py colab    lessons that bring the package along, to upload to Colab or Kaggle or to mail
 python3 tutorial.py grade    who of a class solved what, from progress files and executed notebooks
@@ -39,17 +41,6 @@ TOO_NEW = (3, 14)
 UV = "uv==0.13.9"
 STAMP = "tutorial-stamp.txt"  # inside .venv; present only after a complete set-up
 CODE_CELL_TIMEOUT_SECONDS = 1200
-COLAB_PYTHON = "3.13"
-COLAB = (  # what Colab's image had in August 2026; ipywidgets 7 and IPython 7 are the ones that differ most
-    "torch==2.11.0",
-    "torchvision==0.26.0",
-    "ipywidgets==7.7.1",
-    "ipython==7.34.0",
-    "ipykernel==6.17.1",
-    "numpy==2.1.3",
-    "matplotlib==3.10.0",
-    "pillow==11.3.0",
-)
 
 
 # ---------------------------------------------------------------------------------------------- set-up
@@ -157,27 +148,6 @@ def set_up(root: Path = ROOT) -> Path:
     unfinished.replace(stamp)
     print(f"Set-up: done in {duration(time.monotonic() - start)}.", flush=True)
     return python
-
-
-def colab_base() -> str:
-    """A Python of Colab's version, or that version as a wish that uv grants by fetching one."""
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    name = f"python{COLAB_PYTHON}"
-    there = [sys.executable, shutil.which(name), *pyenv.glob(f"versions/{COLAB_PYTHON}.*/bin/{name}")]
-    return next((str(p) for p in there if p and working_version(Path(p)) == COLAB_PYTHON), COLAB_PYTHON)
-
-
-def set_up_colab(python: Path, root: Path = ROOT) -> Path:
-    """Builds .venv-colab anew with the versions of Colab, by the uv of .venv; returns its Python."""
-    place = root / ".venv-colab"
-    colab = place / venv_python(root).relative_to(root / ".venv")
-    uv = [python, "-m", "uv", "--system-certs", "--quiet"]
-    for_tests = ["pytest>=8.0", "pytest-timeout>=2.3", "nbclient>=0.10", "codespell>=2.3"]
-    what = [*COLAB, *for_tests, "--editable", ".[dicom,nifti,coco]"]
-    made = call([*uv, "venv", "--clear", "--python", colab_base(), place], root)
-    if made != 0 or call([*uv, "pip", "install", "--python", colab, *what], root) != 0:
-        sys.exit(f"Colab's versions could not be installed, see above (Python {COLAB_PYTHON} is needed).")
-    return colab
 
 
 # ------------------------------------------------------------------------------------- run the lessons
@@ -347,7 +317,9 @@ def run(root: Path = ROOT, names: Sequence[str] = ()) -> int:
     start, started_at = time.monotonic(), time.time()
     for notebook in find_notebooks(root / "notebooks", names):
         try:
-            asyncio.run(execute(notebook, root / "executed" / notebook.name))
+            loop = asyncio.SelectorEventLoop if os.name == "nt" else None  # ZeroMQ cannot use Windows' own
+            with asyncio.Runner(loop_factory=loop) as runner:
+                runner.run(execute(notebook, root / "executed" / notebook.name))
         except (KeyboardInterrupt, asyncio.CancelledError):
             print("Stopped.")
             return 130
@@ -377,24 +349,35 @@ def print_scores(runs: Path, started_at: float) -> None:
 
 
 # ---------------------------------------------------------------------------------------- test the lot
-def test(python: Path, root: Path = ROOT, extra: Sequence[str] = ()) -> int:
-    """Every code cell of every notebook, then the unit tests; 0 only if both pass.
+def workers(python: Path, extra: Sequence[str] = ()) -> list[str]:
+    """Pytest's options for the unit tests: a process a core, at most four, where pytest-xdist is installed.
+
+    What must not be cut apart, or stand beside another of its kind, is grouped in tests/conftest.py.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    found = subprocess.run([python, "-c", "import xdist"], capture_output=True).returncode == 0
+    if cores < 2 or not found or {"-n", "-s", "--pdb"} & set(extra):
+        return []
+    return ["-n", str(min(cores, 4)), "--dist", "loadgroup", "--no-loadscope-reorder"]
+
+
+def test(python: Path, root: Path = ROOT, extra: Sequence[str] = (), units: bool = False) -> int:
+    """Every code cell of every notebook (not with `units`), then the unit tests; 0 only if both pass.
 
     The notebooks come first because the browser test opens lesson 5, which needs the network of lesson 4.
     """
     pytest = [python, "-m", "pytest"]
     lax = ["--nbval-lax", "--nbval-current-env", f"--nbval-cell-timeout={CODE_CELL_TIMEOUT_SECONDS}"]
     lax += [f"--timeout={CODE_CELL_TIMEOUT_SECONDS + 60}", "-v", "-p", "tutorial"]  # -p: the summary below
-    codes = [call([*pytest, *lax, "notebooks", *extra], root), call([*pytest, "tests", *extra], root)]
+    codes = [] if units else [call([*pytest, *lax, "notebooks", *extra], root)]
+    codes += [call([*pytest, "tests", *workers(python, extra), *extra], root)]
     passing = (0, 5) if extra else (0,)  # 5: "no test selected", which an extra -k may bring about
     return next((code for code in codes if code not in passing), 0)
 
 
 def test_colab(python: Path, root: Path = ROOT, extra: Sequence[str] = ()) -> int:
-    """The unit tests with Colab's versions; not those of the set-up and the browser, which Colab has not."""
-    left_out = ["--ignore-glob=tests/test_*browser.py", "--ignore=tests/test_setup.py"]
-    old = ["-W", "ignore::DeprecationWarning"]  # these versions warn about themselves on a newer Python
-    return call([set_up_colab(python, root), "-m", "pytest", "tests", *left_out, *old, *extra], root)
+    """The contract of Colab and Kaggle: what it holds stands in tests/colab/contract.py."""
+    return call([python, root / "tests" / "colab" / "contract.py", *extra], root)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -453,9 +436,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         commands.add_parser(
             name, parents=[here], help=f"start {what}; arguments after -- go to {what.split()[0]}"
         )
-    commands.choices["test"].add_argument("--colab", action="store_true", help="with Colab's versions")
+    test_parser = commands.choices["test"]
+    test_parser.add_argument("--units", action="store_true", help="the unit tests without the lessons")
+    test_parser.add_argument("--colab", action="store_true", help="every lesson as on Colab and Kaggle")
+    test_parser.add_argument("--short", action="store_true", help="with --colab: a part of it, in minutes")
     copies_parser = commands.add_parser("copies", parents=[here], help="write student and instructor copies")
     copies_parser.add_argument("out", metavar="OUT", help="folder for student/ and instructor/")
+    site_parser = commands.add_parser("site", parents=[here], help="build the book of the course into site/")
+    site_parser.add_argument("--out", metavar="OUT", help="another folder for the book")
     colab_parser = commands.add_parser("colab", help="write lessons that bring the package along")
     colab_parser.add_argument("out", metavar="OUT", help="folder for the lessons and unet_helpers.zip")
     colab_parser.add_argument("--students", action="store_true", help="without solutions and answers")
@@ -494,10 +482,14 @@ def main(arguments: Sequence[str]) -> int:
         return run(names=args.names) if args.here else call([python, __file__, "run", "--here", *args.names])
     if args.command == "copies":
         return copies(Path(args.out)) if args.here else call([python, __file__, "copies", args.out, "--here"])
+    if args.command == "site":
+        place = ["--out", Path(args.out).resolve()] if args.out else []
+        return call([python, "-m", "unet_helpers.classroom.site", *place])
     if args.command == "test" and args.colab:
-        return test_colab(python, extra=args.extra)
+        chosen = [f"--{name}" for name in ("short", "units") if getattr(args, name)]
+        return test_colab(python, extra=[*chosen, *args.extra])
     if args.command == "test":
-        return test(python, extra=args.extra)
+        return test(python, extra=args.extra, units=args.units)
     if args.command == "lab":
         return call([python, "-m", "jupyterlab", "--ServerApp.root_dir=notebooks", *args.extra])
     return lint(python, extra=args.extra)

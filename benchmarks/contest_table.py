@@ -109,7 +109,7 @@ def plot(rows: list[Row]) -> Figure:
         ax.errorbar(
             budgets,
             means,
-            spread,
+            [side.tolist() for side in spread],  # matplotlib 3.10 asks NumPy whether a row is a number
             marker="o",
             capsize=3,
             color=_COLOURS[families.index(family)],

@@ -73,7 +73,8 @@ def operations(bench: Bench) -> None:
     for _ in range(2 if bench.smoke else 10):
         train_step(run, sampler)
     n_steps = 1 if bench.smoke else 5
-    with profile(activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * bench.cuda) as watched:
+    kinds = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * bench.cuda
+    with profile(activities=kinds, acc_events=True) as watched:  # or PyTorch 2.11 warns of cycles
         for _ in range(n_steps):
             train_step(run, sampler)
         synchronise(bench.device)

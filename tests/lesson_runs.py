@@ -13,11 +13,11 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty
-from typing import Any
+from typing import Any, Self
 
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
@@ -57,6 +57,8 @@ class Ran:
         traceback: The lines that the notebook shows.
         stopped: Whether stop was pressed.
         pictures: How many pictures it shows.
+        seconds: How long it took.
+        shown: All that the kernel sent: after how many seconds, of which kind, and the content.
     """
 
     cell: str
@@ -67,6 +69,8 @@ class Ran:
     traceback: list[str] = field(default_factory=list)
     stopped: bool = False
     pictures: int = 0
+    seconds: float = 0.0
+    shown: list[tuple[float, str, Mapping[str, Any]]] = field(default_factory=list)
 
     def __str__(self) -> str:
         return f"{self.cell}: {self.error}: {self.message}" if self.error else f"{self.cell}: ran"
@@ -87,11 +91,17 @@ class Ran:
 
 
 class OwnKernel(KernelManager):
-    """A kernel of the Python that runs the tests, whatever kernels the machine knows."""
+    """A kernel of the Python that runs the tests, or of another one, whatever kernels the machine knows.
+
+    Attributes:
+        command: How that Python is started.
+    """
+
+    command: Sequence[str] = (sys.executable,)
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        argv = [*self.command, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         return KernelSpec(argv=argv, display_name="Python", language="python")
 
 
@@ -99,13 +109,20 @@ class Reader:
     """Somebody who opens a lesson and runs its cells.
 
     Args:
-        notebook: File in `notebooks/`.
+        notebook: File in `notebooks/`, or the path of one that lies elsewhere.
         home: `UNET_HOME`, where data and runs lie.
         data: `UNET_DATA`; None for the phantom.
         steps: `UNET_STEPS`; None for the whole training.
         before: Code that runs after the set-up cell and is no cell of the lesson, to make it short.
         solving: Whether the exercises are checked; their stubs are there in any case.
+
+    Attributes:
+        folder: Where the kernel works.
+        timeout: Seconds that a cell may take.
     """
+
+    folder = NOTEBOOKS
+    timeout = 300.0
 
     def __init__(
         self,
@@ -117,7 +134,7 @@ class Reader:
         solving: bool = False,
     ) -> None:
         book = json.loads((NOTEBOOKS / notebook).read_text("utf-8"))
-        self.cells = {
+        self.cells: dict[str, str] = {
             cell["id"]: "".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "code"
         }
         if not solving:
@@ -135,7 +152,7 @@ class Reader:
         if steps is not None:
             self.environment["UNET_STEPS"] = str(steps)
 
-    def __enter__(self) -> Reader:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -144,7 +161,7 @@ class Reader:
 
     def start(self) -> None:
         self.kernel = OwnKernel()
-        self.kernel.start_kernel(env=self.environment, cwd=str(NOTEBOOKS))
+        self.kernel.start_kernel(env=self.environment, cwd=str(self.folder))
         self.client: Any = self.kernel.blocking_client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=120)
@@ -203,25 +220,34 @@ class Reader:
             assert not extra.error, extra
         return ran
 
-    def _execute(self, ran: Ran, source: str, stop: When | None, timeout: float = 300) -> Ran:
-        request, began = self.client.execute(source), time.perf_counter()
+    def _execute(self, ran: Ran, source: str, stop: When | None) -> Ran:
+        return self._follow(ran, self.client.execute(source), stop)
+
+    def _follow(self, ran: Ran, request: str, stop: When | None) -> Ran:
+        """Note what the kernel sends until a request is done."""
+        began = time.perf_counter()
         while True:
             seconds = time.perf_counter() - began
             if stop is not None and not ran.stopped and stop(ran.printed, seconds):
                 self.kernel.interrupt_kernel()
                 ran.stopped = True
-            assert seconds < timeout, f"{ran.cell} runs for more than {timeout:g} s: {ran.printed[-2000:]}"
+            assert seconds < self.timeout, (
+                f"{ran.cell} runs for more than {self.timeout:g} s: {ran.printed[-2000:]}"
+            )
             try:
                 message = self.client.get_iopub_msg(timeout=LOOK_EVERY_SECONDS if stop else 1)
             except Empty:
                 assert self.kernel.is_alive(), f"the kernel died in {ran.cell}: {ran.printed[-2000:]}"
                 continue
-            if message["parent_header"].get("msg_id") == request and self._take(ran, message):
-                return ran
+            if message["parent_header"].get("msg_id") == request:
+                ran.seconds = time.perf_counter() - began
+                if self._take(ran, message):
+                    return ran
 
     def _take(self, ran: Ran, message: Mapping[str, Any]) -> bool:
         """Note what a message says; True when the cell is done."""
         kind, content = message["msg_type"], message["content"]
+        ran.shown.append((ran.seconds, kind, content))
         if kind == "stream":
             text = ANSI.sub("", content["text"])
             ran.printed += text
@@ -232,4 +258,4 @@ class Reader:
         elif kind == "error":
             ran.error, ran.message = content["ename"], content["evalue"]
             ran.traceback = [ANSI.sub("", line) for line in content["traceback"]]
-        return kind == "status" and content["execution_state"] == "idle"
+        return bool(kind == "status" and content["execution_state"] == "idle")

@@ -4,7 +4,6 @@ There is no GPU here, so one is pretended: `default_config` answers what it answ
 are put into a checkpoint, and 16 bits with a scaler are computed on the CPU.
 """
 
-import os
 import shutil
 import signal
 from dataclasses import asdict, replace
@@ -32,7 +31,7 @@ Pairs = tuple[list[Pair], list[Pair]]
 
 
 def press_stop(*_: object) -> None:
-    os.kill(os.getpid(), signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)  # os.kill would end the process on Windows
 
 
 @pytest.fixture(scope="module")

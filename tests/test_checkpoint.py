@@ -13,7 +13,8 @@ from unet_helpers.checkpoint import load_checkpoint, load_state, network_name, s
 from unet_helpers.engine import files
 from unet_helpers.model import UNet
 
-resource = pytest.importorskip("resource") if os.name == "posix" else None
+if os.name == "posix":
+    import resource
 
 
 def make_state(**settings) -> dict:

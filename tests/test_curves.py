@@ -110,7 +110,7 @@ def test_precision_recall_without_a_stone():
 
 @pytest.mark.parametrize("n_ties", [None, 10, 1])
 def test_precision_recall_equals_scikit_learn(images, n_ties: int | None):
-    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is in the dev extra")
+    metrics = pytest.importorskip("sklearn.metrics", reason="needs scikit-learn: pip install scikit-learn")
     probabilities, targets = images
     if n_ties is not None:
         probabilities = [np.round(p * n_ties).astype(np.float32) / n_ties for p in probabilities]
@@ -166,7 +166,9 @@ def test_calibration_without_foreground():
 
 
 def test_calibration_equals_scikit_learn(images):
-    sklearn = pytest.importorskip("sklearn.calibration", reason="scikit-learn is in the dev extra")
+    sklearn = pytest.importorskip(
+        "sklearn.calibration", reason="needs scikit-learn: pip install scikit-learn"
+    )
     probabilities, targets = images
     probabilities = [*probabilities, CALIBRATION_EDGES[None].astype(np.float32)]  # values on the borders, too
     targets = [*targets, np.ones((1, 11), bool)]

@@ -67,7 +67,7 @@ def test_home_is_the_variable_else_the_checkout_else_the_working_folder(
 
 
 def test_the_source_is_named_or_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(datasets, "phantom_dataset", lambda: Path("the phantom"))
+    monkeypatch.setattr(datasets, "phantom_dataset", lambda *_: Path("the phantom"))
     monkeypatch.setattr(datasets, "kaggle_dataset", lambda: Path("the Kaggle set"))
     assert open_dataset() == open_dataset("phantom") == Path("the phantom")
     assert open_dataset("kaggle") == Path("the Kaggle set")
@@ -91,8 +91,8 @@ def test_a_zip_opens_like_its_folder(tmp_path: Path, own_folder: Path):
 def test_the_phantom_is_written_once_and_named_by_what_it_is(monkeypatch: pytest.MonkeyPatch):
     calls = []
 
-    def write(folder: Path, **settings) -> None:
-        calls.append(settings)
+    def write(folder: Path, *settings: int, go_on: bool) -> None:
+        calls.append((settings, go_on))
         folder.mkdir(parents=True)
 
     monkeypatch.setattr(datasets.phantom, "write_dataset", write)
@@ -171,7 +171,7 @@ def test_what_a_killed_process_left_of_the_phantom_is_removed(own_folder: Path, 
 
 
 def test_a_stop_while_data_are_prepared_is_one_sentence(own_folder: Path, monkeypatch):
-    def stop(folder: Path, **_: object) -> None:
+    def stop(folder: Path, *_: int, **__: bool) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(datasets.phantom, "write_dataset", stop)
@@ -185,7 +185,7 @@ def test_a_stop_while_data_are_prepared_is_one_sentence(own_folder: Path, monkey
 def test_without_locks_the_second_takes_what_the_first_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(places, "FileLock", NoLocks)
 
-    def beaten(folder: Path, **_: int) -> None:
+    def beaten(folder: Path, *_: int, **__: bool) -> None:
         folder.mkdir(parents=True)
         raise FileExistsError(folder)
 
@@ -202,7 +202,7 @@ def test_without_locks_the_second_takes_what_the_first_made(tmp_path: Path, monk
 
 
 def test_a_phantom_that_cannot_be_written_is_an_error(monkeypatch: pytest.MonkeyPatch):
-    def full(folder: Path, **_: int) -> None:
+    def full(folder: Path, *_: int, **__: bool) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(datasets.phantom, "write_dataset", full)

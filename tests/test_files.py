@@ -113,8 +113,8 @@ def test_what_cannot_be_written_is_told(tmp_path: Path):
         (tmp_path / "folder", IsADirectoryError, "folder could not be written: Is a dir.* This is a folder"),
         (tmp_path / "file" / "a.json", OSError, "A file stands where a folder is needed"),
         (tmp_path / "file" / "b" / "a.json", OSError, "A file stands where a folder is needed"),
-        (tmp_path / ("n" * 251 + ".json"), OSError, "File name too long. Give a shorter name"),
-        (Path("/proc/nowhere/a.json"), OSError, "could not be written"),
+        (tmp_path / ("n" * 251 + ".json"), OSError, "File ?name too long. Give a shorter name"),
+        *[(Path("/proc/nowhere/a.json"), OSError, "could not be written")] * Path("/proc").is_dir(),
     ):
         with pytest.raises(kind, match=said):
             check_writable(path)

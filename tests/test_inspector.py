@@ -376,8 +376,8 @@ inspector
 
 def test_a_cell_leaves_the_widget_and_a_picture_for_readers_without_a_kernel(tmp_path):
     """In a real kernel, as Colab has it; the picture is what nbviewer and GitHub show."""
-    nbclient = pytest.importorskip("nbclient", reason="nbclient is in the dev extra")
-    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient", reason="needs nbclient: pip install nbclient")
+    nbformat = pytest.importorskip("nbformat", reason="needs nbformat: pip install nbformat")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(KERNEL_CELL)])
     nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", store_widget_state=False,
                             resources={"metadata": {"path": str(ROOT)}}).execute()  # fmt: skip
@@ -388,7 +388,7 @@ def test_a_cell_leaves_the_widget_and_a_picture_for_readers_without_a_kernel(tmp
     sheet = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"])))
     assert sheet.size[0] > 300 and len(output.data["image/png"]) < 300_000
     assert "widgets" not in notebook.metadata  # a state without its scripts would be a broken box on GitHub
-    nbconvert = pytest.importorskip("nbconvert", reason="nbconvert comes with JupyterLab")
+    nbconvert = pytest.importorskip("nbconvert", reason="needs nbconvert: pip install jupyterlab")
     page, _ = nbconvert.HTMLExporter(template_name="classic").from_notebook_node(notebook)
     assert "data:image/png;base64," in page and VIEW not in page and 'alt="Inspector of 2 images' in page
 

@@ -215,7 +215,7 @@ def test_an_executed_notebook_keeps_the_last_state_alone(
 ) -> None:
     import nbformat
 
-    nbclient = pytest.importorskip("nbclient", reason="nbclient is in the dev extra")
+    nbclient = pytest.importorskip("nbclient", reason="needs nbclient: pip install nbclient")
 
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     cell = nbformat.v4.new_code_cell(
@@ -276,6 +276,7 @@ class Terminal(io.StringIO):
 
 
 def test_a_terminal_gets_one_line_that_is_written_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)  # of the process that xdist started: 80
     monkeypatch.setattr(sys, "stdout", screen := Terminal())
     with TrainingBar(0.5, 4, True) as bar:
         for step in range(6, 11):

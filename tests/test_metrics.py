@@ -222,8 +222,9 @@ def random_masks() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_dice_and_iou_equal_monai(random_masks: tuple[np.ndarray, np.ndarray]):
-    monai_metrics = pytest.importorskip("monai.metrics", reason="MONAI is in the dev extra")
-    torch = pytest.importorskip("torch")  # here alone: the other tests start without it
+    monai_metrics = pytest.importorskip("monai.metrics", reason="needs monai: pip install monai")
+    import torch  # here alone: the other tests start without it
+
     prediction, target = (torch.from_numpy(mask)[:, None] for mask in random_masks)
     # ignore_empty=False: MONAI's default would turn a false alarm on a stone-free image into NaN and hide it
     theirs = monai_metrics.compute_dice(prediction, target, ignore_empty=False)[:, 0].numpy()

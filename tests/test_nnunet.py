@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-pytest.importorskip("dynamic_network_architectures", reason="needs the extra [bench]")
+pytest.importorskip(
+    "dynamic_network_architectures",
+    reason="needs nnU-Net's networks: pip install dynamic-network-architectures",
+)
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import nnunet
 

@@ -18,7 +18,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from stronger import Stronger
 
 CARD = WEIGHTS.with_name("README.md").read_text("utf-8")
-LARGEST = 2 * 2**20  # bytes
+LARGEST = 1.1 * 2**20  # bytes
 
 
 # ---------------------------------------------------------------------------------------------- the file
@@ -27,6 +27,15 @@ def test_the_file_is_small_and_holds_what_a_checkpoint_holds():
     state = torch.load(WEIGHTS, weights_only=True)
     assert not {"optimiser", "scaler", "generator", "snapshots"} & state.keys()
     assert isinstance(load_checkpoint(WEIGHTS), Checkpoint)  # so evaluate --checkpoint takes it as well
+
+
+def test_weights_rest_in_16_bits_and_compute_in_32():
+    stored = torch.load(WEIGHTS, weights_only=True)["model"]
+    fractions = {name: values for name, values in stored.items() if values.is_floating_point()}
+    assert {values.dtype for values in fractions.values()} == {torch.float16}
+    ready = load_pretrained().model.state_dict()
+    assert {ready[name].dtype for name in fractions} == {torch.float32}
+    assert all(torch.equal(ready[name], values.float()) for name, values in fractions.items())
 
 
 def test_it_says_where_it_comes_from():

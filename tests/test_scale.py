@@ -125,9 +125,9 @@ def test_a_spacing_resizes_the_training_images(pairs: Pairs, tmp_path: Path):
     stored = cache.open_cache(pairs[1], **options)
     assert all(np.array_equal(*both) for both in zip(stored.images, images, strict=True))
     assert all(np.array_equal(*both) for both in zip(stored.masks, masks, strict=True))
-    before = len(list((cache.home() / "data").glob("cache-*")))
+    before = len(list((cache.data_home() / "data").glob("cache-*")))
     cache.open_cache(pairs[1])
-    assert len(list((cache.home() / "data").glob("cache-*"))) == before + 1
+    assert len(list((cache.data_home() / "data").glob("cache-*"))) == before + 1
 
 
 def discs(folder: Path, n: int, size: tuple[int, int], radius: int) -> list[Pair]:

@@ -16,19 +16,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import tutorial
+from unet_helpers.classroom import address
 
 ROOT = tutorial.ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LESSONS = [book.name for book in tutorial.find_notebooks(ROOT / "notebooks")]
-PYPI_OF_CONDA = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
-NOT_IN_CONDA = {"codespell", "monai", "playwright", "py-rattler", "scikit-learn", "unet-kidney-stones"}
-EXTRAS = ("kaggle", "dicom", "nifti", "coco")  # what a user may add
+EXTRAS = ("kaggle", "dicom", "nifti", "coco", "site")  # what a user may add
 PYPI_OF_IMPORT = {"PIL": "pillow", "IPython": "ipywidgets", "yaml": "pyyaml"}  # ipywidgets brings IPython
 
 
@@ -45,25 +43,6 @@ def read_notebook(name: str) -> dict[str, Any]:
 
 
 # ------------------------------------------------------------------------------------ files that agree
-def conda_specs() -> list[str]:
-    return yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
-
-
-def test_conda_reads_every_spec() -> None:
-    import rattler
-
-    for spec in conda_specs():
-        assert rattler.MatchSpec(spec, strict=True).version is not None, spec
-
-
-def test_conda_and_pip_ask_for_the_same() -> None:
-    conda = dict(spec.split(" ", maxsplit=1) for spec in conda_specs())
-    assert SpecifierSet(conda.pop("python")) == SpecifierSet(PROJECT["requires-python"])
-    ours = {PYPI_OF_CONDA.get(name, name): SpecifierSet(version) for name, version in conda.items()}
-    wanted = requirements(*EXTRAS, "lab", "dev")
-    assert ours == {name: wanted[name] for name in wanted if name not in NOT_IN_CONDA}
-
-
 def test_tutorial_asks_for_the_python_of_the_package() -> None:
     minimum = re.search(r"sys\.version_info < \((\d+), (\d+)\)", (ROOT / "tutorial.py").read_text("utf-8"))
     assert minimum is not None
@@ -127,20 +106,33 @@ def test_address_is_the_same_everywhere(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_address_is_unset_or_whole() -> None:
-    address = PROJECT["urls"]["Repository"]
-    assert address == "https://example.invalid/set-by-the-publisher" or re.fullmatch(
-        r"https://(?!.*\.invalid)\S+/\S+", address
-    )
+    assert address.read_address(PROJECT["urls"]["Repository"])
 
 
 @pytest.mark.parametrize("name", LESSONS)
-def test_lesson_begins_with_the_set_up_cell(name: str) -> None:
+def test_lesson_begins_with_the_two_cells_of_the_set_up(name: str) -> None:
     cells = read_notebook(name)["cells"]
-    first_code = next(cell for cell in cells if cell["cell_type"] == "code")
-    tagged = [cell for cell in cells if "setup" in cell["metadata"].get("tags", [])]
-    assert tagged == [first_code]
-    opening = ["".join(cell["source"]) for cell in cells[: cells.index(first_code)]]
+    plumbing, setup = [cell for cell in cells if cell["cell_type"] == "code"][:2]
+    assert (plumbing["id"], setup["id"]) == ("plumbing", "setup-cell")
+    for tag, tagged in (("plumbing", plumbing), ("setup", setup)):
+        assert [cell for cell in cells if tag in cell["metadata"].get("tags", [])] == [tagged]
+    assert plumbing["source"][0] == address.TITLE + "\n" and max(map(len, plumbing["source"])) <= 111
+    assert plumbing["metadata"]["cellView"] == "form"  # folded in Colab, and in Jupyter:
+    assert plumbing["metadata"]["jupyter"] == {"source_hidden": True} and not plumbing["outputs"]
+    wanted = f"from unet_helpers.classroom.start import set_up\n\nset_up(lesson={int(name[:2])})"
+    assert "".join(setup["source"]) == wanted and "source_hidden" not in str(setup["metadata"])
+    opening = ["".join(cell["source"]) for cell in cells[: cells.index(plumbing)]]
     assert any(f"<!-- colab {name} -->" in text for text in opening)
+
+
+def test_no_lesson_lives_on_names_that_the_plumbing_leaves(tmp_path: Path) -> None:
+    for name in LESSONS:
+        book = read_notebook(name)
+        book["cells"] = [cell for cell in book["cells"] if cell.get("id") != "plumbing"]
+        (tmp_path / name).write_text(json.dumps(book), encoding="utf-8")
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821", str(tmp_path)]
+    found = subprocess.run(ruff, capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout + found.stderr
 
 
 @pytest.mark.parametrize("name", LESSONS)
@@ -155,17 +147,17 @@ def test_no_lesson_holds_a_state_of_widgets(name: str) -> None:
     assert "widgets" not in read_notebook(name)["metadata"]  # without its scripts GitHub shows an error
 
 
-def address_tree(root: Path, address: str) -> Path:
+def address_tree(root: Path, text: str) -> Path:
     """A folder with a pyproject.toml, a README and one lesson, the latter two as with the address unset."""
     (root / "notebooks").mkdir()
-    (root / "pyproject.toml").write_text(f'[project.urls]\nRepository = "{address}"\n')
+    (root / "pyproject.toml").write_text(f'[project.urls]\nRepository = "{text}"\n')
     readme = "# T\n<!-- clone -->old<!-- /clone -->\n| <!-- colab 01_a.ipynb --><!-- /colab --> |\n"
     (root / "README.md").write_text(readme)
     opening = ["<!-- colab 01_a.ipynb -->old\n", "<!-- /colab -->\n", "é"]
     other = ["print('<!-- colab b --><!-- /colab -->')"]
     cells = [
         {"cell_type": "markdown", "metadata": {}, "source": opening},
-        {"cell_type": "code", "metadata": {"tags": ["setup"]}, "source": ["old"], "outputs": []},
+        {"cell_type": "code", "metadata": {"tags": ["plumbing"]}, "source": ["old"], "outputs": []},
         {"cell_type": "code", "metadata": {}, "source": other, "outputs": []},
     ]
     book = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
@@ -186,81 +178,92 @@ def test_address_is_written_into_lesson_and_readme(tmp_path: Path) -> None:
         "Online: <!-- colab 01_a.ipynb -->[!["
     )  # a line that began with <!-- would be HTML
     assert f"]({link})<!-- /colab -->\né" in opening
-    assert 'REPOSITORY = "https://github.com/anna/stones"\n' in "".join(cells[1]["source"])
+    assert '\naddress, why = "https://github.com/anna/stones", ' in "".join(cells[1]["source"])
     assert cells[2]["source"] == ["print('<!-- colab b --><!-- /colab -->')"]
     readme = (root / "README.md").read_text()
     assert link in readme and "git clone https://github.com/anna/stones" in readme
     assert tutorial.address(root, check=True) == 0
 
 
+def test_a_branch_goes_into_link_clone_and_installation(tmp_path: Path) -> None:
+    root = address_tree(tmp_path, "git@github.com:anna/stones.git/tree/winter/24")
+    assert tutorial.address(root) == 0
+    lesson = (root / "notebooks" / "01_a.ipynb").read_text(encoding="utf-8")
+    assert "github/anna/stones/blob/winter/24/notebooks/01_a.ipynb" in lesson
+    assert 'address, why = \\"https://github.com/anna/stones@winter/24\\", ' in lesson
+    clone = "git clone --branch winter/24 https://github.com/anna/stones unet-kidney-stones"
+    assert clone in (root / "README.md").read_text()
+
+
+def test_a_wrong_address_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = address_tree(tmp_path, "github.com")
+    before = (root / "notebooks" / "01_a.ipynb").read_bytes()
+    assert tutorial.address(root) == 1
+    assert "must be an address of GitHub or GitLab, such as" in capsys.readouterr().out
+    assert (root / "notebooks" / "01_a.ipynb").read_bytes() == before
+
+
+STONES = "https://github.com/anna/stones"
+
+
 @pytest.mark.parametrize(
-    ("address", "part"),
+    ("text", "url", "branch"),
     [
-        ("https://example.invalid/set-by-the-publisher", "once the address"),
-        ("https://github.com/anna/stones.git", "github/anna/stones/blob/main/notebooks/01_a.ipynb"),
+        (STONES, STONES, None),
+        (f" {STONES}/ ", STONES, None),
+        (f"{STONES}.git", STONES, None),
+        (f"git+{STONES}.git", STONES, None),
+        ("http://www.github.com/anna/stones", STONES, None),
+        ("github.com/anna/stones", STONES, None),
+        ("git@github.com:anna/stones.git", STONES, None),
+        ("git@github.com:anna/my.stones", "https://github.com/anna/my.stones", None),
+        ("ssh://git@github.com/anna/stones.git", STONES, None),
+        ("ssh://git@git.example.org:2222/anna/stones.git", "https://git.example.org/anna/stones", None),
+        ("git://github.com/anna/stones.git", STONES, None),
+        (f"{STONES}/tree/main", STONES, "main"),
+        (f"{STONES}/tree/feature/with/slash/", STONES, "feature/with/slash"),
+        (f"{STONES}/blob/main/notebooks/01_dataset.ipynb", None, None),
+        (f"{STONES}/issues", None, None),
+        (f"{STONES}?tab=readme-ov-file#start", STONES, None),
+        ("https://gitlab.com/uni/med/stones", "https://gitlab.com/uni/med/stones", None),
+        (
+            "https://gitlab.com/uni/med/stones/-/tree/winter/24",
+            "https://gitlab.com/uni/med/stones",
+            "winter/24",
+        ),
+        ("https://gitlab.com/uni/stones.git/", "https://gitlab.com/uni/stones", None),
+        ("https://anna:secret@github.com/anna/stones", None, None),
+        ("https://github.com/anna", None, None),
+        ("https://example.invalid/other", None, None),
+        ("../stones", None, None),
+        ("C:\\stones", None, None),
+        (f'{STONES}"; import os', None, None),
+        ("", None, None),
+    ],
+)
+def test_an_address_is_taken_as_people_copy_it_or_refused(
+    text: str, url: str | None, branch: str | None
+) -> None:
+    if url is None:
+        with pytest.raises(ValueError, match="address must be an address of GitHub or GitLab"):
+            address.read_address(text)
+    else:
+        assert address.read_address(text) == address.Address(url, branch)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        (address.UNSET, "once the address"),
+        (STONES, "github/anna/stones/blob/main/notebooks/01_a.ipynb"),
+        (f"{STONES}/tree/course", "github/anna/stones/blob/course/notebooks/01_a.ipynb"),
         ("https://git.example.org/anna/stones", "Upload notebook"),
     ],
 )
-def test_colab_link_is_whole_or_a_sentence(address: str, part: str) -> None:
-    line = tutorial.badge("01_a.ipynb", address)
+def test_colab_link_is_whole_or_a_sentence(text: str, part: str) -> None:
+    line = address.badge("01_a.ipynb", address.read_address(text))
     assert part in line
-    assert ("](" in line) == ("github.com" in address)
-
-
-# ------------------------------------------------------------------------------------ the set-up cell
-def run_set_up_cell(
-    monkeypatch: pytest.MonkeyPatch, address: str, found: bool, pip_code: int = 0
-) -> list[list[str]]:
-    """Executes the set-up cell up to its imports; returns the commands that it started."""
-    import importlib.util
-
-    started: list[list[str]] = []
-
-    def call(command: list[str]) -> int:
-        started.append(command)
-        return pip_code
-
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if found else None)
-    monkeypatch.setattr(subprocess, "call", call)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    exec(tutorial.SETUP_CELL.format(address=address).split("import ipywidgets")[0], {})
-    return started
-
-
-def test_set_up_cell_says_what_to_do_without_an_address(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(RuntimeError, match=r"^No address is set .* copy that folder beside this notebook\.$"):
-        run_set_up_cell(monkeypatch, "https://example.invalid/set-by-the-publisher", found=False)
-
-
-def test_set_up_cell_fetches_only_our_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    (command,) = run_set_up_cell(monkeypatch, "https://github.com/anna/stones", found=False)
-    assert "--no-deps" in command and command[-1] == "git+https://github.com/anna/stones"
-    assert not {"torch", "numpy", "--upgrade", "-U"} & set(command)
-
-
-def test_set_up_cell_says_when_the_internet_is_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(RuntimeError, match="is the internet on"):
-        run_set_up_cell(monkeypatch, "https://github.com/anna/stones", found=False, pip_code=1)
-
-
-def test_set_up_cell_installs_nothing_in_a_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "notebooks").mkdir()
-    (tmp_path / "unet_helpers").mkdir()
-    monkeypatch.chdir(tmp_path / "notebooks")
-    assert run_set_up_cell(monkeypatch, "https://github.com/anna/stones", found=True) == []
-
-
-def test_set_up_cell_runs_whole_and_prints_the_versions() -> None:
-    cell = tutorial.SETUP_CELL.format(address="https://example.invalid/set-by-the-publisher")
-    ran = subprocess.run([sys.executable, "-c", cell], cwd=ROOT / "tests", capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
-    assert re.fullmatch(r"torch \S+, device \S+, ipywidgets \S+\n", ran.stdout)
-    assert len(cell.splitlines()) <= 22 and max(map(len, cell.splitlines())) <= 110
+    assert ("](" in line) == ("github.com" in text)
 
 
 # --------------------------------------------------------------------------------- building .venv
@@ -348,7 +351,8 @@ def test_venv_is_recognised_as_working_or_not(tmp_path: Path) -> None:
     tutorial.make_venv(tmp_path)
     assert tutorial.working_version(python) == "%d.%d" % sys.version_info[:2]  # noqa: UP031
     python.unlink()
-    python.symlink_to(tmp_path / "gone")
+    if os.name != "nt":  # where it is a file, and only administrators make links
+        python.symlink_to(tmp_path / "gone")
     assert tutorial.working_version(python) is None
 
 
@@ -514,32 +518,34 @@ def test_test_passes_only_if_both_parts_pass(
         return codes[len(commands) - 1]
 
     monkeypatch.setattr(tutorial, "call", call)
+    monkeypatch.setattr(tutorial, "workers", lambda python, extra: ["-n", "2"])
     assert tutorial.test(Path("python"), ROOT, extra) == expected
-    assert {"notebooks", "--nbval-lax", "-v"} <= set(commands[0]) and "tests" in commands[1]
+    assert {"notebooks", "--nbval-lax", "-v"} <= set(commands[0])
+    assert {"tests", "-n"} <= set(commands[1]) and "-n" not in commands[0]
+    commands.clear()
+    tutorial.test(Path("python"), ROOT, extra, units=True)
+    assert len(commands) == 1 and "tests" in commands[0]
 
 
-def test_colab_environment_has_its_versions_and_runs_the_unit_tests(
-    monkeypatch: pytest.MonkeyPatch, fake_root: SimpleNamespace
+@pytest.mark.parametrize(
+    ("cores", "xdist", "extra", "n_workers"),
+    [
+        (2, 0, [], 2),
+        (4, 0, ["-k", "dice"], 4),
+        (16, 0, [], 4),
+        (1, 0, [], None),  # one core gains nothing
+        (2, 1, [], None),  # an environment without pytest-xdist
+        (2, 0, ["-n", "0"], None),
+        (2, 0, ["--pdb"], None),
+    ],
+)
+def test_unit_tests_share_the_cores(
+    monkeypatch: pytest.MonkeyPatch, cores: int, xdist: int, extra: list[str], n_workers: int | None
 ) -> None:
-    commands: list[list[str]] = []
-    monkeypatch.setattr(tutorial, "call", lambda command, root: commands.append([*map(str, command)]) or 0)
-    assert tutorial.test_colab(Path("python"), fake_root.path, ["-k", "inspector"]) == 0
-    make, install, run = commands
-    assert make[-2] in (tutorial.COLAB_PYTHON, sys.executable) or tutorial.COLAB_PYTHON in make[-2]
-    assert {"ipywidgets==7.7.1", "ipython==7.34.0", "torch==2.11.0", "numpy==2.1.3"} <= set(install)
-    assert ".venv-colab" in run[0] and run[-2:] == ["-k", "inspector"]
-    assert "--ignore-glob=tests/test_*browser.py" in run
-    wanted = requirements()  # the package must accept what Colab has
-    for pin in map(Requirement, tutorial.COLAB):
-        assert next(iter(pin.specifier)).version in wanted.get(pin.name, SpecifierSet())
-
-
-def test_colab_environment_that_cannot_be_built_is_said(
-    monkeypatch: pytest.MonkeyPatch, fake_root: SimpleNamespace
-) -> None:
-    monkeypatch.setattr(tutorial, "call", lambda command, root: 1)
-    with pytest.raises(SystemExit, match=r"Python 3.13 is needed"):
-        tutorial.set_up_colab(Path("python"), fake_root.path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=xdist))
+    options = tutorial.workers(Path("python"), extra)
+    assert options[:2] == ([] if n_workers is None else ["-n", str(n_workers)])
 
 
 def test_relative_data_folder_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

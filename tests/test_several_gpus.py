@@ -20,9 +20,13 @@ from unet_helpers.model import UNet
 from unet_helpers.training import Run, fit
 
 ROOT = Path(__file__).resolve().parents[1]
-pytestmark = pytest.mark.skipif(
-    os.name != "posix" or not torch.distributed.is_available(), reason="needs gloo, fork and POSIX signals"
-)
+pytestmark = [
+    pytest.mark.in_turn,  # two processes, each as fast as the other
+    pytest.mark.skipif(
+        sys.platform != "linux" or not torch.distributed.is_available(),
+        reason="needs gloo, and forks with PyTorch loaded, which only Linux endures",
+    ),
+]
 
 
 def start(*arguments: object) -> subprocess.Popen:

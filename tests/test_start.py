@@ -6,20 +6,25 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from unet_helpers.classroom import start
-from unet_helpers.classroom.address import Address, plumbing_cell
+from unet_helpers.classroom.address import Address, first_cell, plumbing_cell
 from unet_helpers.classroom.colab import package_zip
 from unet_helpers.engine.stopping import stop_signal, whole
 
 ROOT = Path(__file__).resolve().parents[1]
 GIVEN = Address("https://github.com/anna/stones", "course")
 UNSET = Address()
+Cell = Callable[[Address], str]
+CELLS = pytest.mark.parametrize("cell", [first_cell, plumbing_cell])  # of the lessons, and of their copies
 # nothing of this checkout, and nothing that is installed from it
 ALONE = """import sys
 from pathlib import Path
@@ -34,10 +39,15 @@ for name in ("google", "google.colab", "google.colab.files"):
 """
 
 
+@pytest.fixture(autouse=True)
+def no_phantom(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Data of one's own, so that `set_up` writes none in the background."""
+    monkeypatch.setenv("UNET_DATA", str(tmp_path))
+
+
 def run_cell(cell: str, folder: Path, before: str = "", after: str = WHERE) -> str:
     """What the plumbing prints, or the sentence with which it ends; /kaggle lies in the folder."""
-    for name in ("kaggle", "content"):
-        cell = cell.replace(f'Path("/{name}")', f"Path({str(folder / name)!r})")
+    cell = cell.replace('Path("/', f'Path("{folder.as_posix()}/')
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {"HOME": str(folder / "me"), "USERPROFILE": str(folder / "me"), "PYTHONUTF8": "1"}
     script = folder / "me" / f"cell-{threading.get_ident()}.py"
@@ -49,16 +59,17 @@ def run_cell(cell: str, folder: Path, before: str = "", after: str = WHERE) -> s
         assert ran.stderr == ""
         return ran.stdout
     last = ran.stderr.strip().splitlines()[-1]
-    assert "NoPackage" in last or "RuntimeError" in last, ran.stderr
+    assert any(name in last for name in ("NoPackage", "RuntimeError", "UsageError")), ran.stderr
     return ran.stdout + last.partition(": ")[2]
 
 
 def little_package(folder: Path, zipped: str = "") -> Path:
     """A package of one file that calls itself unet_helpers; as a zip, below the named folder of that zip."""
-    init = folder / "unet_helpers" / "__init__.py"
+    init, settle = folder / "unet_helpers" / "__init__.py", "classroom/first_cell.py"
     if not zipped:
-        init.parent.mkdir(parents=True)
+        (init.parent / settle).parent.mkdir(parents=True)
         init.write_text("")
+        (init.parent / settle).write_text("def settle(places): pass\n")
         return init
     folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(folder / zipped, "w") as archive:
@@ -68,20 +79,24 @@ def little_package(folder: Path, zipped: str = "") -> Path:
 
 
 # -------------------------------------------------------------------------------------- where it is found
+@CELLS
 @pytest.mark.parametrize("there", ["beside", "above"])
-def test_the_package_beside_or_above_the_notebook_comes_first(tmp_path: Path, there: str) -> None:
+def test_the_package_beside_or_above_the_notebook_comes_first(tmp_path: Path, there: str, cell: Cell) -> None:
     folder = tmp_path / "notebooks"
     folder.mkdir()
     init = little_package(folder if there == "beside" else tmp_path)
     little_package(folder, "unet_helpers.zip")
-    assert run_cell(plumbing_cell(GIVEN), folder).strip() == str(init)
+    assert run_cell(cell(GIVEN), folder).strip() == str(init)
 
 
-def test_what_is_installed_is_used_and_an_empty_folder_is_not_taken_for_it(tmp_path: Path) -> None:
+@CELLS
+def test_what_is_installed_is_used_and_an_empty_folder_is_not_taken_for_it(
+    tmp_path: Path, cell: Cell
+) -> None:
     (tmp_path / "unet_helpers").mkdir()
     init = little_package(tmp_path / "site")
     path = f"sys.path.append({str(tmp_path / 'site')!r})\n"
-    assert run_cell(plumbing_cell(GIVEN), tmp_path, path).strip() == str(init)
+    assert run_cell(cell(GIVEN), tmp_path, path).strip() == str(init)
 
 
 @pytest.mark.parametrize(
@@ -99,9 +114,10 @@ def test_a_zip_is_found_and_unpacked_once(tmp_path: Path, place: str) -> None:
     assert run_cell(plumbing_cell(UNSET), tmp_path).strip() != first
 
 
-def test_kaggle_unpacks_a_zip_and_the_folder_is_found(tmp_path: Path) -> None:
+@CELLS
+def test_kaggle_unpacks_a_zip_and_the_folder_is_found(tmp_path: Path, cell: Cell) -> None:
     init = little_package(tmp_path / "kaggle" / "input" / "helpers" / "unet_helpers")
-    assert run_cell(plumbing_cell(UNSET), tmp_path).strip() == str(init)
+    assert run_cell(cell(UNSET), tmp_path).strip() == str(init)
 
 
 def test_what_the_lesson_starts_finds_the_package_too(tmp_path: Path) -> None:
@@ -131,10 +147,11 @@ subprocess.run = run
 """
 
 
-def test_pip_fetches_the_package_alone(tmp_path: Path) -> None:
+@CELLS
+def test_pip_fetches_the_package_alone(tmp_path: Path, cell: Cell) -> None:
     init = little_package(tmp_path / "site")
     pip = PIP.format(code=0, site=str(tmp_path / "site"))
-    command, found = run_cell(plumbing_cell(GIVEN), tmp_path, pip).splitlines()
+    command, found = run_cell(cell(GIVEN), tmp_path, pip).splitlines()
     assert command.startswith("-m pip install -q --no-deps ")
     assert command.endswith(" git+https://github.com/anna/stones@course") and found == str(init)
     assert not {"torch", "numpy", "--upgrade", "-U"} & set(command.split())
@@ -169,9 +186,84 @@ def test_in_colab_a_button_takes_the_zip(tmp_path: Path) -> None:
     assert nothing.endswith("No file was chosen. Run this cell again, and choose unet_helpers.zip.")
 
 
-def test_old_python_is_told_which_one_it_needs(tmp_path: Path) -> None:
-    said = run_cell(plumbing_cell(UNSET), tmp_path, "sys.version_info = (3, 9, 7)\n")
-    assert said == "This lesson needs Python 3.11 or newer; this is Python 3.9."
+@CELLS
+def test_old_python_is_told_which_one_it_needs(tmp_path: Path, cell: Cell) -> None:
+    said = run_cell(cell(UNSET), tmp_path, "sys.version_info = (3, 9, 7)\n")
+    assert said.startswith("This lesson needs Python 3.11 or newer")
+
+
+# ------------------------------------------------------------------------- the short cell, and the package
+PLACES = [".", "content", "kaggle/input/helpers", "kaggle/input/datasets/anna/helpers"]
+
+
+@pytest.fixture(scope="module")
+def package() -> bytes:
+    return package_zip()
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_lesson_unpacks_a_zip_once_and_whole(tmp_path: Path, place: str, package: bytes) -> None:
+    (tmp_path / place).mkdir(parents=True, exist_ok=True)
+    path = tmp_path / place / "unet_helpers (1).zip"
+    path.write_bytes(package)
+    (tmp_path / "me").mkdir()
+    with ThreadPoolExecutor(2) as notebooks:  # at once
+        first, second = notebooks.map(lambda _: run_cell(first_cell(UNSET), tmp_path), range(2))
+    found = Path(first.strip())
+    assert first == second and found.is_relative_to(tmp_path / "me" / ".cache")
+    assert [one.name for one in found.parents[2].iterdir()] == [found.parents[1].name]
+    assert (found.parent / "pretrained" / "weights.pt").is_file()
+    child = "\nimport subprocess\nsubprocess.run([sys.executable, '-c', "
+    child += "'import unet_helpers; print(unet_helpers.__file__)'])"
+    assert run_cell(first_cell(UNSET), tmp_path, after=child) == first  # and the same one again
+
+
+def test_a_lesson_does_not_take_half_a_zip_and_takes_it_when_it_is_whole(
+    tmp_path: Path, package: bytes
+) -> None:
+    path = tmp_path / "unet_helpers.zip"
+    path.write_bytes(package[: len(package) // 2])  # as while it is uploaded
+    (tmp_path / "whole").write_bytes(package)
+    cell = first_cell(UNSET)
+    assert run_cell(cell, tmp_path).startswith(
+        "The lesson's package is not here: it has no address yet. Put "
+    )
+    first_try = f"try:\n{textwrap.indent(cell, '    ')}\nexcept UsageError:\n    "
+    first_try += f"Path({str(path)!r}).write_bytes(Path({str(tmp_path / 'whole')!r}).read_bytes())\n"
+    assert run_cell(cell, tmp_path, first_try).startswith(str(tmp_path / "me" / ".cache"))
+
+
+@pytest.mark.parametrize(
+    ("where", "todo"),
+    [
+        ("here", "Put the folder unet_helpers, or unet_helpers.zip, into {here}"),
+        (
+            "colab",
+            "Put the folder unet_helpers, or unet_helpers.zip, into {here} (Files, left); or on your "
+            "computer, python3 tutorial.py colab OUT makes copies with it",
+        ),
+        (
+            "kaggle",
+            "Turn on internet (in Settings), or give unet_helpers.zip to Add input > Upload > New dataset",
+        ),
+    ],
+)
+def test_a_lesson_says_what_to_do_where_you_are(tmp_path: Path, where: str, todo: str) -> None:
+    if where == "kaggle":
+        (tmp_path / "kaggle").mkdir()
+    before = PIP.format(code=1, site="") + (IN_COLAB.format(chosen="{}") if where != "here" else "")
+    said = run_cell(first_cell(GIVEN), tmp_path, before).splitlines()[-1]
+    want = f"fatal: unable to access. {todo.format(here=tmp_path)}. Then run this cell again."
+    assert said == f"The lesson's package is not here: {want}"
+
+
+def test_a_notebook_shows_that_sentence_alone(tmp_path: Path) -> None:
+    cell = first_cell(UNSET).replace('Path("/', f'Path("{tmp_path.as_posix()}/')
+    code = f"{ALONE}from IPython.core.interactiveshell import InteractiveShell as Shell\n"
+    code += f"print(Shell.instance().run_cell({cell!r}).success)"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert ran.stdout == "False\n" and len(ran.stderr.splitlines()) == 1
+    assert ran.stderr.startswith("UsageError: The lesson's package is not here: ")
 
 
 # -------------------------------------------------------------------------------------- the carried package
@@ -279,8 +371,8 @@ def stopped_process(code: str, modules: list[str]) -> str:
 
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGINT to its own process")
 def test_a_stop_while_libraries_are_loaded_leaves_none_of_them_in_two() -> None:
-    said = stopped_process(SET_UP, ["torch.nn.utils", "matplotlib.ticker", "sympy.logic"])
-    assert said.startswith("stopped KeyboardInterrupt") and said.count("stopped") == 1
+    said = stopped_process(SET_UP, ["torch.nn.utils", "matplotlib.ticker", "sympy.interactive"])
+    assert said.startswith("stopped Stopped Stopped. Run this cell again") and said.count("stopped") == 1
     assert "Ready: torch " in said
 
 
@@ -289,7 +381,7 @@ def test_fit_goes_on_after_a_stop_in_the_import_of_its_first_optimiser(tmp_path:
     from lesson_folders import write_folder
 
     scans = write_folder(tmp_path / "scans", [[1, 0, 2]] * 9)
-    said = stopped_process(FIT.format(scans=str(scans), run=str(tmp_path / "run")), ["sympy.logic"])
+    said = stopped_process(FIT.format(scans=str(scans), run=str(tmp_path / "run")), ["sympy.interactive"])
     assert said.startswith("stopped Interrupted stopped before the first step") and said.endswith("\n2\n")
 
 
@@ -328,6 +420,7 @@ def test_lesson_4_says_how_a_gpu_is_switched_on_where_one_can_be_had(
         monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
     if where != "here":
         monkeypatch.setitem(sys.modules, "google.colab", sys)
+    monkeypatch.setenv("UNET_DATA", "mine")  # no phantom is begun in the background
     assert start.place() == where
     start.set_up(4)
     said = capsys.readouterr().out

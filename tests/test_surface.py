@@ -106,8 +106,9 @@ def ours() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def monai_scores() -> dict[str, np.ndarray]:
-    metrics = pytest.importorskip("monai.metrics", reason="MONAI is in the dev extra")
-    torch = pytest.importorskip("torch")
+    metrics = pytest.importorskip("monai.metrics", reason="needs monai: pip install monai")
+    import torch
+
     masks = [torch.from_numpy(m)[:, None].float() for m in (PREDICTIONS, TARGETS)]
     how = {"spacing": SIZES, "include_background": True}
     with warnings.catch_warnings():

@@ -226,7 +226,9 @@ def test_other_errors_are_passed_on(error: Exception, expected: bool):
 # ------------------------------------------------------------------------------- a GPU that is never read
 def test_a_step_on_cuda_never_waits_for_the_gpu(monkeypatch: pytest.MonkeyPatch):
     """PyTorch's fake tensors pretend to lie on a GPU and refuse to tell a value: what waits would fail."""
-    fake_tensor = pytest.importorskip("torch._subclasses.fake_tensor")
+    fake_tensor = pytest.importorskip(
+        "torch._subclasses.fake_tensor", reason="needs the fake tensors of PyTorch: pip install torch"
+    )
     device, sampler = torch.device("cuda", 0), make_sampler()
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (7, 5))
     monkeypatch.setattr(torch.amp.grad_scaler, "amp_definitely_not_available", lambda: False, raising=False)

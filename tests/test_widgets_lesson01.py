@@ -190,6 +190,16 @@ def test_the_curve_has_a_dot_for_every_try() -> None:
     assert dots[0] < dots[1] < dots[2]
 
 
+def test_a_hunt_without_slices_is_refused_in_a_sentence_and_one_without_stones_is_not(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(ValueError, match="There is no slice to hunt in"):
+        move.find_the_stones([], [], [])
+    nothing = np.zeros((64, 64), bool)
+    move.answer_sheet(move.find_the_stones([np.zeros((64, 64), np.uint8)], [nothing], [nothing]))
+    assert "0 slices hold a stone: none" in capsys.readouterr().out
+
+
 def test_each_function_says_in_words_what_it_shows(
     pairs: list[data.Pair], capsys: pytest.CaptureFixture[str]
 ) -> None:

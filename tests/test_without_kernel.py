@@ -136,8 +136,8 @@ OWN = "import ipywidgets\nipywidgets.HBox([ipywidgets.Image(value=b'x' * 99)])"
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A notebook as a student saves it: with the views of the widgets, without their state."""
-    nbclient = pytest.importorskip("nbclient", reason="nbclient is in the dev extra")
-    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient", reason="needs nbclient: pip install nbclient")
+    nbformat = pytest.importorskip("nbformat", reason="needs nbformat: pip install nbformat")
     code = nbformat.v4.new_code_cell
     book = nbformat.v4.new_notebook(cells=[code(SHOWS), code(OWN)])
     folder = {"metadata": {"path": str(ROOT)}}
@@ -155,7 +155,7 @@ def test_what_a_student_saves_has_a_stand_in_for_every_widget_of_a_lesson(saved)
 @pytest.mark.parametrize("template", ["classic", "lab"])
 def test_a_saved_notebook_becomes_a_page_with_pictures_and_sentences(saved, template):
     """What GitHub and nbviewer do with it: no widget state is there, so the next best part is shown."""
-    nbconvert = pytest.importorskip("nbconvert", reason="nbconvert comes with JupyterLab")
+    nbconvert = pytest.importorskip("nbconvert", reason="needs nbconvert: pip install jupyterlab")
     import nbformat
 
     book = nbformat.from_dict(dict(saved, cells=saved["cells"][:1]))

@@ -44,7 +44,7 @@ if TYPE_CHECKING:  # editors and type checkers read these; at run time `__getatt
     from unet_helpers.training import TrainConfig, choose_device, fit, run_status
     from unet_helpers.transforms import PatchSampler, augment, normalise
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 __all__ = [
     "Inspector",

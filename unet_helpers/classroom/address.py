@@ -1,4 +1,4 @@
-"""The repository's address, from `pyproject.toml` into the lessons and README.md.
+"""The repository's address, from `pyproject.toml` into the lessons, README.md and CITATION.cff.
 
 Only the standard library is needed.
 """
@@ -13,10 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unet_helpers.classroom.first_cell import FIRST_CELL
+
 __all__ = [
     "Address",
     "address_of",
     "badge",
+    "citation_with",
+    "first_cell",
     "lesson_with",
     "markdown_with",
     "plumbing_cell",
@@ -73,14 +77,19 @@ def read_address(text: str) -> Address:
     )
     if found is None or ".invalid" in whole:
         raise ValueError(f"The repository's address must be {WANTED}, got {whole!r}.")
-    host, path = found["host"].lower(), found["path"].removesuffix(".git")
+    host, path = found["host"].lower().removeprefix("www."), found["path"].removesuffix(".git")
     if host == "github.com" and path.count("/") != 1:
         raise ValueError(f"The repository's address must be {WANTED}, got {whole!r}.")
     return Address(f"https://{host}/{path}", found["branch"])
 
 
+def first_cell(address: Address) -> str:
+    """The text of a lesson's first code cell."""
+    return f"{TITLE}\n{FIRST_CELL.replace('ADDRESS', address.for_pip).rstrip()}"
+
+
 def plumbing_cell(address: Address, carried: str = "") -> str:
-    """The text of the first code cell: a copy of what `plumbing.py` defines, and one call.
+    """The first code cell of a copy that `tutorial.py colab` makes: what `plumbing.py` defines, and one call.
 
     Args:
         carried: `unet_helpers.zip` in base64, wrapped; for lessons that bring the package along.
@@ -131,12 +140,18 @@ def lesson_with(text: str, address: Address) -> str:
         if cell["cell_type"] == "markdown":
             wanted = markdown_with(source, address)
         elif "plumbing" in cell["metadata"].get("tags", []):
-            wanted = plumbing_cell(address)
+            wanted = first_cell(address)
         else:
             continue
         if wanted != source:
             cell["source"] = wanted.splitlines(keepends=True)
     return json.dumps(book, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def citation_with(text: str, address: Address) -> str:
+    """CITATION.cff with the line that tells where the code lies, or without it while nobody knows."""
+    text = re.sub(r"^repository-code:.*\n", "", text, flags=re.MULTILINE)
+    return f'{text}repository-code: "{address.url}"\n' if address.is_set else text
 
 
 def address_of(root: Path) -> Address:
@@ -162,9 +177,10 @@ def rewrite(root: Path, notebooks: Sequence[Path], check: bool = False) -> list[
         ValueError: If `pyproject.toml` holds no address.
     """
     address, stale = address_of(root), []
-    for path in [root / "README.md", *notebooks]:
+    texts = [root / name for name in ("README.md", "CITATION.cff") if (root / name).exists()]
+    for path in [*texts, *notebooks]:
         text = path.read_text("utf-8")
-        wanted = (lesson_with if path.suffix == ".ipynb" else markdown_with)(text, address)
+        wanted = {".ipynb": lesson_with, ".cff": citation_with}.get(path.suffix, markdown_with)(text, address)
         if json.loads(wanted) != json.loads(text) if path.suffix == ".ipynb" else wanted != text:
             stale.append(path.name)
             if not check:

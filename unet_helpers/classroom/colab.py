@@ -29,8 +29,12 @@ COLUMNS = 1000  # of the zip's lines: few enough lines and narrow enough for eve
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the same files give the same zip, whenever it is made
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|#|mailto:)([^)\s]+)\)")
 ALONE = (
-    "This copy brings its package along. It runs in Colab (*File > Upload notebook*), on Kaggle and in "
-    "Jupyter, with the internet on or off."
+    "This copy brings its package along. It runs in Colab (*File > Upload notebook*) and in Jupyter, with "
+    "the internet on or off."
+)
+ON_KAGGLE = (
+    "On Kaggle: press *Add input > Upload > New dataset*, give it `unet_helpers.zip`, which came with this "
+    "notebook, and run the cells from the top. The internet may be off."
 )
 README = """\
 # Seven lessons that run anywhere
@@ -40,15 +44,17 @@ installed, and the internet may be off. Do not worry about that first cell: it i
 
 - **Colab:** File > Upload notebook, choose one, and run its cells from the top. Or put the files on your
   Google Drive and open them there. A notebook that came with a mail: save it, then upload it.
-- **Kaggle:** Create > New Notebook, then File > Import Notebook, and choose one.
+- **Kaggle** takes no notebook of more than 1 MB, so the lessons in `kaggle/` come without the package. Choose
+  Create > New Notebook, then File > Import Notebook, and one of them. Then press Add input > Upload > New
+  dataset, and give it `unet_helpers.zip`; the next lesson finds it under Add input > Your Work. The internet
+  may be off.
 - **Jupyter or VS Code on your own machine:** open it. It needs Python 3.11 or newer with torch, ipywidgets,
   matplotlib, scipy, tqdm, filelock and jinja2.
 
-`unet_helpers.zip` is for lessons that do *not* carry the package. In Colab, their first cell shows a button
-that takes it. On Kaggle with the internet off, press Add input > Upload > New dataset, give it this zip, and
-run the first cell again. On your own machine, put it beside the notebook.
+`unet_helpers.zip` is for lessons that do *not* carry the package: put it beside the notebook; in Colab, into
+the list under *Files*, on the left.
 
-Where a lesson mentions another one, its file name stands in brackets behind it.
+At the end of each lesson stands the file name of the next one.
 """
 
 
@@ -78,6 +84,11 @@ def package_zip() -> bytes:
 def self_contained(book: dict[str, Any], package: bytes, address: Address) -> dict[str, Any]:
     """A copy of a lesson that carries a zip of the package in its plumbing, and links to no file beside it.
 
+    Args:
+        book: The lesson.
+        package: What `package_zip` gives; empty for Kaggle, which takes the zip itself.
+        address: Of the repository.
+
     Raises:
         ValueError: If the lesson has no plumbing cell.
     """
@@ -91,7 +102,8 @@ def self_contained(book: dict[str, Any], package: bytes, address: Address) -> di
             source, n_found = plumbing_cell(address, carried), n_found + 1
         elif cell["cell_type"] == "markdown":
             source = LINK.sub(_in_words, source)
-            source = re.sub(r"^.*<!-- colab .*<!-- /colab -->", ALONE, source, flags=re.DOTALL)
+            place = ALONE if package else ON_KAGGLE
+            source = re.sub(r"^.*<!-- colab .*<!-- /colab -->", place, source, flags=re.DOTALL)
         cell["source"] = source.splitlines(keepends=True)
     if n_found != 1:
         raise ValueError(f"a lesson must have one cell tagged plumbing, got {n_found}. Take it as it came.")
@@ -99,15 +111,15 @@ def self_contained(book: dict[str, Any], package: bytes, address: Address) -> di
 
 
 def _in_words(link: re.Match[str]) -> str:
-    """A link to another lesson as its name: an uploaded notebook has no neighbours."""
+    """A link to a file in words, for an uploaded notebook has no neighbours; the next one keeps its name."""
     name = link[2].rpartition("/")[2]
-    return f"{link[1]} ({name})" if name.endswith(".ipynb") else link[1]
+    return f"{link[1]} ({name})" if link[1].startswith("Lesson") else link[1]
 
 
 def write_lessons(
     notebooks: Sequence[Path], out: Path, address: Address, students: bool = False
 ) -> list[Path]:
-    """Write self-contained copies of lessons, `unet_helpers.zip` and a README.md into a folder.
+    """Write self-contained copies of lessons, others for Kaggle, `unet_helpers.zip` and a README.md.
 
     Args:
         notebooks: The lessons.
@@ -117,13 +129,14 @@ def write_lessons(
     Returns:
         The files.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    (out / "kaggle").mkdir(parents=True, exist_ok=True)
     package = package_zip()
     contents = {ZIP_NAME: package, "README.md": README.format(size=len(package) * 4 / 3 / 1e6).encode()}
     for path in notebooks:
         book = json.loads(path.read_text("utf-8"))
-        book = self_contained(for_students(book) if students else book, package, address)
-        contents[path.name] = notebook_text(book).encode()
+        book = for_students(book) if students else book
+        for name, carried in ((path.name, package), (f"kaggle/{path.name}", b"")):
+            contents[name] = notebook_text(self_contained(book, carried, address)).encode()
     for name, content in contents.items():
         with written_whole(out / name) as scratch:
             scratch.write_bytes(content)

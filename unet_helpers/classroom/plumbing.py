@@ -1,14 +1,15 @@
-"""What the first cell of every lesson runs: it makes `import unet_helpers` work, wherever it is opened.
+"""The first cell of the copies that `tutorial.py colab` makes: with it `import unet_helpers` works anywhere.
 
 The cell holds everything below the line of dashes, as text, for at that moment there is no package to import
-from; so all of it needs only the standard library. `classroom.address` writes it into the lessons.
+from; so all of it needs only the standard library. The lessons themselves have the short `first_cell.py`.
 """
 
 # ---------------------------------------------------------------------------------------------- the cell
 import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036
-    raise RuntimeError("This lesson needs Python 3.11 or newer; this is Python %d.%d." % sys.version_info[:2])  # noqa: UP031
+    found = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    raise RuntimeError(f"This lesson needs Python 3.11 or newer; this is Python {found}.")
 
 import hashlib
 import importlib

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
+
+from unet_helpers.engine.calm import calmly
 
 __all__ = ["place", "set_up"]
 
@@ -17,11 +18,13 @@ SWITCH_ON = {
 
 def place() -> str:
     """Where this Python runs: "kaggle", "colab" or "here"."""
-    if "KAGGLE_KERNEL_RUN_TYPE" in os.environ or Path("/kaggle/working").is_dir():
-        return "kaggle"  # asked first, for Kaggle's machines are made from Colab's
-    return "colab" if "google.colab" in sys.modules else "here"
+    from unet_helpers.folders.places import platform_name
+
+    name = platform_name()
+    return "here" if name == "own" else name
 
 
+@calmly
 def set_up(lesson: int | None = None) -> None:
     """Load the libraries of a lesson, and print versions, device and where work is kept.
 
@@ -33,6 +36,7 @@ def set_up(lesson: int | None = None) -> None:
 
     Raises:
         CalmError: If a library is missing, with the way to get it.
+        Stopped: If stop was pressed meanwhile.
     """
     from unet_helpers.engine.stopping import whole
 
@@ -42,6 +46,7 @@ def set_up(lesson: int | None = None) -> None:
     import torch
 
     from unet_helpers.engine.devices import choose_device
+    from unet_helpers.phantom.dataset import begin_in_background
 
     device = choose_device()
     versions = f"torch {torch.__version__}, ipywidgets {ipywidgets.__version__}"
@@ -50,6 +55,8 @@ def set_up(lesson: int | None = None) -> None:
         print(
             f"There is no GPU here. {SWITCH_ON[place()]} switches one on: then run this lesson from the top."
         )
+    if lesson != 6:  # which brings data of its own
+        begin_in_background()
 
 
 def _load(optimisers: bool) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from unet_helpers import data, transforms
-from unet_helpers.data import Pair, home, load_hashed, load_scaled
+from unet_helpers.data import Pair, load_hashed, load_scaled
 from unet_helpers.engine import stack as stack_module
 from unet_helpers.engine.opening import opened
 from unet_helpers.engine.progress import progress_bar
@@ -36,6 +36,7 @@ from unet_helpers.engine.stack import (
     places_of,
 )
 from unet_helpers.folders import mask_codes
+from unet_helpers.folders.places import data_home
 from unet_helpers.transforms import PatchSampler, shrink_size
 
 __all__ = [
@@ -212,7 +213,7 @@ def open_cache(
         ValueError: If a file is broken, see `data.load_pair`.
         OSError: If the disk is too small.
     """
-    folder = home() / "data" / f"cache-{_fingerprint(pairs, max_size, min_side, factors)}"
+    folder = data_home() / "data" / f"cache-{_fingerprint(pairs, max_size, min_side, factors)}"
     if folder.is_dir():
         return Cache(folder)
     starts, _ = places_of(file_sizes(pairs, max_size, factors), min_side)

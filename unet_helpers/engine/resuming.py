@@ -17,7 +17,7 @@ from unet_helpers.data import Pair, image_hashes
 from unet_helpers.engine.cache import open_images
 from unet_helpers.engine.calm import CalmError
 from unet_helpers.engine.files import remove_scratch, write_json
-from unet_helpers.engine.run_folder import holds_run, how_far, load_run, saved_config
+from unet_helpers.engine.run_folder import holds_run, how_far, load_run, saved_config, slower_here
 from unet_helpers.engine.scale import Scale
 from unet_helpers.engine.settings import clashes, continued
 from unet_helpers.engine.several_gpus import agree, main_first, rank_and_world_size, share
@@ -160,6 +160,8 @@ def _restore(run: Run, state: dict[str, Any], run_dir: Path) -> None:
     if run.rank == 0:
         done = how_far(run.config, run.step, run.progress)
         print(f"Run in {run_dir.name}: {done.replace('unfinished', 'continued')}.")
+        if run.progress < 1 and (sentence := slower_here(run.config, run.device)):
+            print(sentence)
 
 
 def open_data(run: Run, split: Split, run_dir: Path, progress: bool) -> PatchSampler | None:

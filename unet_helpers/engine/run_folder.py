@@ -33,7 +33,16 @@ from unet_helpers.engine.several_gpus import rank_and_world_size
 from unet_helpers.folders.mask_rules import Classes
 from unet_helpers.training import TrainConfig, default_config
 
-__all__ = ["RunStatus", "holds_run", "how_far", "load_run", "own_folder", "run_status", "saved_config"]
+__all__ = [
+    "RunStatus",
+    "holds_run",
+    "how_far",
+    "load_run",
+    "own_folder",
+    "run_status",
+    "saved_config",
+    "slower_here",
+]
 
 _HELD = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK)
 
@@ -109,6 +118,17 @@ def how_far(config: TrainConfig, step: int, progress: float) -> str:
     if name == "n_steps":
         return f"unfinished at step {step} of {length}"
     return f"unfinished at step {step}, {100 * progress:.0f} % of {length:g} {name.removeprefix('n_')}"
+
+
+def slower_here(config: TrainConfig, device: torch.device) -> str:
+    """A sentence for whoever goes on without a GPU with a run that the lessons began on one; else ""."""
+    cpu, gpu = default_config(torch.device("cpu")), default_config(torch.device("cuda"))
+    if device.type != "cpu" or continued(config, gpu) != gpu:
+        return ""
+    return (
+        f"It was begun on a GPU, with {config.batch_size} patches a step where a CPU takes {cpu.batch_size}, "
+        "so a step takes longer here. Stop it whenever you like: on a GPU it goes on, too."
+    )
 
 
 def run_status(run_dir: str | os.PathLike[str]) -> RunStatus:

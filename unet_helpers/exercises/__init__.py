@@ -20,11 +20,20 @@ from typing import Any
 
 from unet_helpers.exercises.contract import contract
 from unet_helpers.exercises.guessing import guess, reveal
-from unet_helpers.exercises.hero import hero_case
+from unet_helpers.exercises.hero import hero_case, meet_hero
 from unet_helpers.exercises.order import explain_unknown_names
 from unet_helpers.exercises.progress import my_progress, recall, remember
 
-__all__ = ["Exercise", "NotAttempted", "contract", "guess", "hero_case", "my_progress", "reveal"]
+__all__ = [
+    "Exercise",
+    "NotAttempted",
+    "contract",
+    "guess",
+    "hero_case",
+    "meet_hero",
+    "my_progress",
+    "reveal",
+]
 
 NOT_ATTEMPTED = "⏳ Not attempted yet: put your answer in place of the three dots, then run this cell again."
 MISSES_BEFORE_HINT = 3

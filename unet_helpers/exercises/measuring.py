@@ -144,7 +144,7 @@ def slowest(step: Callable[[], Any], device: torch.device, n: int = 3) -> list[t
     step()
     _wait(device)
     kinds = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
-    with _quiet(), profile(activities=kinds) as seen:
+    with _quiet(), profile(activities=kinds, acc_events=True) as seen:  # or PyTorch 2.11 warns of cycles
         step()
         _wait(device)
     times = [(row.key, row.count, _own_time(row, device) / 1000) for row in seen.key_averages()]

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from unet_helpers.data import (
     Pair,
     find_pairs,
-    home,
     lesson_run,
     load_mask,
     load_pair,
@@ -34,6 +33,7 @@ from unet_helpers.engine.progress import passing_bars
 from unet_helpers.exercises.stick import LETTER, patient_of, raw_slice, stick_folder
 from unet_helpers.folders.check import check_folder
 from unet_helpers.folders.finding import mask_files, scan_folder
+from unet_helpers.folders.places import data_home
 from unet_helpers.folders.report import print_report
 
 __all__ = [
@@ -97,7 +97,7 @@ def lay_out(folder: str | os.PathLike[str] | None = None, masks: str | None = No
         except FileNotFoundError as error:
             raise CalmError(str(error)) from error
         _say("UNET_DATA", str(source))
-    copy = home() / "desk" / lesson_run(source).name
+    copy = data_home() / "desk" / lesson_run(source).name
     _must_lie_apart(source, copy)
     n_bytes = sum(path.stat().st_size for path in source.rglob("*") if path.is_file())
     if n_bytes > MOST_BYTES:

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unet_helpers.data import home, window
+from unet_helpers.data import window
 from unet_helpers.engine.files import written_whole
+from unet_helpers.folders.places import data_home
 from unet_helpers.phantom import Slice, make_patient, render, slice_depths
 
 __all__ = ["BLACK", "LETTER", "patient_of", "raw_slice", "stick_folder", "write_stick"]
@@ -100,7 +101,7 @@ def _write_anna(folder: Path, stem: str, cut: Slice) -> None:
 
 def stick_folder() -> Path:
     """Where the stick lies; it is written once, whole or not at all."""
-    folder = home() / "data" / STICK
+    folder = data_home() / "data" / STICK
     if not folder.is_dir():
         scratch = folder.with_name(f".{STICK}-{os.getpid()}")
         shutil.rmtree(scratch, ignore_errors=True)
@@ -121,7 +122,7 @@ def patient_of(name: str) -> str | None:
 
 def raw_slice() -> Path:
     """A slice as a scanner stores it: 16 bits, HU + 1024, in a PNG that is written anew."""
-    path = home() / "desk" / "as-the-scanner-stores-it.png"
+    path = data_home() / "desk" / "as-the-scanner-stores-it.png"
     cut = _slices(1)[0]
     with written_whole(path) as scratch, scratch.open("wb") as file:
         Image.fromarray((cut.image_hu + 1024).clip(0, 65535).astype(np.uint16)).save(file, "PNG")

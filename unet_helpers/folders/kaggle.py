@@ -18,7 +18,7 @@ from unet_helpers.data import SUFFIXES
 from unet_helpers.engine.calm import Calm
 from unet_helpers.engine.files import explain
 from unet_helpers.engine.progress import say
-from unet_helpers.folders.places import alone, home
+from unet_helpers.folders.places import alone, data_home, platform_name
 from unet_helpers.folders.zips import unpack
 
 __all__ = ["DownloadError", "kaggle_dataset"]
@@ -70,7 +70,7 @@ def _cache() -> Path:
 
 
 def _zip_by_hand() -> Path:
-    return home() / "data" / f"{HANDLE.partition('/')[2]}.zip"
+    return data_home() / "data" / f"{HANDLE.partition('/')[2]}.zip"
 
 
 def _at_hand() -> tuple[Path, str] | None:
@@ -193,8 +193,11 @@ def _told(failure: _Failure) -> str:
 
 
 def _by_hand() -> str:
-    if "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
-        return f"By hand: press Add Input, search for {HANDLE}, attach it, and run this again."
+    if platform_name() == "kaggle":
+        return (
+            f"By hand: press Add Input, search for {HANDLE}, attach it, and run this again; that needs no "
+            "internet. (Settings > Turn on internet switches it on.)"
+        )
     return (
         f"By hand: download it in a browser from {PAGE}, put the zip at {_zip_by_hand()} (or anywhere, and "
         "set UNET_DATA to its path), and run this again."

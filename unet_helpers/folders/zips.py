@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from unet_helpers.folders.places import alone, home
+from unet_helpers.folders.places import alone, data_home
 
 __all__ = ["unpack"]
 
@@ -45,7 +45,7 @@ def unpack(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     with path.open("rb") as file:
         key = hashlib.file_digest(file, "sha256").hexdigest()[:10]
-    folder = home() / "data" / f"{path.stem[:60]}-{key}"
+    folder = data_home() / "data" / f"{path.stem[:60]}-{key}"
     if folder.is_dir():
         return folder
     with alone(folder.name):

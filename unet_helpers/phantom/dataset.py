@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -19,9 +18,11 @@ from PIL import Image
 
 from unet_helpers.data import window
 from unet_helpers.engine.progress import progress_bar, say
+from unet_helpers.folders.places import scratch_folder
 from unet_helpers.phantom.depths import MOST_SLICES, WHY_NO_MORE, slice_depths
 from unet_helpers.phantom.labels import label_slice
 from unet_helpers.phantom.patient import Patient, make_patient
+from unet_helpers.phantom.processes import begin, start_module
 from unet_helpers.phantom.scanner import ShownStone, Slice, render
 from unet_helpers.phantom.stones import STAGHORN_EVERY
 
@@ -75,12 +76,21 @@ def patient_of_set(index: int, seed: int) -> Patient:
     return make_patient(seed * 10_000 + index, staghorn_size(index, seed))
 
 
+def second_of(index: int, slice_index: int) -> int:
+    """When a slice was recorded: those of a patient seconds apart, patients hours."""
+    return 63_700_000_000 + 7200 * index + 7 * slice_index
+
+
+def exam_of(index: int) -> str:
+    """The group that `data.find_pairs` finds a patient's slices in: the exam that began at the first one."""
+    return f"exam-{second_of(index, 0)}"
+
+
 def stem_of(index: int, slice_index: int, seed: int) -> str:
-    """A file name as in the Kaggle set: slices of a patient are recorded seconds apart, patients hours."""
+    """A file name as in the Kaggle set."""
     rng = np.random.default_rng([seed, 4, index, slice_index])
-    seconds = 63_700_000_000 + 7200 * index + 7 * slice_index
     return (
-        f"1-3-46-670589-33-1-{seconds}{rng.integers(10**11, 10**12)}"
+        f"1-3-46-670589-33-1-{second_of(index, slice_index)}{rng.integers(10**11, 10**12)}"
         f"-{rng.integers(10**18, 9 * 10**18)}_png_jpg.rf.{rng.bytes(16).hex()}"
     )
 
@@ -99,15 +109,22 @@ def save_slice(
         save_labels(labels, folder / f"{stem}_mask.png")
 
 
+def write_slice(folder: Path, patient: Patient, depth_mm: float, stem: str, job: Job) -> Slice:
+    """Cut a patient at a depth, and write picture and mask."""
+    cut = render(patient, depth_mm, job.size)
+    labels = label_slice(patient, depth_mm, cut) if job.classes else None
+    save_slice(folder, stem, cut, patient, labels)
+    return cut
+
+
 def write_patient(folder: Path, index: int, job: Job) -> Rows:
     """Write the slices of one patient; returns their rows of the tables."""
     patient = patient_of_set(index, job.seed)
     slices: list[Row] = []
     shown: list[tuple[str, ShownStone]] = []
     for slice_index, depth_mm in enumerate(slice_depths(patient, job.n_slices)):
-        cut, stem = render(patient, depth_mm, job.size), stem_of(index, slice_index, job.seed)
-        labels = label_slice(patient, depth_mm, cut) if job.classes else None
-        save_slice(folder, stem, cut, patient, labels)
+        stem = stem_of(index, slice_index, job.seed)
+        cut = write_slice(folder, patient, depth_mm, stem, job)
         slices.append((stem, patient.seed, depth_mm, round(cut.spacing_mm, 4)))
         shown += [(stem, stone) for stone in cut.stones]
     n_sections = Counter(section.stone for _, section in shown)
@@ -131,10 +148,19 @@ def claimed(path: Path) -> bool:
 
 
 def finish_patient(job: Job, index: int) -> None:
-    """Write a patient, and, as a sign that all of it is there, its rows."""
+    """Write a patient, and, as a sign that all of it is there, its rows.
+
+    Every file comes into the set whole: a process that is killed has left nothing there that another one
+    could not write again.
+    """
     scratch = Path(job.scratch)
-    rows = write_patient(scratch / "set", index, job)
-    half = scratch / "claims" / f"{index}.json"
+    own = scratch / "claims" / f"{index}-{os.getpid()}"
+    own.mkdir(exist_ok=True)
+    rows = write_patient(own, index, job)
+    for path in own.iterdir():
+        path.replace(scratch / "set" / path.name)
+    own.rmdir()
+    half = own.with_suffix(".json")
     half.write_text(json.dumps(rows), "utf-8")
     half.replace(rows_path(job, index))
 
@@ -152,28 +178,14 @@ def n_done(job: Job) -> int:
 def take_patients(job: Job) -> Iterator[int]:
     """Write one patient after the other that no other process has claimed."""
     for index in range(job.n_patients):
-        if claimed(Path(job.scratch, "claims", str(index))):
+        if not rows_path(job, index).exists() and claimed(Path(job.scratch, "claims", str(index))):
             finish_patient(job, index)
             yield index
 
 
 def start_helper(job: Job) -> subprocess.Popen[str]:
-    """Another process that takes patients until none is left; it ends with this one, however this one ends.
-
-    It is started by a command line of its own: multiprocessing would run the caller's script again, which
-    fails where the script has no main guard, or is no file.
-    """
-    root = str(Path(__file__).resolve().parents[2])
-    paths = [root, *(path for path in sys.path if path)]
-    command = [sys.executable or "", "-P", "-m", "unet_helpers.phantom.helper", json.dumps(job)]
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-    )
+    """Another process that takes patients until none is left; it ends with this one, in whatever way."""
+    return start_module("unet_helpers.phantom.helper", job, stderr=subprocess.PIPE)
 
 
 def start_helpers(job: Job, n_helpers: int, helpers: list[subprocess.Popen[str]]) -> None:
@@ -226,12 +238,16 @@ def write_tables(job: Job) -> None:
 
 
 def write_scratch(job: Job, workers: int, progress: bool) -> None:
-    """Write the whole set into the job's scratch folder."""
+    """Write into the job's scratch folder what is not there yet of the whole set."""
+    scratch = Path(job.scratch)
+    shutil.rmtree(scratch / "claims", ignore_errors=True)  # of processes that have ended
     for name in ("set", "claims", "rows"):
-        Path(job.scratch, name).mkdir()
-    with progress_bar(desc="phantom", total=job.n_patients, unit="patient", disable=not progress) as bar:
+        (scratch / name).mkdir(exist_ok=True)
+    done, total = n_done(job), job.n_patients
+    with progress_bar(desc="phantom", initial=done, total=total, unit="patient", disable=not progress) as bar:
         write_all(job, workers, lambda: bar.update(n_done(job) - bar.n))
     write_tables(job)
+    shutil.rmtree(scratch / "rows")  # else they would speak of files that have moved
 
 
 def n_cores() -> int:
@@ -270,11 +286,13 @@ def write_dataset(
     workers: int | None = None,
     progress: bool = True,
     classes: bool = False,
+    go_on: bool = False,
 ) -> Path:
     """Write `<stem>.jpg`, `<stem>_mask.png` (0 or 255), slices.csv and stones.csv.
 
-    The same arguments give the same bytes for any number of workers. An interrupted call leaves nothing.
-    A script that calls it needs no main guard.
+    The same arguments give the same bytes for any number of workers. The folder is there when it is whole;
+    an interrupted call leaves nothing, unless `go_on` says otherwise. A script that calls it needs no main
+    guard.
 
     Args:
         folder: A new folder, or an empty one.
@@ -286,6 +304,8 @@ def write_dataset(
         progress: Whether to draw a bar.
         classes: Whether the masks show three classes, 1 kidney, 2 stone and 3 bone (`labels.CLASSES`); the
             pictures and tables are the same.
+        go_on: Whether an interrupted call leaves the patients that are done, hidden beside the folder, and
+            the next call with the same arguments goes on with them; for one process at a time.
 
     Returns:
         The folder.
@@ -298,10 +318,23 @@ def write_dataset(
     check_settings(n_patients=n_patients, n_slices=n_slices, size=size, seed=seed, workers=workers)
     check_free(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
-        job = Job(str(Path(scratch).resolve()), n_patients, n_slices, size, seed, classes)
+    with scratch_folder(target, go_on) as scratch:
+        job = Job(str(scratch.resolve()), n_patients, n_slices, size, seed, classes)
         write_scratch(job, min(workers, n_patients), progress)
         if target.exists():
             target.rmdir()
         Path(job.scratch, "set").rename(target)
     return target
+
+
+def begin_in_background() -> None:
+    """Write the phantom while a reader reads, if it is the data of this lesson and not there yet.
+
+    A process of the lowest priority does it; `data.open_dataset` ends it, and goes on at full speed with what
+    it has written. It says nothing, whatever is in its way: `open_dataset` finds the same, and says it.
+    """
+    from unet_helpers.folders.sources import PHANTOM, phantom_folder  # here, for sources use this module
+
+    folder = phantom_folder(*PHANTOM)
+    if (os.environ.get("UNET_DATA") or "phantom") == "phantom" and not folder.exists():
+        begin(folder, PHANTOM)

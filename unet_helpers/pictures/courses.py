@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from unet_helpers.engine.figures import PAGE_INCHES, plain_figure
+from unet_helpers.engine.figures import PAGE_INCHES, legend_below, plain_figure
 from unet_helpers.exercises.measuring import H200_BATCHES, Measured
 from unet_helpers.plotting import plot_history
 
@@ -138,7 +138,7 @@ def last_loss(losses: Sequence[float]) -> str:
 
 def batch_figure(own: Mapping[int, Measured], name: str) -> Figure:
     """Patches a second and memory by the size of the batch: this machine beside an H200."""
-    figure = plain_figure(PAGE_INCHES, 3.2)
+    figure = plain_figure(PAGE_INCHES, 3.4)
     speed, memory = figure.subplots(1, 2)
     batches = list(H200_BATCHES)
     plain, recorded, mib = zip(*H200_BATCHES.values(), strict=True)
@@ -146,14 +146,14 @@ def batch_figure(own: Mapping[int, Measured], name: str) -> Figure:
     speed.plot(batches, plain, color=BLUE, linestyle="--", marker=".", label="H200, plain")
     speed.plot(list(own), [one.patches_per_s for one in own.values()], color=ORANGE, marker="o", label=name)
     speed.set(xscale="log", yscale="log", xlabel="patches a step", title="patches a second")
-    memory.plot(batches, mib, color=BLUE, linestyle="--", marker=".", label="H200")
+    memory.plot(batches, mib, color=BLUE, linestyle="--", marker=".", label="H200, plain")
     counted = {batch: one.mib for batch, one in own.items() if one.mib is not None}
     if counted:
         memory.plot(list(counted), list(counted.values()), color=ORANGE, marker="o", label=name)
     memory.set(xlabel="patches a step", title="memory, MiB", ylim=(0, None))
-    for ax in (speed, memory):
-        ax.legend(fontsize=9)
     speed.set_xticks([1, 4, 16, 64], labels=["1", "4", "16", "64"])
+    speed.legend()
+    legend_below(figure, 3)
     return figure
 
 
@@ -190,4 +190,5 @@ def ablation_figure(rows: Mapping[str, Sequence[float]]) -> Figure:
         range(len(rows)), labels=[f"without {name}" if k else "all of it" for k, name in enumerate(rows)]
     )
     ax.set(xlabel="validation Dice after 640 steps, a dot a seed", ylim=(len(rows) - 0.4, -0.6))
+    ax.locator_params(axis="x", nbins=5)
     return figure

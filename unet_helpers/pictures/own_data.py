@@ -59,6 +59,7 @@ def draw_scale(image: Grey, mask: Mask, wide: Mapping[int, int], chosen: int) ->
     picture.set_axis_off()
     ax.plot(list(wide), list(wide.values()), "o-", color=BLUE, markersize=4)
     ax.plot([chosen], [wide[chosen]], "o", color=RED, markersize=10)
+    ax.locator_params(axis="y", integer=True)
     ax.set(xlabel="longer side in pixels", ylabel="objects 4 pixels wide", ylim=(0, None))
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)

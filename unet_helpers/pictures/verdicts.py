@@ -194,6 +194,7 @@ def drawn_patients(
     averages = [float(scores.mean()) for scores in dices.values()]
     colours = [ORANGE if n > 1 else BLUE if n else "#dddddd" for n in times]
     left.barh(range(len(averages)), times, color=colours, height=0.8)
+    left.locator_params(axis="x", integer=True)
     left.set(yticks=[], xlim=(0, max(4, int(times.max(initial=0)) + 1)), xlabel="times drawn",
              ylabel="patients, the worst below", title="the last draw")  # fmt: skip
     for place, (n, average) in enumerate(zip(times, averages, strict=True)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
@@ -18,6 +19,7 @@ from unet_helpers.data import Pair
 from unet_helpers.engine.progress import passing_bars
 from unet_helpers.engine.scale import Scale
 from unet_helpers.evaluation import choose_threshold, evaluate
+from unet_helpers.folders.places import platform_name
 from unet_helpers.inference import predict_all
 from unet_helpers.metrics import predicted_mask
 from unet_helpers.pretrained import load_pretrained
@@ -77,11 +79,18 @@ def choose_network(run_dir: Path, go_on: Callable[[], Any]) -> Candidate:
         print(f"We judge lesson 4's network: its training on this data is {status}.")
         return Candidate(**values, shown_at=saved.scale, own=True, whole=status.whole, folder=run_dir)
     if status.config is None:
-        print("Lesson 4 has trained no network on this data yet.")
+        print(f"Lesson 4 has trained no network on this data yet.{_on_drive()}")
     else:
         print(f"The training is {status}. All is saved: run this cell again to go on.")
     print("We judge the network that comes with the package instead, at its own threshold.")
     return borrowed(run_dir.parents[1] / "pretrained" / run_dir.name)
+
+
+def _on_drive() -> str:
+    """Where a run may lie that is not found: in Colab, a session that ended has left nothing here."""
+    if platform_name() != "colab" or os.environ.get("UNET_HOME"):
+        return ""
+    return ' (Is its run on your Drive? Take the "# " away in the Drive cell at the top, and run from there.)'
 
 
 def may_judge(network: Candidate, pairs: list[Pair], split: Split) -> tuple[Split, str]:

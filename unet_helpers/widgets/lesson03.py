@@ -162,7 +162,7 @@ def detector(image: Greys, mask: Mask, start: str = "edge") -> None:
         {"n_marked": marked, "pressed": pressed} | {f"w{i}": one for i, one in enumerate(nine)},
         draw,
         "A CT slice with the 50 strongest answers of the edge kernel marked: they lie on the rims of bones, "
-        "none on the ringed stone, and the Dice is 0. A curve beside it collects the Dice of all positions.",
+        "none on the ringed stone, and the Dice is 0. A curve below it collects the Dice of all positions.",
         ipywidgets.VBox([*rows, marked, buttons]),
         photo=True,
     )

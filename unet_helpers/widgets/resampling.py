@@ -94,8 +94,8 @@ def draws(judged: Judged) -> None:
     still.draw(500)
     low, high = still.ends or (float("nan"), float("nan"))
     sentence = (
-        f"Left who was drawn in the last draw, some twice and {int((still.times == 0).sum())} not at "
-        f"all. Right the mean Dice of 500 draws; the middle 95 % reach from {low:.3f} to {high:.3f}."
+        f"Above, who was drawn in the last draw, some twice and {int((still.times == 0).sum())} not at "
+        f"all. Below, the mean Dice of 500 draws; the middle 95 % reach from {low:.3f} to {high:.3f}."
     )
     show(moved.widget, flat_png(still.figure(), PAGE_DPI), sentence)
 

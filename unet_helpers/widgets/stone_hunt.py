@@ -9,6 +9,7 @@ import ipywidgets as widgets
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_helpers.engine.calm import CalmError
 from unet_helpers.pictures.rendering import encode_png
 from unet_helpers.pictures.sheets import CAPTION_PX, Tile, around, encode_jpeg, slice_sheet
 from unet_helpers.widgets.controls import beside
@@ -134,7 +135,16 @@ def _table_row(name: str, hits: list[int], misses: list[int], false_alarms: list
 def find_the_stones(
     images: Images, masks: Masks, network: Masks, before: StoneHunt | None = None
 ) -> StoneHunt:
-    """Start a `StoneHunt` on the page; without a kernel, a sheet of the slices. Returns it, for `before`."""
+    """Start a `StoneHunt` on the page; without a kernel, a sheet of the slices. Returns it, for `before`.
+
+    Raises:
+        CalmError: If there is no slice to look at.
+    """
+    if not len(images):
+        raise CalmError(
+            "There is no slice to hunt in: apart from the patient whom you know by now, the test part of "
+            "this data is empty. With a few patients more the hunt can begin."
+        )
     hunt = StoneHunt(images, masks, network, before)
     tiles = [Tile(image, str(number)) for number, image in enumerate(images, start=1)]
     sentence = f"{len(images)} slices without any mark, numbered from 1. Which of them hold a stone?"
@@ -156,7 +166,8 @@ def answer_sheet(hunt: StoneHunt) -> None:
         "Cut-outs of the slices with a stone, in a green ring, and of those in which the network marks "
         "something, in a pink square."
     )
-    show(None, encode_jpeg(slice_sheet(tiles, side_px=TILE_PX)), sentence)
+    if tiles:
+        show(None, encode_jpeg(slice_sheet(tiles, side_px=TILE_PX)), sentence)
     print(f"{len(hits) + len(misses)} slices hold a stone: {_numbers(sorted(hits + misses))}")
     print(f"The network says stone in {len(hits)} of them. It misses: {_numbers(misses)}")
     print(f"Its false alarms: {_numbers(false_alarms)}")

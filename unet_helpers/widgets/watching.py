@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from unet_helpers.engine.calm import Stopped, calmly
-from unet_helpers.engine.figures import figure_png
+from unet_helpers.engine.figures import PAGE_DPI, figure_png
 from unet_helpers.engine.progress import DRAW_EVERY_SECONDS, progress_bar, score_words
 from unet_helpers.inference import predict
 from unet_helpers.pictures import courses
@@ -101,7 +101,7 @@ class Appearing:
             f"A loss curve up to step {step}, and cut-outs around the stone at {len(self.moments)} moments. "
             f"At the last one the network is up to {100 * seen:.0f} % sure of the stone."
         )
-        self.page.put(small(figure, 70), sentence)
+        self.page.put(small(figure, PAGE_DPI), sentence)
 
 
 class Watching:
@@ -131,7 +131,7 @@ class Watching:
             )
         else:
             sentence = "Empty axes: the first point of the curves comes with the first validation."
-        self.page.put(small(figure, 72), sentence)
+        self.page.put(small(figure, PAGE_DPI), sentence)
 
     def done(self, history: Sequence[Mapping[str, float]], status: Any) -> bool:
         """Show the run as it is, and say in place of the bar how far it came; whether there is a result."""
