@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ OUTPUT = ".jp-OutputArea-child, .output_area"
 HANDLE = "[role=slider], .ui-slider-handle"
 ERROR = "[data-mime-type='application/vnd.jupyter.error'], .output_error"
 STDERR = "[data-mime-type='application/vnd.jupyter.stderr'], .output_stderr"
-KEYS = 3  # on a slider at most, of which one must change the picture
+BURSTS = (1, 4, 16)  # keys on a slider, until the picture changes: a sure network hardly minds a threshold
 PHONE_PX, THUMB_PX = 400, 60
 WAIT_MS = 120_000
 
@@ -225,7 +226,7 @@ class Lesson:
             ".getBoundingClientRect(), own = handle.getBoundingClientRect();"
             " return own.left + own.width / 2 < track.left + track.width / 2; }")  # fmt: skip
         key = "ArrowRight" if low else "ArrowLeft"
-        return [lambda: self._press(control, key)] * KEYS
+        return [partial(self._press, control, key, n_times) for n_times in BURSTS]
 
     def _act(self, control: Control, means: str) -> None:
         if control.kind not in ("button", "checkbox"):
@@ -237,9 +238,10 @@ class Lesson:
         else:
             self._press(control, "Space")
 
-    def _press(self, control: Control, key: str) -> None:
+    def _press(self, control: Control, key: str, n_times: int = 1) -> None:
         self._element(control).focus()
-        self.page.keyboard.press(key)
+        for _ in range(n_times):
+            self.page.keyboard.press(key)
 
     def _drag(self, control: Control) -> None:
         """Hold the handle and take it to the other side of the track, in a few steps."""
