@@ -142,15 +142,18 @@ class Controls:
             self.look_at.value = WHOLE
         elif self.look_at.value == WHOLE:
             self.look_at.value, place = self._first
-            if place is not None:
-                self.centre_on(place)
-            self.zoom.value = self._close
+            if place is not None:  # the zoom itself stays in the hand that drags it
+                self._point_at(place)
+
+    def _point_at(self, region: Region) -> None:
+        height, width = self._shape
+        self.row.value = round(100 * region.row / max(height - 1, 1))
+        self.column.value = round(100 * region.column / max(width - 1, 1))
 
     def centre_on(self, region: Region) -> None:
         """Move the zoom sliders to a region of the image, enlarged, but never so far that it is cut off."""
         height, width = self._shape
-        self.row.value = round(100 * region.row / max(height - 1, 1))
-        self.column.value = round(100 * region.column / max(width - 1, 1))
+        self._point_at(region)
         if self._close == 1:
             low, high = JUMP_ZOOMS
             self._close = float(
