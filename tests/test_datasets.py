@@ -142,7 +142,7 @@ def test_two_first_starts_at_once_share_one_data_set(tmp_path: Path, own_folder:
     assert [error for _, error in texts] == ["", ""]
     folder = own_folder / f"phantom-24x2-128px-seed0-v{datasets.phantom.VERSION}"
     assert all(f"at {folder}" in out for out, _ in texts)
-    assert sorted("phantom: 100%" in out for out, _ in texts) == [False, True]  # written once
+    assert sorted("phantom: 24 patients" in out for out, _ in texts) == [False, True]  # written once
     assert sum("Another process is preparing data" in out for out, _ in texts) == 1
     assert visible(own_folder) == [folder.name] and len(list(folder.glob("*.jpg"))) == 48
 

@@ -114,8 +114,9 @@ class WordBar(tqdm):  # type: ignore[misc]
 
     @property
     def units(self) -> str:
-        """What is counted, more than one of it."""
-        return f"{self.unit}{'es' if self.unit.endswith('ch') else 's'}"
+        """What is counted, in the number that fits."""
+        many = "es" if self.unit.endswith("ch") else "s"
+        return self.unit if self.n == self.total == 1 else f"{self.unit}{many}"
 
     def state(self) -> tuple[float | None, str]:
         """The share that is done, if it is known, and words about it."""
