@@ -216,6 +216,12 @@ class Lesson:
     def _beside(self, control: Control) -> list[Control]:
         return [one for one in self.controls() if one.output == control.output]
 
+    def stir(self, control: Control) -> None:
+        """Move the sliders beside a control by a key: what it moves may lie on another picture."""
+        for one in self._beside(control):
+            if one.kind == "slider" and one.place != control.place:
+                self._press(one, "ArrowRight")
+
     def _acts(self, control: Control, means: str) -> list[Callable[[], None]]:
         """What to try, one after the other."""
         if control.kind != "slider":
