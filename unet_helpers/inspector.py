@@ -126,22 +126,25 @@ class Inspector(Controls):
 
         height, width = self._images[self.current].shape
         return RenderSettings(
-            threshold=self.threshold.value,
+            threshold=self._threshold(),
             min_pixels=self._min_pixels,
-            opacity=self.opacity.value,
+            opacity=round(self.opacity.value, 3),
             show_truth=self.truth.value,
             show_prediction=self.prediction.value,
             show_errors=self.errors.value,
             show_heat_map=self.heat_map.value,
             window_level=self.level.value if self._has_hu else None,
             window_width=self.width.value if self._has_hu else None,
-            zoom=self.zoom.value,
+            zoom=round(self.zoom.value, 3),
             centre=(self.row.value / 100 * (height - 1), self.column.value / 100 * (width - 1)),
             size_px=self._size_px,
         )
 
+    def _threshold(self) -> float:
+        return round(float(self.threshold.value), 3)  # a browser's 0.65 may be off by its last bit
+
     def _predicted(self, image: int) -> np.ndarray:
-        return predicted_mask(self._probabilities[image], self.threshold.value, self._min_pixels)
+        return predicted_mask(self._probabilities[image], self._threshold(), self._min_pixels)
 
     def _draw(self) -> None:
         """Compose the picture and the live line; nothing where nothing changed."""
