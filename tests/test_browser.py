@@ -336,7 +336,7 @@ def walk(screen: Screen, twin: Inspector) -> None:
 
 def twin_of(path: Path) -> Inspector:
     """Build the inspector that a notebook has stored the data of (see `STORE`)."""
-    wait_until(path.exists, "the notebook stores the data of its inspector")
+    wait_until(path.exists, "the notebook stores the data of its inspector", 300)
     return Inspector(**pickle.loads(path.read_bytes()))
 
 
