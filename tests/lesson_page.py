@@ -23,7 +23,6 @@ OUTPUT = ".jp-OutputArea-child, .output_area"
 HANDLE = "[role=slider], .ui-slider-handle"
 ERROR = "[data-mime-type='application/vnd.jupyter.error'], .output_error"
 STDERR = "[data-mime-type='application/vnd.jupyter.stderr'], .output_stderr"
-STIR = 7  # keys that choose a picture of another patient
 BURSTS = (1, 4, 16)  # keys on a slider, until the picture changes: a sure network hardly minds a threshold
 PHONE_PX, THUMB_PX = 400, 60
 WAIT_MS = 120_000
@@ -218,10 +217,10 @@ class Lesson:
         return [one for one in self.controls() if one.output == control.output]
 
     def stir(self, control: Control) -> None:
-        """Move the first slider beside a control, which chooses the picture, some steps on."""
-        sliders = [one for one in self._beside(control) if one.kind == "slider"]
-        if sliders[0].place != control.place:
-            self._press(sliders[0], "ArrowRight", STIR)
+        """Tick or untick what stands beside a control: without its outline a prediction hides a threshold."""
+        for one in self._beside(control):
+            if one.kind == "checkbox" and one.place != control.place:
+                self._act(one, "key")
 
     def _acts(self, control: Control, means: str) -> list[Callable[[], None]]:
         """What to try, one after the other."""

@@ -89,7 +89,7 @@ def move_all(lesson: Lesson, where: str) -> None:
         left = [control for control in controls if not control.primary]
         for seconds in PATIENCE:
             left = [control for control in left if not lesson.move(control, means, seconds)]
-            for control in left:  # a threshold has nothing to change on a slice without any stone
+            for control in left:  # a threshold changes no pixel while the prediction is unticked
                 lesson.stir(control)
         assert not left, f"{where}: by {means} nothing changes: {', '.join(map(str, left))}."
     answer_every_slice(lesson)
