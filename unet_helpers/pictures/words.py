@@ -42,7 +42,7 @@ def score_html(score: ImageScores, title: str) -> str:
     """
     record, plain = image_record(score), html.escape(title)
     n_sections, n_found, n_alarms = (record[f"n_{what}"] for what in ("sections", "found", "false_positives"))
-    one_line = "max-width:100%;overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
+    one_line = "width:0;min-width:100%;overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
     overlap, union = (
         "none" if math.isnan(value) else f"{value:.3f}" for value in (record["dice"], record["iou"])
     )
