@@ -216,12 +216,6 @@ class Lesson:
     def _beside(self, control: Control) -> list[Control]:
         return [one for one in self.controls() if one.output == control.output]
 
-    def stir(self, control: Control) -> None:
-        """Tick or untick what stands beside a control: without its outline a prediction hides a threshold."""
-        for one in self._beside(control):
-            if one.kind == "checkbox" and one.place != control.place:
-                self._act(one, "key")
-
     def _acts(self, control: Control, means: str) -> list[Callable[[], None]]:
         """What to try, one after the other."""
         if control.kind != "slider":

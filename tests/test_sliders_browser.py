@@ -85,12 +85,13 @@ def move_all(lesson: Lesson, where: str) -> None:
     """Move every control of a lesson, by key and by mouse, and look at it on a phone."""
     controls, n_pictures = lesson.controls(), lesson.pictures()
     assert len(controls) >= 10, controls
+    # the inspector's controls hide each other's answers; test_browser.py moves each beside a twin that knows
+    inspectors = {control.output for control in controls if control.label == "next miss"}
+    controls = [control for control in controls if control.output not in inspectors]
     for means in ("key", "mouse"):
         left = [control for control in controls if not control.primary]
         for seconds in PATIENCE:
             left = [control for control in left if not lesson.move(control, means, seconds)]
-            for control in left:  # a threshold changes no pixel while the prediction is unticked
-                lesson.stir(control)
         assert not left, f"{where}: by {means} nothing changes: {', '.join(map(str, left))}."
     answer_every_slice(lesson)
     assert lesson.pictures() == n_pictures, f"{where}: pictures are stacked."
