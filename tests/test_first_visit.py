@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_phantom_dataset import processes_naming
 
 from unet_helpers import phantom
 from unet_helpers.data import find_pairs
@@ -52,17 +53,6 @@ def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
 
 def n_done(data: Path) -> int:
     return len(list(data.glob(".phantom-*-begun/rows/*.json")))
-
-
-def at_work(data: Path) -> list[str]:
-    """Command lines of the processes that write there."""
-    lines = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            lines.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-        except OSError:
-            continue  # it has just ended
-    return [line for line in lines if str(data) in line]
 
 
 def program(text: str, settings: tuple[int, ...]) -> subprocess.Popen[str]:
@@ -169,7 +159,7 @@ def test_another_notebook_need_not_wait_for_it(data: Path) -> None:
     try:
         wait_for(lambda: n_done(data) >= 1)
         open_dataset()
-        wait_for(lambda: not at_work(data))
+        wait_for(lambda: not processes_naming(str(data)))
     finally:
         kernel.kill()
     assert kernel.communicate() == ("", "")
@@ -181,18 +171,18 @@ def test_it_ends_with_its_kernel_and_without_a_word(data: Path, tmp_path: Path, 
     stop = tmp_path / "stop"
     kernel = program(f"import os, time\nwhile not os.path.exists({str(stop)!r}): time.sleep(0.05)", LARGE)
     wait_for(lambda: n_done(data) >= 1)
-    (early,) = [line for line in at_work(data) if "phantom.early" in line]
+    (early,) = [line for line in processes_naming(str(data)) if "phantom.early" in line]
     if how == "interrupt and end":
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             if early == path.read_bytes().replace(b"\0", b" ").decode(errors="replace"):
                 os.kill(int(path.parent.name), signal.SIGINT)
         time.sleep(0.5)
-        assert early in at_work(data)  # the stop button is not meant for it
+        assert early in processes_naming(str(data))  # the stop button is not meant for it
     if how == "kill":
         kernel.kill()
     stop.touch()
     assert kernel.communicate(timeout=60) == ("", "")
-    wait_for(lambda: not at_work(data))
+    wait_for(lambda: not processes_naming(str(data)))
     assert kernel.returncode == (-signal.SIGKILL if how == "kill" else 0)
     assert n_done(data) >= 1 and not list(data.glob("phantom-*"))
 

@@ -250,6 +250,7 @@ def test_no_main_guard_is_needed(tmp_path: Path, way: str) -> None:
 
 
 def processes_naming(text: str) -> list[str]:
+    """Command lines of the running processes in which this text stands."""
     lines = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
