@@ -25,6 +25,7 @@ ERROR = "[data-mime-type='application/vnd.jupyter.error'], .output_error"
 STDERR = "[data-mime-type='application/vnd.jupyter.stderr'], .output_stderr"
 BURSTS = (1, 4, 16)  # keys on a slider, until the picture changes: a sure network hardly minds a threshold
 PHONE_PX, THUMB_PX = 400, 60
+FORM_S = 20  # a second press would take the old setting again, which shows nothing new
 WAIT_MS = 120_000
 
 TOOLS = """
@@ -196,7 +197,7 @@ class Lesson:
         Args:
             control: One of `controls`.
             means: "key", or "mouse": a click, or a drag.
-            seconds: To wait for a change.
+            seconds: To wait for a change; where a button takes the setting, it is FORM_S.
         """
         form = next((one for one in self._beside(control) if one.primary), None)
         if form is None:
@@ -204,12 +205,13 @@ class Lesson:
             return any(self._changes(control, act, seconds) for act in acts)
         if control.output not in self._taken:  # from then on it shows what the last press has taken
             self._act(form, means)
-            time.sleep(0.5)
+            time.sleep(0.5)  # a button that takes long is shut until it has done its work
+            self._element(form).wait_for_element_state("enabled")
             self._taken.add(control.output)
         for act in self._acts(control, means):
             before = self._settled(control)
             act()
-            if self._changes(control, lambda: self._act(form, means), seconds, before):
+            if self._changes(control, lambda: self._act(form, means), max(seconds, FORM_S), before):
                 return True
         return False
 

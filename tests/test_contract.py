@@ -38,7 +38,8 @@ def test_a_promise_that_breaks_on_the_lessons_own_data_is_an_error(data, monkeyp
     ("data", "steps", "whole", "told"),
     [
         ("/scans", None, True, "On this data it is not so: "),
-        ("kaggle", "60", False, "On this data it is not so: "),
+        ("/scans", None, False, "After so short a training it is not so: "),
+        ("kaggle", "60", True, "After so short a training it is not so: "),
         (None, "60", True, "After so short a training it is not so: "),
         (None, None, False, "After so short a training it is not so: "),
     ],

@@ -150,11 +150,11 @@ def learning_rates(images: Sequence[Greys], masks: Sequence[Mask]) -> None:
         pressed.disabled, pressed.description = True, "training ..."
         try:
             curves[name] = rates.train_at(rate.value, warm_up.value, images, masks)
+            for old in list(curves)[4:-3]:  # the last three tries stay
+                del curves[old]
+            redraw()
         finally:
             pressed.disabled, pressed.description = False, "train 80 steps"
-        for old in list(curves)[4:-3]:  # the last three tries stay
-            del curves[old]
-        redraw()
 
     pressed = button("train 80 steps", train, takes_all=True)
     box = ipywidgets.VBox([rate, warm_up, pressed, picture])
