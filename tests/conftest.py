@@ -7,6 +7,7 @@ Where several processes share the tests (pytest-xdist), those marked `in_turn` n
 import importlib
 import os
 import random
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,9 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # the processes of xdist must collect the same tests in the same order, also those that come out of a set
 os.environ.setdefault("PYTHONHASHSEED", str(random.randrange(2**32)))
+# a shell that starts the tests in its background ignores Ctrl-C, and so would all programs that a test stops
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # programs that a test starts in other folders find the package, which conda does not install
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 

@@ -25,7 +25,6 @@ ERROR = "[data-mime-type='application/vnd.jupyter.error'], .output_error"
 STDERR = "[data-mime-type='application/vnd.jupyter.stderr'], .output_stderr"
 BURSTS = (1, 4, 16)  # keys on a slider, until the picture changes: a sure network hardly minds a threshold
 PHONE_PX, THUMB_PX = 400, 60
-FORM_S = 20  # a second press would take the old setting again, which shows nothing new
 WAIT_MS = 120_000
 
 TOOLS = """
@@ -197,7 +196,7 @@ class Lesson:
         Args:
             control: One of `controls`.
             means: "key", or "mouse": a click, or a drag.
-            seconds: To wait for a change; where a button takes the setting, it is FORM_S.
+            seconds: To wait for a change; longer while the primary button is shut, because it works.
         """
         form = next((one for one in self._beside(control) if one.primary), None)
         if form is None:
@@ -211,7 +210,7 @@ class Lesson:
         for act in self._acts(control, means):
             before = self._settled(control)
             act()
-            if self._changes(control, lambda: self._act(form, means), max(seconds, FORM_S), before):
+            if self._changes(control, lambda: self._act(form, means), seconds, before, form):
                 return True
         return False
 
@@ -280,13 +279,18 @@ class Lesson:
         return now
 
     def _changes(
-        self, control: Control, act: Callable[[], None], seconds: float, before: str | None = None
+        self,
+        control: Control,
+        act: Callable[[], None],
+        seconds: float,
+        before: str | None = None,
+        form: Control | None = None,
     ) -> bool:
         """Do something; whether the state becomes another one in time. The time is noted."""
         before = self._settled(control) if before is None else before
         begin = time.monotonic()
         act()
-        while time.monotonic() < begin + seconds:
+        while time.monotonic() < begin + seconds or (form and not self.enabled(form)):
             now = self._state(control)
             if now != before and "being replaced" not in now:
                 control.seconds.append(time.monotonic() - begin)

@@ -113,7 +113,7 @@ class Reader:
         home: `UNET_HOME`, where data and runs lie.
         data: `UNET_DATA`; None for the phantom.
         steps: `UNET_STEPS`; None for the whole training.
-        before: Code that runs after the set-up cell and is no cell of the lesson, to make it short.
+        before: Code that runs before the set-up cell and is no cell of the lesson, to make it short.
         solving: Whether the exercises are checked; their stubs are there in any case.
 
     Attributes:
@@ -214,11 +214,10 @@ class Reader:
 
     def run(self, cell: str, stop: When | None = None) -> Ran:
         """Run one cell, and press stop when it is time."""
-        ran = self._execute(Ran(cell), self.cells[cell], stop)
-        if cell == self.setup and self.before:
+        if cell == self.setup and self.before:  # set-up begins to draw the phantom at once
             extra = self._execute(Ran("before"), self.before, None)
             assert not extra.error, extra
-        return ran
+        return self._execute(Ran(cell), self.cells[cell], stop)
 
     def _execute(self, ran: Ran, source: str, stop: When | None) -> Ran:
         return self._follow(ran, self.client.execute(source), stop)
