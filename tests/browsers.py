@@ -52,6 +52,18 @@ SETTINGS = {  # no news pop-up; every cell in the page, not only those in view
     "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
     "notebook-extension/tracker": '{"windowingMode": "none"}',
 }
+PIXELS = """async image => {  // height, width and hash, exactly as the browser has decoded them
+    const src = image.src;
+    try { await image.decode(); } catch { return [0, 0, "being replaced"]; }
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+    const context = canvas.getContext("2d", {willReadFrequently: true});
+    context.drawImage(image, 0, 0);
+    const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
+    const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", pixels));
+    const text = Array.from(hash, byte => byte.toString(16).padStart(2, "0")).join("");
+    return image.src === src ? [canvas.height, canvas.width, text] : [0, 0, "being replaced"];
+}"""
 CLASSIC = ROOT / ".venv-classic"
 CLASSIC_PACKAGES = ("notebook==6.5.7", "ipywidgets==7.7.1", "jupyter-client==7.4.9", "ipykernel==6.29.5")
 

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from browsers import wait_until
+from browsers import PIXELS, wait_until
 
 # of both front ends, and of both versions of ipywidgets
 OUTPUT = ".jp-OutputArea-child, .output_area"
@@ -40,22 +40,14 @@ window.lesson = {
         const primary = element.matches('.mod-primary');
         const kind = element.matches('HANDLE') ? 'slider' : element.matches('button') ? 'button'
             : element.type === 'checkbox' ? 'checkbox' : element.tagName.toLowerCase();
-        return [kind, ((words && words.textContent) || element.textContent
+        return [kind, ((words && words.textContent.replace('\\u200b', '')) || element.textContent
             || element.parentElement.textContent || '').trim(), primary];
     },
     pixels: async image => {  // of each address once: a new picture has a new address
         const src = image.src;
         if (image.seen && image.seen[0] === src) return image.seen[1];
-        try { await image.decode(); } catch { return 'being replaced'; }
-        const canvas = document.createElement('canvas');
-        [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
-        const context = canvas.getContext('2d', {willReadFrequently: true});
-        context.drawImage(image, 0, 0);
-        const data = context.getImageData(0, 0, canvas.width, canvas.height).data;
-        const hash = new Uint8Array(await crypto.subtle.digest('SHA-1', data));
-        const text = Array.from(hash, byte => byte.toString(16).padStart(2, '0')).join('');
-        if (image.src !== src) return 'being replaced';
-        image.seen = [src, text];
+        const text = (await (PIXELS)(image))[2];
+        if (text !== 'being replaced') image.seen = [src, text];
         return text;
     },
     state: async (output, words) => {
@@ -80,7 +72,9 @@ window.lesson = {
                     ? [`${words}: from ${box.left} to ${box.right} px, outside of the page`] : [])];
         })]),
 };
-""".replace("OUTPUT", OUTPUT).replace("HANDLE", HANDLE).replace("THUMB", str(THUMB_PX))  # fmt: skip
+"""
+for word, meaning in {"PIXELS": PIXELS, "OUTPUT": OUTPUT, "HANDLE": HANDLE, "THUMB": str(THUMB_PX)}.items():
+    TOOLS = TOOLS.replace(word, meaning)
 
 
 @dataclass

@@ -22,7 +22,7 @@ from typing import Any
 import nbformat
 import numpy as np
 import pytest
-from browsers import ROOT, chromium, classic_notebook, jupyterlab, wait_until
+from browsers import PIXELS, ROOT, chromium, classic_notebook, jupyterlab, wait_until
 from PIL import Image
 
 from unet_helpers.inspector import Inspector
@@ -204,18 +204,7 @@ class Screen:
 
     def pixels(self) -> tuple[int, int, str]:
         """Height, width and hash of the picture's pixels, exactly as the browser has decoded them."""
-        size_and_hash = self.picture.evaluate("""async image => {
-            try { await image.decode(); } catch { return [0, 0, "just being replaced"]; }
-            const canvas = document.createElement("canvas");
-            [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
-            const context = canvas.getContext("2d", {willReadFrequently: true});
-            context.drawImage(image, 0, 0);
-            const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
-            const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", pixels));
-            const text = Array.from(hash, byte => byte.toString(16).padStart(2, "0")).join("");
-            return [canvas.height, canvas.width, text];
-        }""")
-        return tuple(size_and_hash)
+        return tuple(self.picture.evaluate(PIXELS))
 
     def text(self) -> str:
         return " ".join(self.panel.inner_text().split())
