@@ -260,18 +260,23 @@ def kaggle(place: Place, way: Way, attached: str = "", whole: bool = True) -> Ou
     def body(outcome: Outcome) -> None:
         computer = place.machine({}, "kaggle")
         attach(place, computer.disk / "input" / "package", attached)
-        before = sorted((computer.disk / "input").rglob("*"))
+        before = files_in(computer.disk / "input")
         with (
             computer.lent() as machine,
             place.student(books_of(way.books)[1], machine, log_of(outcome), offline=True) as student,
         ):
             run_all(student, outcome, None if whole else hurried(student, OPEN))
-            if sorted((machine.disk / "input").rglob("*")) != before:
+            if files_in(machine.disk / "input") != before:
                 outcome.faults.append("something was written into /kaggle/input")
         if not without_internet():
             outcome.notes.append("the internet was off by a proxy only")
 
     return recorded(place, outcome, body)
+
+
+def files_in(folder: Path) -> list[Path]:
+    """All files but Python's compiled ones: the real /kaggle/input cannot be written, this folder can."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
 
 
 def attach(place: Place, folder: Path, what: str) -> None:
