@@ -317,7 +317,7 @@ honest_score = Exercise(
     "    network.eval()\n"
     "    with torch.no_grad():\n"
     "        logits = network(images)[:, 0]\n"
-    "    found = logits > 0\n"
+    "    found = logits >= 0\n"
     "    truth = files > 127\n"
     "    scores = metrics.dice(found.numpy(), truth.numpy())\n"
     "    return np.nanmean(scores)\n",

@@ -169,5 +169,5 @@ def answer_sheet(hunt: StoneHunt) -> None:
     if tiles:
         show(None, encode_jpeg(slice_sheet(tiles, side_px=TILE_PX)), sentence)
     print(f"{len(hits) + len(misses)} slices hold a stone: {_numbers(sorted(hits + misses))}")
-    print(f"The network says stone in {len(hits)} of them. It misses: {_numbers(misses)}")
-    print(f"Its false alarms: {_numbers(false_alarms)}")
+    print(f"The network says stone in {len(hits)} of them. Slices it misses: {_numbers(misses)}")
+    print(f"Slices with a false alarm: {_numbers(false_alarms)}")
