@@ -197,16 +197,29 @@ class Lesson:
             acts = self._acts(control, means)
             return any(self._changes(control, act, seconds) for act in acts)
         if control.output not in self._taken:  # from then on it shows what the last press has taken
-            self._act(form, means)
-            time.sleep(0.5)  # a button that takes long is shut until it has done its work
-            self._element(form).wait_for_element_state("enabled")
+            self._take(form, means)
             self._taken.add(control.output)
-        for act in self._acts(control, means):
-            before = self._settled(control)
-            act()
-            if self._changes(control, lambda: self._act(form, means), seconds, before, form):
-                return True
+        # a press that came late has taken this setting already: then one beside it is moved first
+        for beside in (None, *self._neighbours(control), None):
+            if beside is not None:
+                self._acts(beside, means)[0]()
+                self._take(form, means)
+            for act in self._acts(control, means):
+                before = self._settled(control)
+                act()
+                if self._changes(control, lambda: self._act(form, means), seconds, before, form):
+                    return True
         return False
+
+    def _take(self, form: Control, means: str) -> None:
+        """Press a form's button, and wait: one that takes long is shut until it has done its work."""
+        self._act(form, means)
+        time.sleep(0.5)
+        self._element(form).wait_for_element_state("enabled")
+
+    def _neighbours(self, control: Control) -> list[Control]:
+        near = [one for one in self._beside(control) if abs(one.place - control.place) == 1]
+        return [one for one in near if not one.primary]
 
     def _beside(self, control: Control) -> list[Control]:
         return [one for one in self.controls() if one.output == control.output]
