@@ -19,7 +19,7 @@ import pytest
 from test_setup import LESSONS, tutorial
 from test_start import run_cell
 
-from unet_helpers.classroom import colab
+from unet_helpers.classroom import colab, plumbing
 from unet_helpers.classroom.address import Address, address_of, first_cell, plumbing_cell
 
 ROOT = tutorial.ROOT
@@ -142,6 +142,41 @@ def test_a_copy_runs_in_an_empty_folder_again_and_in_two_notebooks_at_once(out: 
     kept = [path.name for path in (tmp_path / "me" / ".cache" / "unet-kidney-stones").iterdir()]
     assert kept == [package.parent.name]  # nothing half unpacked beside it
     assert run_cell(cell, tmp_path, after="\nimport unet_helpers" + WEIGHTS) == f"False {first}"
+
+
+def test_whoever_comes_second_takes_nothing_away(
+    out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both find nothing, both unpack, and the first imports already when the second is done."""
+    content, extractall, first = (out / "unet_helpers.zip").read_bytes(), zipfile.ZipFile.extractall, []
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+
+    def after_the_first(archive: zipfile.ZipFile, *where: Any) -> None:
+        monkeypatch.setattr(zipfile.ZipFile, "extractall", extractall)
+        first.append((plumbing.unpacked(content) / plumbing.INSIDE).stat().st_ino)
+        archive.extractall(*where)
+
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", after_the_first)
+    folder = plumbing.unpacked(content)
+    assert [(folder / plumbing.INSIDE).stat().st_ino] == first
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_file_that_is_missing_comes_back(
+    out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    content = (out / "unet_helpers.zip").read_bytes()
+    folder = plumbing.unpacked(content)
+    shutil.rmtree(folder / "unet_helpers" / "widgets")
+    kept = (folder / plumbing.INSIDE).stat().st_ino
+    assert plumbing.unpacked(content) == folder
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert all(
+            (folder / name).exists() for name in archive.namelist() if name.startswith("unet_helpers/")
+        )
+    assert (folder / plumbing.INSIDE).stat().st_ino == kept
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
 def test_a_newer_copy_never_meets_an_older_package(out: Path, tmp_path: Path) -> None:

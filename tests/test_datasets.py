@@ -10,6 +10,7 @@ import types
 import zipfile
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -127,23 +128,33 @@ def test_a_comment_or_other_line_ends_in_the_source_change_no_name(tmp_path: Pat
 
 
 def test_two_first_starts_at_once_share_one_data_set(tmp_path: Path, own_folder: Path):
-    """Two plain scripts ask for the same phantom: one writes it, the other one says that it waits."""
+    """Two plain scripts find a third at work, say that they wait, and then one of them writes."""
     program = "from unet_helpers.folders import sources; print('at', sources.phantom_dataset(24, 2, 128))"
-    root = str(Path(datasets.__file__).parents[2])
-    options = {"text": True, "cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": root}}
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
-        )
-        for _ in range(2)
-    ]
-    texts = [process.communicate(timeout=300) for process in both]
-    assert [process.returncode for process in both] == [0, 0], texts
-    assert [error for _, error in texts] == ["", ""]
+    variables = {"PYTHONPATH": str(Path(datasets.__file__).parents[2]), "PYTHONUNBUFFERED": "1"}
+    said = [tmp_path / "first.txt", tmp_path / "second.txt"]
+    own_folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(own_folder / places.LOCK), ExitStack() as files:
+        both = [
+            subprocess.Popen(
+                [sys.executable, "-c", program],
+                stdout=files.enter_context(path.open("w")),
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=tmp_path,
+                env={**os.environ, **variables},
+            )
+            for path in said
+        ]
+        end = time.monotonic() + 120
+        while not all("Another process is preparing data" in path.read_text() for path in said):
+            assert time.monotonic() < end, [path.read_text() for path in said]
+            time.sleep(0.05)
+    assert [process.communicate(timeout=300)[1] for process in both] == ["", ""]
+    assert [process.returncode for process in both] == [0, 0]
     folder = own_folder / f"phantom-24x2-128px-seed0-v{datasets.phantom.VERSION}"
-    assert all(f"at {folder}" in out for out, _ in texts)
-    assert sorted("phantom: 24 patients" in out for out, _ in texts) == [False, True]  # written once
-    assert sum("Another process is preparing data" in out for out, _ in texts) == 1
+    texts = [path.read_text() for path in said]
+    assert all(f"at {folder}" in text for text in texts)
+    assert sorted("phantom: 24 patients" in text for text in texts) == [False, True]  # written once
     assert visible(own_folder) == [folder.name] and len(list(folder.glob("*.jpg"))) == 48
 
 

@@ -96,11 +96,14 @@ def unpacked(content: bytes) -> Path:
     if not all((folder / one.filename).exists() for one in files):
         new = Path(tempfile.mkdtemp(dir=folder.parent))
         archive.extractall(new, files)
-        shutil.rmtree(folder, ignore_errors=True)  # files are missing there
         try:
             new.rename(folder)
-        except OSError:  # another notebook was faster
-            shutil.rmtree(new, ignore_errors=True)
+        except OSError:  # it is there: another notebook was faster, or files are missing
+            missing = [one for one in files if not one.is_dir() and not (folder / one.filename).exists()]
+            for lost in missing:
+                (folder / lost.filename).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(new / lost.filename, folder / lost.filename)
+            shutil.rmtree(new, ignore_errors=True)  # of theirs nothing is removed: it may be in use
     return folder / above
 
 
