@@ -199,7 +199,8 @@ class Lesson:
         if control.output not in self._taken:  # from then on it shows what the last press has taken
             self._take(form, means)
             self._taken.add(control.output)
-        # a press that came late has taken this setting already: then one beside it is moved first
+        # a press that came late has taken this setting already: then one beside it is moved first, and a
+        # control that stands alone is tried once more
         for beside in (None, *self._neighbours(control), None):
             if beside is not None:
                 self._acts(beside, means)[0]()
